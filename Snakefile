@@ -1,0 +1,44 @@
+# keygenes: which genes does a foundation model look at, and is that real?
+# Data flows one way: inputs -> cells -> expression | tokens -> models -> attention -> evidence -> report.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
+include: "workflow/rules/cells.smk"
+include: "workflow/rules/expression.smk"
+include: "workflow/rules/tokens.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/attention.smk"
+include: "workflow/rules/evidence.smk"
+#REPORT
+
+
+rule all:
+    default_target: True
+    input:
+        all_targets(),
+
+
+rule de_only:
+    input:
+        de_targets(),
+
+
+rule train_only:
+    input:
+        train_targets(),
+
+
+onsuccess:
+    show_summary()
+
+
+onerror:
+    show_failure(log)

@@ -1,0 +1,67 @@
+import numba
+import numpy as np
+import pytest
+from scipy import sparse
+
+from keygenes.core.errors import InputError
+from keygenes.expression.umap import umap_coordinates
+
+SETTINGS = {
+    "n_variable_genes": 60,
+    "n_components": 50,
+    "n_neighbors": 15,
+    "min_dist": 0.5,
+    "seed": 1,
+}
+
+
+def two_kinds(n_cells, n_genes=100):
+    """Return cells of two kinds (even and odd) that differ in 20 genes, and their totals."""
+    rng = np.random.default_rng(0)
+    rates = np.tile(rng.gamma(2, 1, n_genes), (n_cells, 1))
+    rates[1::2, :20] *= 8
+    rates[::2, 20:40] *= 8
+    counts = sparse.csr_matrix(rng.poisson(rates).astype(np.float32))
+    return counts, np.asarray(counts.sum(axis=1)).ravel()
+
+
+def test_two_kinds_of_cells_lie_apart_and_the_map_repeats():
+    cells = two_kinds(120)
+    first = umap_coordinates(*cells, **SETTINGS)
+    assert first.shape == (120, 2)
+    assert first.dtype == np.float64
+    centres = first[::2].mean(axis=0), first[1::2].mean(axis=0)
+    spread = max(first[::2].std(axis=0).max(), first[1::2].std(axis=0).max())
+    assert np.linalg.norm(centres[0] - centres[1]) > 3 * spread
+    np.testing.assert_array_equal(first, umap_coordinates(*cells, **SETTINGS))
+    assert (first != umap_coordinates(*cells, **{**SETTINGS, "seed": 2})).any()
+
+
+def test_the_number_of_threads_does_not_move_a_cell():
+    cells, threads = two_kinds(60), numba.get_num_threads()
+    first = umap_coordinates(*cells, **SETTINGS)
+    assert numba.get_num_threads() == threads
+    numba.set_num_threads(1)
+    try:
+        np.testing.assert_array_equal(first, umap_coordinates(*cells, **SETTINGS))
+    finally:
+        numba.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("n_cells", "n_genes"), [(40, 100), (16, 40), (5, 30), (30, 3)])
+def test_few_cells_or_genes_are_enough(n_cells, n_genes):
+    coordinates = umap_coordinates(*two_kinds(n_cells, n_genes), **SETTINGS)
+    assert coordinates.shape == (n_cells, 2)
+    assert np.isfinite(coordinates).all()
+
+
+def test_genes_without_counts_do_not_matter():
+    counts, n_counts = two_kinds(50)
+    padded = sparse.hstack([counts, sparse.csr_matrix((50, 7))]).tocsr()
+    first = umap_coordinates(counts, n_counts, **SETTINGS)
+    np.testing.assert_array_equal(first, umap_coordinates(padded, n_counts, **SETTINGS))
+
+
+def test_too_few_cells_are_refused():
+    with pytest.raises(InputError, match="4 cells"):
+        umap_coordinates(*two_kinds(4), **SETTINGS)

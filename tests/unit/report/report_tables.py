@@ -1,0 +1,198 @@
+"""Made-up tables with the schemas of the pipeline, small or at their widest."""
+
+import numpy as np
+import pandas as pd
+
+DOSES = ["0", "1.25", "2.5", "12.5", "25"]
+REGIMES = [
+    "frozen",
+    "last_layer",
+    "full",
+    "upstream_freeze6",
+    "upstream_freeze5",
+    "linear_probe",
+    "logistic_genes",
+]
+
+
+def umap_tables(n=600, n_tasks=2, seed=0):
+    rng = np.random.default_rng(seed)
+    dose = rng.choice(DOSES, n)
+    level = np.where(np.isin(dose, ["12.5", "25"]), "high", "low")
+    xy = rng.normal(size=(n, 2)) + np.where(level == "high", 3, 0)[:, None]
+    cells = [f"cell{i}" for i in range(n)]
+    umap = pd.DataFrame({"cell": cells, "umap1": xy[:, 0], "umap2": xy[:, 1]})
+    labels = pd.DataFrame({"cell": cells, "dose": dose, "level": level})
+    labels["level"] = pd.Categorical(labels.level, ["low", "high"])
+    if n_tasks > 2:
+        labels["phase"] = rng.choice(["G1", "S", "G2/M"], n)
+        labels["cell_type"] = rng.choice(["T <b>cell</b>", "B cell", "monocyte", "NK $x$"], n)
+        labels["extreme"] = pd.Series(dose).map({"0": "vehicle", "25": "highest"})
+    return umap, labels
+
+
+def screen_table():
+    return pd.DataFrame(
+        {
+            "dose_um": [0.25, 1.25, 2.5, 12.5, 25, 125, 250],
+            "n_cells": [812, 790, 840, 1033, 980, 210, 44],
+            "n_vehicle": 1022,
+            "n_up": [0, 14, 96, 1204, 1510, 640, 12],
+            "n_down": [1, 9, 120, 1630, 2011, 803, 25],
+            "n_tested": 9211,
+            "selected": [False, True, True, True, True, False, False],
+        }
+    )
+
+
+def history_table(regimes=("frozen", "last_layer", "full"), seeds=(1, 2, 3), epochs=5, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i, regime in enumerate(regimes):
+        for s in seeds:
+            train = 1.6 * np.exp(-0.15 * (i + 1) * np.arange(epochs)) + rng.normal(0, 0.02, epochs)
+            valid = np.maximum(train, 1.05) + 0.03 * np.arange(epochs) * i
+            for e in range(epochs):
+                rows.append(
+                    {
+                        "regime": regime,
+                        "seed": s,
+                        "epoch": e + 1,
+                        "step": 40 * (e + 1),
+                        "learning_rate": 5e-5,
+                        "train_loss": train[e],
+                        "valid_loss": valid[e],
+                        "valid_accuracy": 0.6 - 0.3 * (valid[e] - 1.05),
+                        "best": e == int(np.argmin(valid)),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def confusion_table(regimes=REGIMES, classes=DOSES, seeds=(1, 2, 3), pool=True, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for regime in regimes:
+        for true in range(len(classes)):
+            for predicted in range(len(classes)):
+                counts = rng.poisson(140 * np.exp(-abs(true - predicted)), len(seeds))
+                rows += [
+                    (regime, s, classes[true], classes[predicted], n)
+                    for s, n in zip(seeds, counts, strict=True)
+                ]
+                if pool:
+                    rows.append((regime, None, classes[true], classes[predicted], counts.sum()))
+    return pd.DataFrame(rows, columns=["regime", "seed", "true", "predicted", "n_cells"]).astype(
+        {"seed": "Int64"}
+    )
+
+
+def metrics_table(regimes=(*REGIMES, "majority"), seeds=(1, 2, 3), seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i, regime in enumerate(regimes):
+        for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
+            value = 0.22 if regime == "majority" else 0.45 + 0.02 * i
+            for s in seeds:
+                noisy = value + rng.normal(0, 0.03)
+                rows.append((regime, s, "test", metric, noisy, np.nan, np.nan, 480, None, None))
+            rows.append(
+                (regime, None, "test", metric, value, value - 0.05, value + 0.05, 1440, 18, "well")
+            )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "regime",
+            "seed",
+            "split",
+            "metric",
+            "value",
+            "ci_low",
+            "ci_high",
+            "n_cells",
+            "n_units",
+            "unit",
+        ],
+    ).astype({"seed": "Int64", "n_units": "Int64"})
+
+
+def cosine_table(pairs=None, seeds=(1, 2, 3), layers=6, heads=4, seed=0):
+    rng = np.random.default_rng(seed)
+    pairs = pairs or [("full", "frozen"), ("last_layer", "frozen"), ("frozen", "pretrained")]
+    rows = []
+    for a, b in pairs:
+        for s in seeds:
+            for layer in range(1, layers + 1):
+                for head in range(1, heads + 1):
+                    same = b == "pretrained" or (a == "last_layer" and layer < layers)
+                    value = 1.0 if same else 0.5 + 0.5 * rng.beta(8, 2)
+                    rows.append((a, b, s, layer, head, value, 0.03, 480))
+    columns = ["a", "b", "seed", "layer", "head", "cosine", "sd", "n_cells"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def rank_shift_table(pairs=None, seeds=(1, 2, 3), layers=6, longest=1400, median=683, seed=0):
+    rng = np.random.default_rng(seed)
+    pairs = pairs or [("full", "frozen")]
+    ranks = np.arange(1, longest + 1)
+    n = np.round(480 / (1 + np.exp((ranks - median) / (median / 7)))).astype(int)
+    frames = []
+    for a, b in pairs:
+        for s in seeds:
+            every = []
+            for layer in range(1, layers + 1):
+                base = n * (1 + 2 * np.exp(-ranks / 50)) + 1e-9
+                shift = 0.04 * layer * np.exp(-(((ranks - 210) / 90) ** 2)) - 0.02
+                new = base * (1 + shift + rng.normal(0, 0.02, longest))
+                every.append(
+                    pd.DataFrame({"layer": layer, "rank": ranks, "sum_a": new, "sum_b": base})
+                )
+            table = pd.concat(every)
+            total = table.groupby("rank", as_index=False)[["sum_a", "sum_b"]].sum()
+            table = pd.concat([table, total.assign(layer=None)])
+            table["n_cells"] = n[table["rank"] - 1]
+            frames.append(table.assign(a=a, b=b, seed=s))
+    frame = pd.concat(frames, ignore_index=True)
+    frame["percent_change"] = 100 * (frame.sum_a / frame.sum_b - 1)
+    return frame[frame.n_cells > 0].astype({"layer": "Int64"})
+
+
+def attended_table(n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    symbols = [f"GENE{i:05d}" for i in range(n)]
+    symbols[:6] = ["MT-ND4", "MT-ATP6", "MDM2", "RPS14", "CDKN1A", "AC012345.1"]
+    attention = rng.gamma(0.3, size=n)
+    statistic = rng.normal(0, 2.0, n)
+    attention[:3] = [9.0, 7.5, 7.0]
+    statistic[2], statistic[4] = 31.0, 28.0
+    p_adj = np.clip(np.exp(-(statistic**2) / 2) * 8, 0, 1)
+    frame = pd.DataFrame(
+        {
+            "ensembl_id": [f"ENSG{i:011d}" for i in range(n)],
+            "symbol": symbols,
+            "attention": attention / attention.max(),
+            "log2fc": np.sign(statistic) * np.abs(statistic) / 6,
+            "p_adj": p_adj,
+            "abs_statistic": np.abs(statistic),
+        }
+    )
+    frame["attention_rank"] = frame.attention.rank(ascending=False, method="first").astype("Int64")
+    frame["de_rank"] = frame.abs_statistic.rank(ascending=False, method="first").astype("Int64")
+    frame["p53_textbook"] = frame.symbol.isin(["MDM2", "CDKN1A"])
+    frame.loc[0, ["de_rank", "p_adj", "log2fc", "abs_statistic"]] = None
+    return frame
+
+
+def norms_table(regimes=("frozen", "last_layer", "full"), seeds=(1, 2), layers=6, heads=4, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = []
+    for regime in regimes:
+        for s in seeds:
+            for layer in range(1, layers + 1):
+                for head in range(1, heads + 1):
+                    base = 5.0 / (1 + abs(layer - 2)) * rng.uniform(0.8, 1.2)
+                    rows.append((regime, s, "test", layer, head, "weighted", 480, base, 0.3))
+                    rows.append((regime, s, "test", layer, head, "value", 480, base * 1.4, 0.3))
+                rows.append((regime, s, "test", layer, None, "output", 480, 12.0 / layer, 0.8))
+    columns = ["regime", "seed", "subset", "layer", "head", "measure", "n_cells", "mean", "sd"]
+    return pd.DataFrame(rows, columns=columns).astype({"head": "Int64"})

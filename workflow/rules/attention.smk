@@ -1,0 +1,95 @@
+# Comes in: models, tokens, splits. Goes out: attention/{task}/{regime}/seed{seed}/ by_rank, by_gene,
+# by_well, norms (.parquet), and attention/{task}/cosine, rank_shift (.parquet).
+
+
+rule extract_attention:
+    """Attention per rank, gene and well, and norms, on test cells and vehicle training cells."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        counts=out("cells/counts.h5ad"),
+        weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
+        config=lambda w: model_of(w.regime, "config", w.task, w.seed),
+    output:
+        by_rank=out("attention/{task}/{regime}/seed{seed}/by_rank.parquet"),
+        by_gene=out("attention/{task}/{regime}/seed{seed}/by_gene.parquet"),
+        by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
+        norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
+    wildcard_constraints:
+        regime="|".join([*FINETUNED, "pretrained"]),
+    params:
+        vehicle=config["select"]["vehicle"],
+        max_length=config["tokens"]["max_length"],
+        max_cells=config["attention"]["max_cells"],
+        compute=config["compute"],
+        code=code_digest("extract_attention"),
+    log:
+        logfile("extract_attention.{task}.{regime}.seed{seed}"),
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=240,
+        gpu=GPUS,
+    benchmark:
+        out("benchmarks/extract_attention.{task}.{regime}.seed{seed}.tsv")
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/extract_attention.py"
+
+
+rule compare_attention:
+    """Cosine of full attention per layer and head, and shift by rank, of every pair of models."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        weights=lambda w: [model_of(name, "weights", w.task, w.seed) for name in COMPARED],
+        config=lambda w: [model_of(name, "config", w.task, w.seed) for name in COMPARED],
+        by_rank=run_files("attention", "by_rank.parquet", COMPARED),
+    output:
+        cosine=out("attention/{task}/cosine.seed{seed}.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.seed{seed}.parquet"),
+    params:
+        names=COMPARED,
+        pairs=PAIRS,
+        max_cells=config["attention"]["max_cells"],
+        compute=config["compute"],
+        code=code_digest("compare_attention"),
+    log:
+        logfile("compare_attention.{task}.seed{seed}"),
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=240,
+        gpu=GPUS,
+    benchmark:
+        out("benchmarks/compare_attention.{task}.seed{seed}.tsv")
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/compare_attention.py"
+
+
+rule collect_comparisons:
+    """Put the comparisons of all seeds into one table each."""
+    input:
+        cosine=expand(out("attention/{{task}}/cosine.seed{seed}.parquet"), seed=SEEDS),
+        rank_shift=expand(out("attention/{{task}}/rank_shift.seed{seed}.parquet"), seed=SEEDS),
+    output:
+        cosine=out("attention/{task}/cosine.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.parquet"),
+    params:
+        code=code_digest("collect_comparisons"),
+    log:
+        logfile("collect_comparisons.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/tables.yaml"
+    script:
+        "../scripts/collect_comparisons.py"

@@ -1,0 +1,75 @@
+# Comes in: the canonical matrix. Goes out: cells/counts.h5ad, screen.h5ad (all doses and genes),
+# selection.parquet, labels.parquet, splits.parquet.
+
+
+rule select_cells:
+    """Cut the dataset to the study's cells and genes, and count what each step kept."""
+    input:
+        dataset=out(f"inputs/{config['dataset']}.h5ad"),
+    output:
+        counts=out("cells/counts.h5ad"),
+        screen=out("cells/screen.h5ad"),
+        selection=report(
+            out("cells/selection.parquet"),
+            caption="../report/selection.rst",
+            category="Data",
+        ),
+    params:
+        where=config["dataset"],
+        options=config["select"],
+        code=code_digest("select_cells"),
+    log:
+        logfile("select_cells"),
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    conda:
+        "../../envs/cells.yaml"
+    script:
+        "../scripts/select_cells.py"
+
+
+rule label_cells:
+    """Give every cell its class in every task."""
+    input:
+        counts=out("cells/counts.h5ad"),
+    output:
+        labels=out("cells/labels.parquet"),
+    params:
+        tasks=config["tasks"],
+        code=code_digest("label_cells"),
+    log:
+        logfile("label_cells"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/cells.yaml"
+    script:
+        "../scripts/label_cells.py"
+
+
+rule split_cells:
+    """Hold out whole wells for test and validation; seed k holds out replicate k."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+    output:
+        splits=out("cells/splits.parquet"),
+    params:
+        seeds=SEEDS,
+        options=config["split"],
+        stratify=TASKS[0],
+        code=code_digest("split_cells"),
+    log:
+        logfile("split_cells"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/cells.yaml"
+    script:
+        "../scripts/split_cells.py"

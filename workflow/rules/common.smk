@@ -1,0 +1,192 @@
+# What every rule file uses: the checked config, the registries, paths and targets.
+# Comes in: config. Goes out: STUDY, TASKS, REGIMES, ... and the functions below.
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+
+from keygenes.core import config as settings
+from keygenes.core.code import code_digest
+from keygenes.core.errors import InputError
+
+
+def schema(name):
+    """Return one of the schemas beside the rules."""
+    return settings.read_yaml(Path(workflow.basedir) / f"workflow/schemas/{name}.schema.yaml")
+
+
+def registry(name):
+    """Return the merged registry `name` that the config points to."""
+    return settings.read_registry(config["registries"][name], schema(name))
+
+
+try:
+    settings.check(config, schema("config"), "config key")
+    settings.check_relations(config)
+    DATASETS = registry("datasets")["datasets"]
+    MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
+    GENE_SETS = registry("gene_sets")["gene_sets"]
+    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
+
+# Where files come from never changes what they are (they are verified), so the mirror is no
+# param: moving it must not rerun a study.
+os.environ["KEYGENES_MIRROR"] = config["mirror"] or ""
+# Sums in another order give other last digits: libraries beside torch keep to one thread.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = str(config["compute"]["torch_threads"])
+os.environ["NUMBA_NUM_THREADS"] = "1"
+os.environ["PYTHONHASHSEED"] = "0"
+
+STUDY = config["study"]
+TASKS = [task["name"] for task in config["tasks"]]
+SEEDS = config["seeds"]
+REGIMES = {regime["name"]: regime for regime in config["regimes"]}
+LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == "logistic"]
+FINETUNED = [name for name in REGIMES if name not in LOGISTIC]
+PAIRS = config["attention"]["pairs"]
+COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
+ATTENDED = list(dict.fromkeys([*FINETUNED, *COMPARED]))
+GPUS = 0 if config["compute"]["device"] == "cpu" else 1
+SIMULATED = bool(RESOLVED["dataset"].get("simulated"))
+DOWNLOADS = RESOLVED["downloads"]
+
+
+wildcard_constraints:
+    task="|".join(TASKS),
+    regime="|".join([*REGIMES, "pretrained"]),
+    seed=r"\d+",
+    dataset="|".join(map(re.escape, DATASETS)),
+
+
+def out(path):
+    """Return a path in the study's results folder; {wildcards} stay."""
+    return f"results/{STUDY}/{path}"
+
+
+def logfile(rule_and_wildcards):
+    """Return a path for a log."""
+    return f"results/{STUDY}/logs/{rule_and_wildcards}.log"
+
+
+def run_files(kind, name, regimes, seeds=None):
+    """Return the paths of one file for every regime and seed of the job's task."""
+
+    def paths(wildcards):
+        return expand(
+            out(f"{kind}/{wildcards.task}/{{regime}}/seed{{seed}}/{name}"),
+            regime=regimes,
+            seed=seeds or getattr(wildcards, "seed", None) or SEEDS,
+        )
+
+    return paths
+
+
+def runs(regimes):
+    """Return [regime, seed] in the order of `run_files`."""
+    return [[regime, seed] for regime in regimes for seed in SEEDS]
+
+
+def base_model(part):
+    """Return the path of the pretrained model's 'weights' or 'config'."""
+    if config["model"] == "pretrain":
+        name = {"weights": "model.safetensors", "config": "config.json"}[part]
+        return out(f"models/pretrained/{name}")
+    return RESOLVED["model_files"][part]
+
+
+def model_of(regime, part, task, seed):
+    """Return the path of a regime's 'weights' or 'config'; 'pretrained' is the base model."""
+    if regime == "pretrained":
+        return base_model(part)
+    name = {"weights": "model.safetensors", "config": "config.json"}[part]
+    return out(f"models/{task}/{regime}/seed{seed}/{name}")
+
+
+def finetune_options(regime):
+    """Return section 'finetune' with the regime's own values over it."""
+    own = {k: v for k, v in REGIMES[regime].items() if k in config["finetune"]}
+    return {**config["finetune"], **own}
+
+
+def memory(base_mb):
+    """Return a memory request that grows with each attempt, up to four times the base."""
+    return lambda wildcards, attempt: base_mb * min(attempt, 4)
+
+
+def figure_names(task):
+    """Return the figures of one task."""
+    return [
+        f"{task}/{name}"
+        for name in (
+            "training_curves",
+            "figure3_confusion",
+            "accuracy",
+            "figure4_cosine",
+            "figure5_rank_shift",
+            "figure6_rank_shift_layers",
+            "figure7_attended_vs_de",
+            "figure9_norms",
+        )
+    ]
+
+
+def dataset_has_doses():
+    """Return whether the study's cells carry doses (then they are screened one by one)."""
+    entry = RESOLVED["dataset"]
+    return entry["layout"] != "h5ad" or "dose_um" in entry.get("columns", {})
+
+
+SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has_doses() else [])
+FIGURES = SHARED_FIGURES + [name for task in TASKS for name in figure_names(task)]
+
+
+def all_targets():
+    """Return what `rule all` makes: the page, which needs everything else."""
+    return [*expand(out("evidence/{task}/genes.parquet"), task=TASKS), *expand(out("models/{task}/metrics.parquet"), task=TASKS), *expand(out("attention/{task}/cosine.parquet"), task=TASKS), out("expression/umap.parquet"), out("expression/dose_screen.parquet")]
+
+
+def de_targets():
+    """Return the study without a model: differential expression and its figures."""
+    return [
+        out("expression/wilcoxon.parquet"),
+        *[out(f"figures/{name}.svg") for name in SHARED_FIGURES],
+    ]
+
+
+def train_targets():
+    """Return every model with its predictions and metrics."""
+    return [
+        *expand(
+            out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+            task=TASKS,
+            regime=REGIMES,
+            seed=SEEDS,
+        ),
+        *expand(out("models/{task}/metrics.parquet"), task=TASKS),
+    ]
+
+
+def show_summary():
+    """Print the study's summary, once there is one."""
+    summary = Path(out("report/summary.txt"))
+    if summary.exists():
+        print(summary.read_text(encoding="utf-8"), file=sys.stderr)
+
+
+def show_failure(log_path):
+    """Say what to do after a failure."""
+    print(
+        f"The log of the failed rule is under results/{STUDY}/logs/ and its last lines are above. "
+        "After a kill, run `snakemake --unlock` once with the same --configfile; then the same "
+        "command again: it resumes from what is finished.",
+        file=sys.stderr,
+    )

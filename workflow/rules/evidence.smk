@@ -1,0 +1,41 @@
+# Comes in: attention statistics, differential expression, gene sets. Goes out: evidence/{task}/
+# genes, key_genes, attended_vs_expressed (.parquet), figures/{task}/figure8_key_genes.tsv.
+
+
+rule score_genes:
+    """Score every gene on every track, and make the key-gene table (Figures 7 and 8)."""
+    input:
+        by_gene=run_files("attention", "by_gene.parquet", ATTENDED),
+        by_well=run_files("attention", "by_well.parquet", ATTENDED),
+        wilcoxon=out("expression/wilcoxon.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        gene_sets=[RESOLVED["gene_set_files"][name] for name in config["evidence"]["gene_sets"]],
+    output:
+        genes=out("evidence/{task}/genes.parquet"),
+        key_genes=out("evidence/{task}/key_genes.parquet"),
+        attended=out("evidence/{task}/attended_vs_expressed.parquet"),
+        figure8=report(
+            out("figures/{task}/figure8_key_genes.tsv"),
+            caption="../report/figure8_key_genes.rst",
+            category="Genes",
+            labels={"task": "{task}", "table": "key genes"},
+        ),
+    params:
+        runs=runs(ATTENDED),
+        regime=config["evidence"]["regime"],
+        n_key_genes=config["evidence"]["n_key_genes"],
+        gene_sets={
+            name: {k: v for k, v in GENE_SETS[name].items() if k in ("format", "set")}
+            for name in config["evidence"]["gene_sets"]
+        },
+        code=code_digest("score_genes"),
+    log:
+        logfile("score_genes.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=30,
+    conda:
+        "../../envs/evidence.yaml"
+    script:
+        "../scripts/score_genes.py"

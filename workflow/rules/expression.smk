@@ -1,0 +1,73 @@
+# Comes in: cells/*.h5ad, labels. Goes out: expression/umap, wilcoxon, dose_screen (.parquet).
+
+
+rule embed_cells:
+    """Lay the cells out in two dimensions (UMAP; Figure 1)."""
+    input:
+        counts=out("cells/counts.h5ad"),
+    output:
+        umap=out("expression/umap.parquet"),
+    params:
+        options=config["expression"]["umap"],
+        code=code_digest("embed_cells"),
+    log:
+        logfile("embed_cells"),
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    conda:
+        "../../envs/expression.yaml"
+    script:
+        "../scripts/embed_cells.py"
+
+
+rule rank_genes:
+    """Test every gene per task and class against the rest and against vehicle (Wilcoxon)."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        screen=out("cells/screen.h5ad"),
+        labels=out("cells/labels.parquet"),
+    output:
+        wilcoxon=out("expression/wilcoxon.parquet"),
+    params:
+        vehicle=config["select"]["vehicle"],
+        pseudocount=config["expression"]["pseudocount"],
+        code=code_digest("rank_genes"),
+    log:
+        logfile("rank_genes"),
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    benchmark:
+        out("benchmarks/rank_genes.tsv")
+    conda:
+        "../../envs/expression.yaml"
+    script:
+        "../scripts/rank_genes.py"
+
+
+rule screen_doses:
+    """Count the genes that each dose changes, the doses that the study leaves out included."""
+    input:
+        screen=out("cells/screen.h5ad"),
+    output:
+        dose_screen=out("expression/dose_screen.parquet"),
+    params:
+        vehicle=config["select"]["vehicle"],
+        selected=config["select"]["doses_um"],
+        fdr=config["expression"]["fdr"],
+        min_abs_log2fc=config["expression"]["min_abs_log2fc"],
+        pseudocount=config["expression"]["pseudocount"],
+        code=code_digest("screen_doses"),
+    log:
+        logfile("screen_doses"),
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    conda:
+        "../../envs/expression.yaml"
+    script:
+        "../scripts/screen_doses.py"

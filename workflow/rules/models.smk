@@ -1,0 +1,130 @@
+# Comes in: tokens, labels, splits, a pretrained model. Goes out: models/{task}/{regime}/seed{seed}/
+# (weights, config, history, predictions) and models/{task}/metrics, confusion (.parquet).
+
+
+rule pretrain:
+    """Pretrain a small encoder by masked tokens (the demo, and users without weights)."""
+    input:
+        tokens=out("tokens/corpus.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+    output:
+        weights=out("models/pretrained/model.safetensors"),
+        config=out("models/pretrained/config.json"),
+        history=out("models/pretrained/history.parquet"),
+    params:
+        options={k: v for k, v in config["pretrain"].items() if k != "dataset"},
+        max_length=config["tokens"]["max_length"],
+        compute=config["compute"],
+        code=code_digest("pretrain"),
+    log:
+        logfile("pretrain"),
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=720,
+        gpu=GPUS,
+    benchmark:
+        out("benchmarks/pretrain.tsv")
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/pretrain.py"
+
+
+rule finetune:
+    """Fine-tune one regime for one task and seed; the best epoch by validation loss is kept."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        weights=base_model("weights"),
+        config=base_model("config"),
+    output:
+        weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
+        config=out("models/{task}/{regime}/seed{seed}/config.json"),
+        history=out("models/{task}/{regime}/seed{seed}/history.parquet"),
+        predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+    wildcard_constraints:
+        regime="|".join(FINETUNED) or "(?!)",
+    params:
+        patterns=lambda wildcards: REGIMES[wildcards.regime]["train"],
+        options=lambda wildcards: finetune_options(wildcards.regime),
+        max_length=config["tokens"]["max_length"],
+        compute=config["compute"],
+        code=code_digest("finetune"),
+    log:
+        logfile("finetune.{task}.{regime}.seed{seed}"),
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=720,
+        gpu=GPUS,
+    benchmark:
+        out("benchmarks/finetune.{task}.{regime}.seed{seed}.tsv")
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/finetune.py"
+
+
+rule fit_probe:
+    """Fit a logistic regression on the encoder's pooled input, or on genes without an encoder."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        counts=out("cells/counts.h5ad"),
+        weights=base_model("weights"),
+        config=base_model("config"),
+    output:
+        weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
+        config=out("models/{task}/{regime}/seed{seed}/config.json"),
+        predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+    wildcard_constraints:
+        regime="|".join(LOGISTIC) or "(?!)",
+    params:
+        features=lambda wildcards: REGIMES[wildcards.regime]["features"],
+        compute=config["compute"],
+        code=code_digest("fit_probe"),
+    log:
+        logfile("fit_probe.{task}.{regime}.seed{seed}"),
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=120,
+    conda:
+        "../../envs/models.yaml"
+    script:
+        "../scripts/fit_probe.py"
+
+
+rule evaluate:
+    """Score the predictions of every regime, with intervals over wells."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        predictions=run_files("models", "predictions.parquet", REGIMES),
+    output:
+        metrics=report(
+            out("models/{task}/metrics.parquet"),
+            caption="../report/metrics.rst",
+            category="Models",
+            labels={"task": "{task}", "table": "metrics"},
+        ),
+        confusion=out("models/{task}/confusion.parquet"),
+    params:
+        runs=runs(REGIMES),
+        n_bootstrap=config["evidence"]["n_bootstrap"],
+        code=code_digest("evaluate"),
+    log:
+        logfile("evaluate.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=30,
+    conda:
+        "../../envs/tables.yaml"
+    script:
+        "../scripts/evaluate.py"

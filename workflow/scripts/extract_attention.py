@@ -1,0 +1,24 @@
+"""Reduce one model's attention to statistics per rank, gene and well."""
+
+from keygenes.attention.extract import extract_attention
+from keygenes.cells.columns import vehicle_cells
+from keygenes.core.matrices import read_matrix
+from keygenes.core.step import step
+
+with step(snakemake):
+    inputs = dict(snakemake.input.items())
+    obs = read_matrix(inputs.pop("counts")).obs
+    compute = snakemake.params.compute
+    extract_attention(
+        **inputs,
+        **{f"out_{name}": path for name, path in snakemake.output.items()},
+        counts_obs=obs,
+        vehicle=vehicle_cells(obs, snakemake.params.vehicle),
+        task=snakemake.wildcards.task,
+        seed=int(snakemake.wildcards.seed),
+        max_length=snakemake.params.max_length,
+        max_cells=snakemake.params.max_cells,
+        batch_tokens=compute["batch_tokens"],
+        threads=compute["torch_threads"],
+        device=compute["device"],
+    )

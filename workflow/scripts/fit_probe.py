@@ -1,0 +1,17 @@
+"""Fit a logistic regression on hidden states or on genes."""
+
+from keygenes.core.step import step
+from keygenes.models.probe import fit_probe
+
+with step(snakemake):
+    compute = snakemake.params.compute
+    fit_probe(
+        **dict(snakemake.input.items()),
+        **{f"out_{name}": path for name, path in snakemake.output.items()},
+        task=snakemake.wildcards.task,
+        seed=int(snakemake.wildcards.seed),
+        features=snakemake.params.features,
+        batch_tokens=compute["batch_tokens"],
+        threads=compute["torch_threads"],
+        device=compute["device"],
+    )

@@ -1,0 +1,1 @@
+"""Attention statistics, reduced while the model runs."""

@@ -1,0 +1,1 @@
+"""Which cells and genes enter the study, their labels and their splits."""

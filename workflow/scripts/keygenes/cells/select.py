@@ -1,0 +1,168 @@
+"""Which cells and genes enter the study, and how many each step kept."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import scanpy
+
+from keygenes.cells.columns import known_values, require_column, values_in, vehicle_cells
+from keygenes.core.errors import input_error
+from keygenes.core.matrices import read_matrix, write_matrix
+from keygenes.core.tables import write_table
+
+log = logging.getLogger("keygenes")
+
+# Srivatsan et al. 2020: a cell belongs to a well when its top hash oligo is clear of the second,
+# significant, and seen often enough.
+HASH_TESTS = {
+    "top_to_second_best_ratio": np.greater,
+    "qval_demultiplexing": np.less,
+    "hash_umis": np.greater,
+}
+
+
+def drug_mask(obs, drug):
+    """Return which cells received `drug`."""
+    require_column(obs, "drug", "select.drug")
+    mask = (obs["drug"].astype(str) == str(drug)).to_numpy()
+    if not mask.any():
+        raise input_error(
+            "config key 'select.drug'",
+            found=f"'{drug}', which no cell received",
+            expected=f"one of {known_values(obs['drug'])}",
+            remedy="correct the name or choose another dataset",
+        )
+    return mask
+
+
+def dose_mask(obs, doses_um):
+    """Return which cells received one of the doses; every dose must have cells."""
+    require_column(obs, "dose_um", "select.doses_um")
+    for dose in doses_um:
+        if not values_in(obs["dose_um"], [dose]).any():
+            raise input_error(
+                "config key 'select.doses_um'",
+                found=f"{dose:g} uM, which no cell received",
+                expected=f"doses among {known_values(obs['dose_um'])}",
+                remedy="remove the dose or correct it",
+            )
+    return values_in(obs["dose_um"], doses_um)
+
+
+def hash_mask(obs, limits):
+    """Return which cells pass the authors' hash filter; columns that are absent are skipped."""
+    mask = np.ones(len(obs), bool)
+    for column, limit in limits.items():
+        if column in obs:
+            mask &= HASH_TESTS[column](obs[column].astype(float).to_numpy(), limit)
+    return mask
+
+
+def quality_mask(obs, *, min_counts, min_genes, max_percent_mito):
+    """Return which cells have enough counts and genes, and not too many mitochondrial counts."""
+    mask = (obs["n_counts"] >= min_counts) & (obs["n_genes"] >= min_genes)
+    if max_percent_mito is not None:
+        require_column(obs, "percent_mito", "select.max_percent_mito")
+        mask &= obs["percent_mito"] <= max_percent_mito
+    return mask.to_numpy()
+
+
+def subsample_mask(groups, n, seed):
+    """Return which cells stay when each group keeps at most `n`, drawn without replacement."""
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(len(groups), bool)
+    codes = pd.Categorical(groups).codes
+    for code in np.unique(codes):
+        members = np.flatnonzero(codes == code)
+        mask[np.sort(rng.permutation(members)[:n])] = True
+    return mask
+
+
+def variable_genes(adata, n):
+    """Return a boolean array of the `n` most variable genes (scanpy's dispersion on log CP10k)."""
+    if n >= adata.n_vars:
+        return np.ones(adata.n_vars, bool)
+    log_counts = adata.copy()
+    scanpy.pp.normalize_total(log_counts, target_sum=1e4)
+    scanpy.pp.log1p(log_counts)
+    frame = scanpy.pp.highly_variable_genes(log_counts, n_top_genes=n, inplace=False)
+    return frame["highly_variable"].to_numpy()
+
+
+def detected_genes(adata, min_cells):
+    """Return which genes have a count in at least `min_cells` cells."""
+    return np.asarray((adata.X > 0).sum(axis=0)).ravel() >= min_cells
+
+
+def select_cells(dataset_path, counts_path, screen_path, selection_path, *, where, options):
+    """Cut a canonical matrix to the study's cells and genes.
+
+    Parameters
+    ----------
+    dataset_path : path-like
+        Canonical matrix of all cells.
+    counts_path, screen_path : path-like
+        Written: the study's cells x genes, and the same drug's cells of every dose with every
+        detected gene (for differential expression, and to see what the left-out doses do).
+    selection_path : path-like
+        Written: table 'selection', a row per step.
+    where : str
+        What messages call the dataset.
+    options : dict
+        Section 'select' of the config.
+    """
+    adata = read_matrix(dataset_path)
+    rows = []
+
+    def keep(mask, step, note=""):
+        nonlocal adata
+        adata = adata[mask].copy()
+        record(step, note)
+
+    def record(step, note):
+        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": adata.n_vars, "note": note})
+        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, adata.n_vars, note)
+        if adata.n_obs == 0:
+            raise input_error(
+                f"dataset '{where}'",
+                found=f"no cell left after the step '{step}' ({note})",
+                expected="cells that pass every filter of 'select'",
+                remedy="loosen that filter in the config",
+            )
+
+    record("dataset", where)
+    if options["drug"] is not None:
+        keep(drug_mask(adata.obs, options["drug"]), "drug", f"drug = {options['drug']}")
+    if options["hash_filter"] is not None:
+        used = [c for c in options["hash_filter"] if c in adata.obs]
+        note = ", ".join(
+            f"{c} {'<' if c.startswith('q') else '>'} {options['hash_filter'][c]:g}" for c in used
+        )
+        keep(
+            hash_mask(adata.obs, options["hash_filter"]),
+            "hash filter",
+            note or "no hash columns: skipped",
+        )
+    quality = {k: options[k] for k in ("min_counts", "min_genes", "max_percent_mito")}
+    note = ", ".join(f"{k} = {v:g}" for k, v in quality.items() if v is not None)
+    keep(quality_mask(adata.obs, **quality), "quality", note)
+
+    screen_genes = detected_genes(adata, options["min_cells_per_gene"])
+    write_matrix(adata[:, screen_genes].copy(), screen_path)
+
+    if options["doses_um"] is not None:
+        note = "uM: " + ", ".join(f"{dose:g}" for dose in options["doses_um"])
+        keep(dose_mask(adata.obs, options["doses_um"]), "doses", note)
+    vehicle = vehicle_cells(adata.obs, options["vehicle"])
+    if options["max_cells_per_dose"] is not None:
+        groups = adata.obs.get("dose_um", vehicle)
+        mask = subsample_mask(groups, options["max_cells_per_dose"], options["seed"])
+        keep(mask, "subsample", f"at most {options['max_cells_per_dose']} per dose")
+    adata = adata[:, detected_genes(adata, options["min_cells_per_gene"])].copy()
+    record("detected genes", f"seen in >= {options['min_cells_per_gene']} cells")
+    if options["highly_variable_genes"] is not None:
+        adata = adata[:, variable_genes(adata, options["highly_variable_genes"])].copy()
+        record("variable genes", f"{options['highly_variable_genes']} most variable")
+    write_matrix(adata, counts_path)
+    write_table(pd.DataFrame(rows), selection_path, "selection")

@@ -1,0 +1,26 @@
+"""What is resampled for intervals: wells where they were held out whole, cells elsewhere."""
+
+import pandas as pd
+
+
+def resampling_units(obs, labels, splits):
+    """Return unit_id, unit and stratum of every cell.
+
+    Parameters
+    ----------
+    obs : DataFrame, indexed by cell
+    labels : categorical Series, indexed by cell
+    splits : table 'splits'
+
+    Returns
+    -------
+    DataFrame, indexed by cell
+        unit_id (the well, the replicate or the cell), unit (which of them), stratum (the dose
+        where known, else the class): units are resampled within it.
+    """
+    unit = str(splits["unit"].iloc[0])
+    ids = pd.Series(obs.index.astype(str), obs.index) if unit == "cell" else obs[unit].astype(str)
+    stratum = obs.get("dose_um", labels.reindex(obs.index)).astype(str)
+    if unit == "replicate":  # a replicate holds every dose: resample its part of each
+        ids = ids + " / " + stratum
+    return pd.DataFrame({"unit_id": ids, "unit": unit, "stratum": stratum})

@@ -1,0 +1,1 @@
+"""What every room may use: errors, files, tables, the step around a script, code digests."""

@@ -1,0 +1,308 @@
+"""The configuration and the registries: read, checked, and refused in one sentence.
+
+Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
+"""
+
+import difflib
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from keygenes.core.errors import InputError, input_error
+
+VERSION = 1
+
+
+def _key(path):
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+    return text or "(top level)"
+
+
+def _looks_like_number(value):
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(value, str)
+
+
+def _unknown_key(error, where):
+    known = sorted(error.schema.get("properties", {}))
+    unknown = sorted(set(error.instance) - set(known))[0]
+    close = difflib.get_close_matches(unknown, known, 1)
+    return input_error(
+        f"{where} '{_key([*error.absolute_path, unknown])}'",
+        found="an unknown key",
+        expected=f"one of {', '.join(known)}",
+        remedy=f"write '{close[0]}'" if close else "remove it",
+    )
+
+
+def schema_error(error, where):
+    """Return the `InputError` of a jsonschema error: key, found, expected, remedy.
+
+    Parameters
+    ----------
+    error : jsonschema.ValidationError
+    where : str
+        E.g. ``"config key"`` or ``"config/datasets.yaml, key"``.
+    """
+    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+        return _unknown_key(error, where)
+    if error.validator == "required":
+        missing = sorted(set(error.validator_value) - set(error.instance))[0]
+        return input_error(
+            f"{where} '{_key([*error.absolute_path, missing])}'",
+            found="nothing",
+            expected="a value",
+            remedy="add the key",
+        )
+    key, value = _key(error.absolute_path), error.instance
+    if error.absolute_path and list(error.absolute_path) == ["version"]:
+        return input_error(
+            f"{where} 'version'",
+            found=f"{value!r}",
+            expected=f"{VERSION}, the layout that this release reads",
+            remedy="start from a copy of config/config.yaml of this release",
+        )
+    if _looks_like_number(value) and error.validator == "type":
+        return input_error(
+            f"{where} '{key}'",
+            found=f"the text '{value}'",
+            expected="a number",
+            remedy=f"write {float(value)!r} with a dot, as in 1.0e-5: YAML reads 1e-5 as text",
+        )
+    rules = {
+        "type": "type {}",
+        "enum": "one of {}",
+        "minimum": "at least {}",
+        "maximum": "at most {}",
+        "exclusiveMinimum": "more than {}",
+        "exclusiveMaximum": "less than {}",
+        "minItems": "at least {} entries",
+        "pattern": "text that matches {}",
+        "uniqueItems": "different entries",
+    }
+    expected = rules.get(error.validator, f"{error.validator} {{}}").format(error.validator_value)
+    if description := error.schema.get("description") if isinstance(error.schema, dict) else None:
+        expected += f" ({description})"
+    shown = repr(value) if len(repr(value)) < 80 else repr(value)[:77] + "..."
+    return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy="correct it")
+
+
+def check(document, schema, where):
+    """Raise an `InputError` for the first key of a document that its schema refuses."""
+    errors = sorted(
+        jsonschema.Draft7Validator(schema).iter_errors(document),
+        key=lambda e: (e.validator != "const", [str(p) for p in e.absolute_path]),
+    )
+    if errors:
+        error = errors[0]
+        while error.context:  # of several alternatives, the one that came closest
+            error = jsonschema.exceptions.best_match(error.context)
+        raise schema_error(error, where)
+
+
+def read_yaml(path):
+    """Return the content of a YAML file."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise input_error(
+            str(path), found=error.strerror, expected="a YAML file", remedy="correct the path"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({reason}); correct the line.") from error
+
+
+def read_registry(paths, schema):
+    """Return the merged registry of several files; later files win entry by entry.
+
+    Returns
+    -------
+    dict
+        {section: {name: entry}}
+    """
+    merged = {}
+    for path in paths:
+        document = read_yaml(path)
+        check(document, schema, f"{path}, key")
+        for part, entries in document.items():
+            merged.setdefault(part, {}).update(entries or {})
+    return merged
+
+
+def entry(registry, name, key, files):
+    """Return a registry entry by name; `key` is the config key that asks for it."""
+    if name not in registry:
+        close = difflib.get_close_matches(name, registry, 1)
+        raise input_error(
+            f"config key '{key}'",
+            found=f"'{name}', which is in no registry ({', '.join(files)})",
+            expected=f"one of {', '.join(sorted(registry))}",
+            remedy=f"write '{close[0]}' or add an entry" if close else "add an entry",
+        )
+    return registry[name]
+
+
+def check_relations(config):
+    """Raise an `InputError` where keys of a valid config do not fit each other."""
+    names = [regime["name"] for regime in config["regimes"]]
+    for key, values in {
+        "regimes": names,
+        "tasks": [task["name"] for task in config["tasks"]],
+    }.items():
+        repeated = [v for v in values if values.count(v) > 1]
+        if repeated:
+            raise input_error(
+                f"config key '{key}'",
+                found=f"two entries named '{repeated[0]}'",
+                expected="different names",
+                remedy="rename one",
+            )
+    for regime in config["regimes"]:
+        logistic = regime.get("method") == "logistic"
+        needed = "features" if logistic else "train"
+        if needed not in regime:
+            raise input_error(
+                f"config key 'regimes.{regime['name']}.{needed}'",
+                found="nothing",
+                expected="hidden_state or expression"
+                if logistic
+                else "patterns of parameter names",
+                remedy="add the key",
+            )
+    tuned = [r["name"] for r in config["regimes"] if r.get("method") != "logistic"]
+    asked = [("attention.pairs", name) for pair in config["attention"]["pairs"] for name in pair]
+    asked.append(("evidence.regime", config["evidence"]["regime"]))
+    for key, name in asked:
+        if name not in [*tuned, "pretrained"]:
+            raise input_error(
+                f"config key '{key}'",
+                found=f"'{name}'",
+                expected=f"one of {', '.join([*tuned, 'pretrained'])}",
+                remedy="name a fine-tuned regime of 'regimes', or add it there",
+            )
+    if config["pretrain"]["hidden"] % config["pretrain"]["heads"]:
+        raise input_error(
+            "config key 'pretrain.hidden'",
+            found=config["pretrain"]["hidden"],
+            expected=f"a multiple of pretrain.heads = {config['pretrain']['heads']}",
+            remedy="change one of them",
+        )
+
+
+def _location(spec, where):
+    """Return (path, needs a download) of a registry file."""
+    if "path" in spec and not {"sha256", "md5"} & set(spec):
+        if not Path(spec["path"]).is_file():
+            raise input_error(
+                f"{where}, key 'path'",
+                found=f"no file at {spec['path']}",
+                expected="an existing file",
+                remedy="correct the path (it is relative to the folder you run in)",
+            )
+        return spec["path"], False
+    return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True
+
+
+def _folder_files(folder, where):
+    """Return {'config', 'weights'} of a local model folder."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        files = {"config": Path(folder) / "config.json", "weights": Path(folder) / name}
+        if all(path.is_file() for path in files.values()):
+            return {part: str(path) for part, path in files.items()}
+    raise input_error(
+        f"{where}, key 'folder'",
+        found=f"no model in {folder}",
+        expected="config.json and model.safetensors (or pytorch_model.bin)",
+        remedy="correct the path",
+    )
+
+
+def resolve(config, datasets, models, gene_sets):
+    """Return where every input of a study lies, and which of them must be downloaded.
+
+    Returns
+    -------
+    dict
+        dataset, vocabulary, model : registry entries (vocabulary and model may be None);
+        dataset_files {dataset: {part: path}}; vocabulary_files, model_files {part: path};
+        gene_set_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
+        dataset, model and gene_set.
+    """
+    files = config["registries"]
+    downloads = {"dataset": {}, "model": {}, "gene_set": {}}
+
+    def locate(kind, name, specs):
+        places = {}
+        for part, spec in specs.items():
+            title = f"{kind.replace('_', ' ')} '{name}', file '{part}'"
+            places[part], remote = _location(spec, title)
+            if remote:
+                downloads[kind][places[part]] = {"name": title, "spec": spec}
+        return places
+
+    def dataset_files(name, key):
+        found = entry(datasets, name, key, files["datasets"])
+        if "simulate" in found:
+            return found, {}
+        if not found.get("files"):
+            raise input_error(
+                f"dataset '{name}'",
+                found="no 'files'",
+                expected="the files of its layout",
+                remedy="add them to the registry",
+            )
+        return found, locate("dataset", name, found["files"])
+
+    dataset, places = dataset_files(config["dataset"], "dataset")
+    all_places = {config["dataset"]: places}
+    if config["model"] == "pretrain":
+        name = config["pretrain"]["dataset"]
+        all_places[name] = dataset_files(name, "pretrain.dataset")[1]
+        model, model_files = None, {}
+    else:
+        model = entry(models["models"], config["model"], "model", files["models"])
+        where = f"model '{config['model']}'"
+        if "folder" in model:
+            model_files = _folder_files(model["folder"], where)
+        else:
+            model_files = locate("model", config["model"], model["files"])
+        if model["vocabulary"] != config["tokens"]["vocabulary"]:
+            raise input_error(
+                "config key 'tokens.vocabulary'",
+                found=f"'{config['tokens']['vocabulary']}'",
+                expected=f"'{model['vocabulary']}', which {where} was trained with",
+                remedy="change one of the two",
+            )
+    vocabulary, vocabulary_files = None, {}
+    if (name := config["tokens"]["vocabulary"]) != "dataset":
+        key = "tokens.vocabulary"
+        vocabulary = entry(models["vocabularies"], name, key, files["models"])
+        vocabulary_files = locate("model", name, vocabulary["files"])
+    elif config["model"] != "pretrain":
+        raise input_error(
+            "config key 'tokens.vocabulary'",
+            found="'dataset'",
+            expected="the vocabulary of the pretrained model",
+            remedy="set model to 'pretrain' or name the model's vocabulary",
+        )
+    set_files = {}
+    for name in config["evidence"]["gene_sets"]:
+        found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
+        set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+    return {
+        "dataset": dataset,
+        "model": model,
+        "vocabulary": vocabulary,
+        "dataset_files": all_places,
+        "model_files": model_files,
+        "vocabulary_files": vocabulary_files,
+        "gene_set_files": set_files,
+        "downloads": downloads,
+    }

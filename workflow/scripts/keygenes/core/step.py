@@ -1,0 +1,70 @@
+"""What every rule's script does around its one call: log, provenance, errors in a sentence."""
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import sys
+import time
+import traceback
+
+from keygenes import __version__
+from keygenes.core.errors import InputError
+from keygenes.core.files import digest_of
+from keygenes.core.tables import set_stamp
+
+PACKAGES = ("anndata", "numpy", "pandas", "pyarrow", "scanpy", "torch", "transformers")
+
+
+def software_versions():
+    """Return {package: version} of what is installed here, keygenes first."""
+    versions = {"keygenes": __version__, "python": sys.version.split()[0]}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+@contextlib.contextmanager
+def step(snakemake):
+    """Run a script's body with its log open, its tables stamped and its errors readable.
+
+    Everything the body logs goes to the rule's log file and to stderr. An `InputError`
+    ends the job with its sentence alone; any other error with its traceback in the log.
+    Outputs that a failed body left behind are removed by Snakemake, temporary files by
+    `core.files.written`.
+    """
+    log_path = str(snakemake.log[0])
+    os.makedirs(os.path.dirname(log_path), exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[
+            logging.FileHandler(log_path, mode="w", encoding="utf-8"),
+            logging.StreamHandler(),
+        ],
+        force=True,
+    )
+    for noisy in ("httpx", "matplotlib", "fontTools", "numba"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    log = logging.getLogger("keygenes")
+    params = dict(snakemake.params.items())
+    set_stamp(
+        {
+            "rule": snakemake.rule,
+            "wildcards": dict(snakemake.wildcards.items()),
+            "params_sha256": digest_of(params),
+            "versions": software_versions(),
+        }
+    )
+    started = time.monotonic()
+    try:
+        yield log
+    except InputError as error:
+        log.error("%s: %s", snakemake.rule, error)
+        sys.exit(1)
+    except Exception:
+        log.error("%s", traceback.format_exc())
+        sys.exit(1)
+    log.info("%s: done in %.1f s", snakemake.rule, time.monotonic() - started)

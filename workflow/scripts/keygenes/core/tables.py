@@ -1,0 +1,216 @@
+"""Every table of the pipeline: its schema, and how it is written and read.
+
+A table is Parquet with a fixed schema, so that whoever reads it later (a figure, an evidence
+track, a user) can rely on names, types and units. `docs/design.md` explains the columns.
+"""
+
+import contextvars
+import json
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from keygenes.core.files import written
+
+TEXT, INT, FLOAT, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+CATEGORY = pa.dictionary(pa.int32(), pa.string())
+
+
+def _schema(**columns):
+    return pa.schema(list(columns.items()))
+
+
+TABLES = {
+    # cells/
+    "selection": _schema(step=TEXT, n_cells=INT, n_genes=INT, note=TEXT),
+    "splits": _schema(cell=TEXT, seed=INT, split=CATEGORY, unit=CATEGORY),
+    # expression/
+    "umap": _schema(cell=TEXT, umap1=FLOAT, umap2=FLOAT),
+    "wilcoxon": _schema(
+        task=CATEGORY,
+        group=CATEGORY,
+        reference=CATEGORY,
+        ensembl_id=TEXT,
+        symbol=TEXT,
+        statistic=FLOAT,
+        log2fc=FLOAT,
+        auc=FLOAT,
+        p=FLOAT,
+        p_adj=FLOAT,
+        mean=FLOAT,
+        mean_reference=FLOAT,
+        detection=FLOAT,
+        detection_reference=FLOAT,
+        n_cells=INT,
+        n_reference=INT,
+    ),
+    "dose_screen": _schema(
+        dose_um=FLOAT,
+        n_cells=INT,
+        n_vehicle=INT,
+        n_up=INT,
+        n_down=INT,
+        n_tested=INT,
+        selected=FLAG,
+    ),
+    # tokens
+    "vocabulary": _schema(token=INT, ensembl_id=TEXT, symbol=TEXT, median=FLOAT),
+    "tokens": _schema(cell=TEXT, input_ids=pa.list_(pa.int32()), length=INT),
+    "token_report": _schema(
+        cell=TEXT,
+        n_counts=FLOAT,
+        n_genes=INT,
+        n_in_vocabulary=INT,
+        counts_lost=FLOAT,
+        length=INT,
+        n_truncated=INT,
+    ),
+    # models/
+    "history": _schema(
+        epoch=INT,
+        step=INT,
+        learning_rate=FLOAT,
+        train_loss=FLOAT,
+        valid_loss=FLOAT,
+        valid_accuracy=FLOAT,
+        best=FLAG,
+    ),
+    "predictions": _schema(
+        cell=TEXT, split=CATEGORY, true=CATEGORY, predicted=CATEGORY, probabilities=pa.list_(FLOAT)
+    ),
+    "metrics": _schema(
+        regime=CATEGORY,
+        seed=INT,
+        split=CATEGORY,
+        metric=CATEGORY,
+        value=FLOAT,
+        ci_low=FLOAT,
+        ci_high=FLOAT,
+        n_cells=INT,
+        n_units=INT,
+        unit=CATEGORY,
+    ),
+    "confusion": _schema(regime=CATEGORY, seed=INT, true=TEXT, predicted=TEXT, n_cells=INT),
+    # attention/
+    "by_rank": _schema(
+        subset=CATEGORY,
+        layer=INT,
+        head=INT,
+        rank=INT,
+        n_cells=INT,
+        sum=FLOAT,
+        mean=FLOAT,
+        sd=FLOAT,
+    ),
+    "by_gene": _schema(
+        subset=CATEGORY,
+        layer=INT,
+        head=INT,
+        ensembl_id=CATEGORY,
+        **{"class": CATEGORY},
+        n_cells=INT,
+        sum=FLOAT,
+        mean=FLOAT,
+        sd=FLOAT,
+        rank_mean=FLOAT,
+        rank_sd=FLOAT,
+    ),
+    "by_well": _schema(subset=CATEGORY, well=CATEGORY, ensembl_id=CATEGORY, n_cells=INT, sum=FLOAT),
+    "norms": _schema(
+        subset=CATEGORY,
+        layer=INT,
+        head=INT,
+        measure=CATEGORY,
+        n_cells=INT,
+        mean=FLOAT,
+        sd=FLOAT,
+    ),
+    "cosine": _schema(
+        a=CATEGORY,
+        b=CATEGORY,
+        seed=INT,
+        layer=INT,
+        head=INT,
+        cosine=FLOAT,
+        sd=FLOAT,
+        n_cells=INT,
+    ),
+    "rank_shift": _schema(
+        a=CATEGORY,
+        b=CATEGORY,
+        seed=INT,
+        layer=INT,
+        rank=INT,
+        sum_a=FLOAT,
+        sum_b=FLOAT,
+        percent_change=FLOAT,
+        n_cells=INT,
+    ),
+    # evidence/
+    "genes": _schema(
+        track=CATEGORY,
+        regime=CATEGORY,
+        seed=INT,
+        ensembl_id=TEXT,
+        symbol=TEXT,
+        score=FLOAT,
+        direction=FLOAT,
+        rank=INT,
+        ci_low=FLOAT,
+        ci_high=FLOAT,
+        null_mean=FLOAT,
+        null_sd=FLOAT,
+        q=FLOAT,
+        n_cells=INT,
+    ),
+}
+
+_stamp = contextvars.ContextVar("stamp", default=None)
+
+
+def set_stamp(stamp):
+    """Let every table written from here on carry `stamp` (a dict) in its metadata."""
+    _stamp.set(stamp)
+
+
+def write_table(frame, path, table=None):
+    """Write a data frame as Parquet under the schema `TABLES[table]`, atomically.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Must have exactly the columns of the schema, in any order.
+    path : path-like
+    table : str, optional
+        Name of the schema; without one the frame's own types are kept (for tables whose
+        columns depend on the study, such as the labels).
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, is unknown or does not convert.
+    """
+    schema = TABLES[table] if table else None
+    if schema is not None and set(frame.columns) != set(schema.names):
+        raise ValueError(
+            f"table {table!r} has columns {sorted(frame.columns)}, "
+            f"its schema {sorted(schema.names)}"
+        )
+    if schema is not None:
+        frame = frame[schema.names]
+    arrow = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    stamp = json.dumps(_stamp.get() or {}, sort_keys=True)
+    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"keygenes": stamp})
+    with written(path) as part:
+        pq.write_table(arrow, part, compression="zstd")
+
+
+def read_table(path, columns=None):
+    """Return a table as a data frame (optionally only some columns)."""
+    return pd.read_parquet(path, columns=columns)
+
+
+def read_stamp(path):
+    """Return the provenance that `write_table` put beside the columns."""
+    return json.loads(pq.read_schema(path).metadata.get(b"keygenes", b"{}"))

@@ -1,0 +1,1 @@
+"""Expression without a model: UMAP and differential expression."""

@@ -1,0 +1,224 @@
+"""Differential expression by the Wilcoxon rank-sum test, gene by gene.
+
+The test sees counts per 10,000; p is asymptotic, two-sided, tie-corrected, without continuity
+correction. A gene without a count on either side is not tested: it has statistic 0, auc 0.5, p 1.
+"""
+
+import contextlib
+import io
+
+import anndata
+import numpy as np
+import pandas as pd
+from illico import asymptotic_wilcoxon
+from loguru import logger as illico_logger
+from scipy import sparse
+from scipy.stats import false_discovery_control
+
+from keygenes.core.tables import TABLES
+from keygenes.expression.normalise import counts_per_10k
+
+REST, VEHICLE = "rest", "vehicle"
+
+illico_logger.disable("illico")  # it announces every call on stderr
+
+
+def _rank_sums(scaled, sides, reference):
+    """Return z, U and p of every side but the reference, each {side: float64 array [n_genes]}.
+
+    `sides` holds a whole number per cell; `reference` is one of them, or None for the rest.
+    """
+    obs = pd.DataFrame({"side": sides.astype(str)}, index=np.arange(len(sides)).astype(str))
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be turned off
+        results = asymptotic_wilcoxon(
+            anndata.AnnData(scaled, obs=obs),
+            is_log1p=False,
+            group_keys="side",
+            reference=None if reference is None else str(reference),
+            use_continuity=False,
+            tie_correct=True,
+        )
+    return {
+        side: results.loc[str(side), ["z_score", "statistic", "p_value"]].to_numpy().T
+        for side in np.unique(sides)
+        if side != reference
+    }
+
+
+def compare_groups(scaled, sides, reference=None, *, pseudocount):
+    """Compare groups of cells with a reference group, or each with all the others.
+
+    Parameters
+    ----------
+    scaled : scipy.sparse.csr_matrix of float64 [n_cells, n_genes]
+        Counts per 10,000.
+    sides : int array [n_cells]
+        Group of each cell; negative: left out.
+    reference : int, optional
+        The group the others are compared with; without one, each with the rest.
+    pseudocount : float
+        Counts per 10,000, added to both means before log2.
+
+    Returns
+    -------
+    dict of int to pandas.DataFrame
+        Per group, a row per gene in the order of the columns: statistic (z, positive where the
+        group is higher), log2fc, auc (chance that a cell of the group is higher than one of the
+        reference, ties counting half), p, p_adj (Benjamini-Hochberg over the tested genes), mean
+        and mean_reference (counts per 10,000), detection and detection_reference (share of cells
+        with a count), n_cells, n_reference, tested. Empty if there is nothing to compare with.
+    """
+    kept = sides >= 0
+    scaled, sides = scaled[kept], sides[kept]
+    groups, codes = np.unique(sides, return_inverse=True)
+    if len(groups) < 2 or (reference is not None and reference not in groups):
+        return {}
+    member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+    sums = (member @ scaled).toarray()
+    seen = (member @ (scaled != 0).astype(np.float64)).toarray()
+    sizes = np.bincount(codes)
+    compared = {}
+    for group, (z, u, p) in _rank_sums(scaled, sides, reference).items():
+        own = groups == group
+        other = ~own if reference is None else groups == reference
+        n, n_reference = int(sizes[own].sum()), int(sizes[other].sum())
+        mean, mean_reference = sums[own].sum(axis=0) / n, sums[other].sum(axis=0) / n_reference
+        n_seen, n_seen_reference = seen[own].sum(axis=0), seen[other].sum(axis=0)
+        tested = n_seen + n_seen_reference > 0
+        p_adj = np.ones_like(p)
+        if tested.any():
+            p_adj[tested] = false_discovery_control(p[tested])
+        compared[int(group)] = pd.DataFrame(
+            {
+                "statistic": z,
+                "log2fc": np.log2((mean + pseudocount) / (mean_reference + pseudocount)),
+                "auc": u / (n * n_reference),
+                "p": p,
+                "p_adj": p_adj,
+                "mean": mean,
+                "mean_reference": mean_reference,
+                "detection": n_seen / n,
+                "detection_reference": n_seen_reference / n_reference,
+                "n_cells": n,
+                "n_reference": n_reference,
+                "tested": tested,
+            }
+        )
+    return compared
+
+
+def _classes(labels):
+    """Return the class names in order, and each cell's position among them (-1: no class)."""
+    labels = pd.Series(labels).reset_index(drop=True)
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        return [str(name) for name in labels.cat.categories], labels.cat.codes.to_numpy(np.int64)
+    labels = labels.where(labels.isna(), labels.astype(str))
+    codes, names = pd.factorize(labels, sort=True)
+    return list(names), codes.astype(np.int64)
+
+
+def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task, pseudocount):
+    """Test every gene of every class against the rest of the task and against vehicle.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
+        Raw counts.
+    n_counts : float array [n_cells]
+        Total counts of each cell over all measured genes.
+    labels : sequence [n_cells]
+        Class of each cell; None or NaN: not in the task. A categorical keeps its order.
+    vehicle : bool array [n_cells]
+        Untreated cells, in the task or not.
+    ensembl_ids, symbols : sequences of str [n_genes]
+    task : str
+    pseudocount : float
+        Counts per 10,000, added to both means before log2.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Schema "wilcoxon" (columns explained in `compare_groups`). Reference "rest": the cells of
+        the other classes. Reference "vehicle": the class's cells that are not vehicle against
+        all vehicle cells; left out for a class without such cells. By class, reference, then
+        p, falling \\|statistic\\| and id.
+    """
+    scaled = counts_per_10k(counts, n_counts)
+    names, codes = _classes(labels)
+    vehicle = np.asarray(vehicle, dtype=bool)
+    by_reference = {
+        REST: compare_groups(scaled, codes, pseudocount=pseudocount),
+        VEHICLE: compare_groups(
+            scaled, np.where(vehicle, len(names), codes), len(names), pseudocount=pseudocount
+        ),
+    }
+    ids, symbols = np.asarray(ensembl_ids, dtype=str), np.asarray(symbols, dtype=str)
+    frames = []
+    for code, name in enumerate(names):
+        for reference, compared in by_reference.items():
+            if code not in compared:
+                continue
+            frame = compared[code].drop(columns="tested")
+            order = np.lexsort((ids, -frame["statistic"].abs(), frame["p"]))
+            frame = frame.assign(
+                task=task, group=name, reference=reference, ensembl_id=ids, symbol=symbols
+            )
+            frames.append(frame.iloc[order])
+    columns = TABLES["wilcoxon"].names
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def dose_screen(
+    counts, n_counts, dose_um, vehicle, *, selected_doses, fdr, min_abs_log2fc, pseudocount
+):
+    """Count the genes that each dose changes against vehicle.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
+        Raw counts, of all doses, also those that the study leaves out.
+    n_counts : float array [n_cells]
+        Total counts of each cell over all measured genes.
+    dose_um : float array [n_cells]
+        uM; NaN: unknown, the cell is left out unless it is vehicle.
+    vehicle : bool array [n_cells]
+    selected_doses : sequence of float, or None for all
+        Doses (uM) that the study keeps.
+    fdr : float
+        A gene counts as changed with p_adj below this ...
+    min_abs_log2fc : float
+        ... and an absolute log2 fold change of at least this.
+    pseudocount : float
+        Counts per 10,000, added to both means before log2.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Schema "dose_screen", one row per dose of the treated cells, rising. n_tested: genes with
+        a count in at least one of the cells compared.
+    """
+    scaled = counts_per_10k(counts, n_counts)
+    dose_um = np.asarray(dose_um, dtype=np.float64)
+    vehicle = np.asarray(vehicle, dtype=bool)
+    doses = np.unique(dose_um[~vehicle & ~np.isnan(dose_um)])
+    codes = np.where(np.isnan(dose_um), -1, np.searchsorted(doses, dose_um))
+    codes = np.where(vehicle, len(doses), codes)
+    compared = compare_groups(scaled, codes, len(doses), pseudocount=pseudocount)
+    rows = []
+    for code, genes in compared.items():
+        significant = genes["tested"] & (genes["p_adj"] < fdr)
+        rows.append(
+            {
+                "dose_um": doses[code],
+                "n_cells": genes["n_cells"].iloc[0],
+                "n_vehicle": genes["n_reference"].iloc[0],
+                "n_up": (significant & (genes["log2fc"] >= min_abs_log2fc)).sum(),
+                "n_down": (significant & (genes["log2fc"] <= -min_abs_log2fc)).sum(),
+                "n_tested": genes["tested"].sum(),
+                "selected": selected_doses is None
+                or bool(np.isclose(doses[code], selected_doses, rtol=1e-6).any()),
+            }
+        )
+    return pd.DataFrame(rows, columns=TABLES["dose_screen"].names)

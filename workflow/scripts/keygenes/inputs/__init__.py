@@ -1,0 +1,1 @@
+"""From an address to a canonical matrix: downloads, readers of layouts, the simulator."""

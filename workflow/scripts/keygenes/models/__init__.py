@@ -1,0 +1,1 @@
+"""Encoders: loading, pretraining, fine-tuning regimes, evaluation."""

@@ -1,0 +1,54 @@
+"""The cells of one task and seed: tokens, classes and split, in one order."""
+
+import numpy as np
+
+from keygenes.core.errors import input_error
+from keygenes.core.tables import read_table
+from keygenes.tokens.encode import read_tokens
+
+
+def task_cells(tokens_path, labels_path, splits_path, task, seed):
+    """Return the labelled cells of a task, in the order of the token table.
+
+    Returns
+    -------
+    frame : DataFrame [n_cells]
+        Columns cell, split ('train', 'valid', 'test'), label (int code).
+    tokens : list of int32 arrays
+    classes : list of str
+
+    Raises
+    ------
+    InputError
+        If a class has no training cell.
+    """
+    labels = read_table(labels_path, columns=["cell", task])
+    splits = read_table(splits_path)
+    splits = splits.loc[splits["seed"] == seed, ["cell", "split"]]
+    names, ids, offsets = read_tokens(tokens_path)
+    position = {name: i for i, name in enumerate(names)}
+    frame = labels.dropna(subset=[task]).merge(splits, on="cell")
+    frame = frame[frame["cell"].isin(position)]
+    frame = frame.assign(position=frame["cell"].map(position)).sort_values("position")
+    tokens = [ids[offsets[i] : offsets[i + 1]] for i in frame["position"]]
+    classes = list(frame[task].cat.categories)
+    frame = frame.assign(
+        label=frame[task].cat.codes.astype(np.int64), split=frame["split"].astype(str)
+    )
+    frame = frame[["cell", "split", "label"]].reset_index(drop=True)
+    for split in ("train", "valid"):
+        missing = set(range(len(classes))) - set(frame.loc[frame["split"] == split, "label"])
+        if missing:
+            raise input_error(
+                f"config key 'tasks.{task}'",
+                found=f"no {split} cell of class {classes[min(missing)]} with seed {seed}",
+                expected="every class in training and validation",
+                remedy="add wells or cells of this class, or set split.by to 'random'",
+            )
+    return frame, tokens, classes
+
+
+def of_split(frame, tokens, split):
+    """Return the rows of `frame` and the tokens of one split."""
+    chosen = np.flatnonzero(frame["split"] == split)
+    return frame.iloc[chosen], [tokens[i] for i in chosen]

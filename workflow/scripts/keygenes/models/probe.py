@@ -1,0 +1,133 @@
+"""Logistic regressions: a linear probe of the encoder, and the baseline that needs no encoder."""
+
+import logging
+
+import numpy as np
+import scipy.sparse
+import torch
+from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from keygenes.core.errors import input_error
+from keygenes.core.files import write_json, written
+from keygenes.core.matrices import read_matrix
+from keygenes.core.tables import write_table
+from keygenes.models.batches import budget_batches, padded
+from keygenes.models.cells import task_cells
+from keygenes.models.device import set_up_torch
+from keygenes.models.encoder import load_trunk
+from keygenes.models.finetune import predictions_table
+
+log = logging.getLogger("keygenes")
+
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+
+@torch.inference_mode()
+def first_hidden_states(trunk, cells, *, batch_tokens, device):
+    """Return the last layer's hidden state at position 0, what the pooler reads.
+
+    Returns
+    -------
+    float64 array [n_cells, hidden]
+    """
+    states = np.empty((len(cells), trunk.config.hidden_size))
+    lengths = np.array([len(cell) for cell in cells])
+    for batch in budget_batches(lengths, batch_tokens):
+        ids, mask = padded([cells[i] for i in batch], device)
+        hidden = trunk(input_ids=ids, attention_mask=mask).last_hidden_state
+        states[batch] = hidden[:, 0].double().cpu().numpy()
+    return states
+
+
+def log_expression(counts_path, names):
+    """Return log(1 + counts per 10,000) of the named cells, dense [n_cells, n_genes]."""
+    adata = read_matrix(counts_path)[list(names)]
+    scale = scipy.sparse.diags(1e4 / adata.obs["n_counts"].to_numpy(float))
+    return np.log1p((scale @ adata.X).toarray())
+
+
+def fit_logistic(features, labels, train, valid, seed):
+    """Return a scaled logistic regression fitted on `train`, its penalty chosen on `valid`.
+
+    Parameters
+    ----------
+    features : float array [n_cells, n_features]
+    labels : int array [n_cells]
+    train, valid : bool arrays [n_cells]
+    """
+    best, best_score = None, -np.inf
+    for c in INVERSE_PENALTIES:
+        model = make_pipeline(
+            StandardScaler(), LogisticRegression(C=c, max_iter=2000, random_state=seed)
+        )
+        model.fit(features[train], labels[train])
+        logp = model.predict_log_proba(features[valid])
+        score = logp[np.arange(len(logp)), labels[valid]].mean()
+        log.info("C = %g: validation loss %.4f", c, -score)
+        if score > best_score:
+            best, best_score = model, score
+    return best
+
+
+def fit_probe(
+    *,
+    tokens,
+    labels,
+    splits,
+    counts,
+    weights,
+    config,
+    out_weights,
+    out_config,
+    out_predictions,
+    task,
+    seed,
+    features,
+    batch_tokens,
+    threads,
+    device,
+):
+    """Fit a logistic regression on hidden states or expression; write it and its predictions.
+
+    Parameters
+    ----------
+    features : {'hidden_state', 'expression'}
+    """
+    device = set_up_torch(threads=threads, device=device)
+    frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
+    if features == "hidden_state":
+        trunk = load_trunk(weights, config).to(device)
+        matrix = first_hidden_states(trunk, cells, batch_tokens=batch_tokens, device=device)
+    elif features == "expression":
+        matrix = log_expression(counts, frame["cell"])
+    else:
+        raise input_error(
+            "config key 'regimes.features'",
+            found=f"'{features}'",
+            expected="'hidden_state' or 'expression'",
+            remedy="choose one of them",
+        )
+    split = frame["split"].to_numpy()
+    with threadpool_limits(threads):
+        model = fit_logistic(
+            matrix, frame["label"].to_numpy(), split == "train", split == "valid", seed
+        )
+        probabilities = model.predict_proba(matrix)
+    scaler, logistic = model[0], model[1]
+    tensors = {
+        "mean": scaler.mean_,
+        "scale": scaler.scale_,
+        "coefficients": logistic.coef_,
+        "intercepts": logistic.intercept_,
+    }
+    with written(out_weights) as part:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part)
+    write_json(
+        {"method": "logistic", "features": features, "C": logistic.C, "classes": classes},
+        out_config,
+    )
+    write_table(predictions_table(frame, probabilities, classes), out_predictions, "predictions")

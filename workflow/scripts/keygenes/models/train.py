@@ -1,0 +1,201 @@
+"""The one training loop: seeded, resumable, best epoch by validation loss."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import torch
+
+from keygenes.core.errors import InputError, input_error
+from keygenes.core.files import digest_of, written
+from keygenes.models.batches import length_grouped_batches, with_progress
+from keygenes.models.device import autocast
+from keygenes.models.encoder import train_mode
+
+log = logging.getLogger("keygenes")
+
+
+def warmup_steps(total, at_most, fraction):
+    """Return min(at_most, fraction of all steps); an `InputError` if nothing is left to train."""
+    steps = min(at_most, int(fraction * total))
+    if steps >= total:
+        raise input_error(
+            "config key 'finetune.warmup_steps'",
+            found=f"{steps} warm-up steps in a run of {total}",
+            expected="fewer warm-up steps than steps",
+            remedy="lower finetune.warmup_fraction or train longer",
+        )
+    return steps
+
+
+def linear_schedule(total, warmup):
+    """Return the factor on the learning rate at a step: linear up to 1, then linear down to 0."""
+
+    def factor(step):
+        if step < warmup:
+            return step / max(1, warmup)
+        return max(0.0, (total - step) / max(1, total - warmup))
+
+    return factor
+
+
+def parameter_groups(model, weight_decay):
+    """Return AdamW's parameter groups: no decay on biases and layer norms."""
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    plain = [p for n, p in trained if n.endswith("bias") or "LayerNorm" in n]
+    decayed = [p for n, p in trained if not (n.endswith("bias") or "LayerNorm" in n)]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+
+
+def trained_tensors(model):
+    """Return copies, on the CPU, of the tensors that training changes."""
+    return {n: p.detach().cpu().clone() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def put_tensors(model, tensors):
+    """Copy tensors (by parameter name) into a model."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            parameters[name].copy_(tensor)
+
+
+def load_checkpoint(path, digest):
+    """Return the state after the last finished epoch, or None if there is none for this run."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # half written by another program, or from another torch: start over
+        log.warning("%s does not load: starting from the first epoch", path)
+        return None
+    if state["digest"] != digest:
+        log.info("%s belongs to another configuration: starting from the first epoch", path)
+        return None
+    return state
+
+
+def train(
+    model,
+    lengths,
+    batch_loss,
+    validate,
+    *,
+    epochs,
+    batch_size,
+    learning_rate,
+    weight_decay,
+    warmup,
+    max_grad_norm,
+    seed,
+    device,
+    precision,
+    checkpoint,
+    run,
+    label,
+):
+    """Train a model in place and leave the weights of its best epoch in it.
+
+    Each epoch reseeds torch and the order of the cells from (seed, epoch): a run that resumes
+    after an epoch computes the same bytes as one that was never interrupted.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        With `requires_grad` set as the regime wants it.
+    lengths : int array [n_train]
+    batch_loss : callable
+        ``batch_loss(indices, rng)`` -> mean loss (tensor) over these training cells.
+    validate : callable
+        ``validate()`` -> (loss, accuracy) on the validation cells, the model in eval mode.
+    warmup : callable
+        ``warmup(total_steps)`` -> steps.
+    checkpoint : pathlib.Path
+        Where the state after each epoch is kept; removed at the end.
+    run : object
+        What identifies this run; a checkpoint of another one is ignored.
+
+    Returns
+    -------
+    DataFrame
+        Table 'history'.
+
+    Raises
+    ------
+    InputError
+        If the loss is not finite.
+    """
+    n_batches = -(-len(lengths) // batch_size)
+    total = epochs * n_batches
+    optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay), lr=learning_rate)
+    factor = linear_schedule(total, warmup(total))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    history, best, first = [], trained_tensors(model), 1
+    digest = digest_of([run, epochs, batch_size, learning_rate, weight_decay, seed, len(lengths)])
+    if state := load_checkpoint(checkpoint, digest):
+        put_tensors(model, state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        history, best, first = state["history"], state["best"], state["epoch"] + 1
+        log.info("%s: resuming after epoch %d", label, state["epoch"])
+    for epoch in range(first, epochs + 1):
+        torch.manual_seed(seed * 10_000 + epoch)
+        rng = np.random.default_rng([seed, epoch])
+        batches = length_grouped_batches(lengths, batch_size, rng)
+        train_mode(model)
+        loss_sum = 0.0
+        for batch in with_progress(batches, f"{label} epoch {epoch}/{epochs}"):
+            with autocast(device, precision):
+                loss = batch_loss(batch, rng)
+            if not torch.isfinite(loss):
+                raise InputError(
+                    f"{label}: the loss is {loss.item()} in epoch {epoch}; "
+                    f"learning_rate {learning_rate:g} is too high, lower it."
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+            optimizer.step()
+            schedule.step()
+            loss_sum += loss.item() * len(batch)
+        model.eval()
+        valid_loss, valid_accuracy = validate()
+        is_best = not history or valid_loss < min(row["valid_loss"] for row in history)
+        if is_best:
+            best = trained_tensors(model)
+        history.append(
+            {
+                "epoch": epoch,
+                "step": epoch * n_batches,
+                "learning_rate": float(schedule.get_last_lr()[0]),
+                "train_loss": loss_sum / len(lengths),
+                "valid_loss": valid_loss,
+                "valid_accuracy": valid_accuracy,
+            }
+        )
+        log.info(
+            "%s epoch %d/%d: train loss %.4f, valid loss %.4f, valid accuracy %.3f%s",
+            *(label, epoch, epochs, history[-1]["train_loss"], valid_loss, valid_accuracy),
+            " (best)" if is_best else "",
+        )
+        with written(checkpoint) as part:
+            torch.save(
+                {
+                    "digest": digest,
+                    "epoch": epoch,
+                    "model": trained_tensors(model),
+                    "best": best,
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "history": history,
+                },
+                part,
+            )
+    put_tensors(model, best)
+    model.eval()
+    frame = pd.DataFrame(history)
+    frame["best"] = frame.index == frame["valid_loss"].idxmin()
+    return frame

@@ -1,0 +1,183 @@
+"""The report page: one HTML file that holds every figure, table, caption, config and version.
+
+It needs no network, no script and no other file: styles are inline, figures are embedded. It
+follows the reader's light or dark setting, prints, and fits a phone.
+"""
+
+import base64
+import functools
+import io
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from PIL import Image
+
+from keygenes.core.files import write_text
+from keygenes.report.style import count, number
+
+HERE = Path(__file__).resolve().parent
+TEMPLATES = (HERE / "page.html", HERE / "page.css")  # read by the page: inputs of its rule
+MAX_SVG_BYTES = 300_000  # a larger vector figure is embedded as a picture
+FIGURE_DPI = 300  # of the PNG files that `style.save_figure` writes
+PAGE_DPI = 150
+CSS_DPI = 120  # pixels per inch of figure: 8 point text comes out at 13 pixels
+MAX_ROWS = 50  # of a table on the page; the file behind it has all
+
+
+def _data_uri(data, kind):
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _picture(path):
+    """Return a figure as (data URI, width in CSS pixels), smaller than the file it comes from.
+
+    A path to an SVG above `MAX_SVG_BYTES` is served from the PNG beside it.
+    """
+    path = Path(path)
+    vector = path.with_suffix(".svg")
+    raster = path.with_suffix(".png")
+    if vector.is_file() and (vector.stat().st_size <= MAX_SVG_BYTES or not raster.is_file()):
+        width = None
+        if raster.is_file():
+            with Image.open(raster) as image:
+                width = round(image.width * CSS_DPI / FIGURE_DPI)
+        return _data_uri(vector.read_bytes(), "svg+xml"), width
+    with Image.open(raster) as image:
+        width = round(image.width * CSS_DPI / FIGURE_DPI)
+        scale = PAGE_DPI / FIGURE_DPI
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, format="PNG", optimize=True)
+    return _data_uri(buffer.getvalue(), "png"), width
+
+
+def format_value(value):
+    """Return a table cell as text: sensible digits, thousands separated, a dash for nothing."""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if value is None or value is pd.NA or (np.isscalar(value) and pd.isna(value)):
+        return "–"
+    if isinstance(value, (int, np.integer)):
+        return count(int(value))
+    if isinstance(value, (float, np.floating)):
+        if abs(value) >= 100 and float(value).is_integer():
+            return count(value)
+        return number(value, 3) if np.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ", ".join(format_value(part) for part in value)
+    return str(value)
+
+
+def _is_number(series):
+    return pd.api.types.is_numeric_dtype(series) and not pd.api.types.is_bool_dtype(series)
+
+
+def _table(caption, frame, source):
+    """Return what the template needs of a table."""
+    shown = frame.head(MAX_ROWS)
+    return {
+        "caption": caption,
+        "columns": [(str(name), bool(_is_number(frame[name]))) for name in frame.columns],
+        "rows": [
+            [format_value(value) for value in row]
+            for row in shown.astype(object).itertuples(index=False, name=None)
+        ],
+        "left_out": len(frame) - len(shown),
+        "n_rows": len(frame),
+        "source": str(source) if source else "",
+    }
+
+
+def _figure(path, caption):
+    picture, width = _picture(path)
+    first = caption.split("\n", 1)[0]
+    return {
+        "name": Path(path).stem,
+        "picture": Markup(picture),
+        "width": width,
+        "alt": first.split(". ")[0],
+        "paragraphs": _paragraphs(caption),
+    }
+
+
+def _paragraphs(text):
+    return [part.strip() for part in (text or "").split("\n\n") if part.strip()]
+
+
+@functools.cache
+def _template():
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,  # gene names, class names and paths come from outside
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def write_page(
+    path,
+    *,
+    title,
+    study,
+    simulated,
+    headline,
+    sections,
+    config_yaml,
+    versions,
+    provenance,
+):
+    """Write the report as one self-contained HTML file, equal bytes for equal input.
+
+    Parameters
+    ----------
+    path : path-like
+    title, study : str
+    simulated : bool
+        If true, a banner says that no cell is real.
+    headline : list of (str, object, str)
+        Label, value and detail of the numbers that matter, e.g.
+        ``("accuracy of level, full", 0.91, "95 % interval 0.88 to 0.94, n = 480 cells")``.
+        Numbers are formatted, text is taken as it is.
+    sections : list of dict
+        title and text (paragraphs split by an empty line); figures: list of (path of the SVG or
+        PNG, caption); tables: list of (caption, DataFrame, path of the file behind it or None).
+        All but the title may be left out.
+    config_yaml : str
+        The configuration of the run.
+    versions : dict
+        {package: version}.
+    provenance : dict
+        {what: text}, e.g. data source, checksum, model, licence. Values are shown as text.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a figure is not there.
+    """
+    content = _template().render(
+        title=title,
+        study=study,
+        simulated=bool(simulated),
+        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        headline=[(label, format_value(value), detail) for label, value, detail in headline],
+        sections=[
+            {
+                "anchor": f"section-{i}",
+                "title": section["title"],
+                "paragraphs": _paragraphs(section.get("text")),
+                "figures": [_figure(*figure) for figure in section.get("figures", ())],
+                "tables": [_table(*table) for table in section.get("tables", ())],
+            }
+            for i, section in enumerate(sections, start=1)
+        ],
+        config_yaml=config_yaml,
+        versions={name: str(version) for name, version in versions.items()},
+        provenance={name: format_value(value) for name, value in provenance.items()},
+    )
+    write_text(content, path)

@@ -1,0 +1,1 @@
+"""The vocabulary and the rank-value encoding of cells."""

@@ -1,0 +1,28 @@
+"""Differential expression of every task: Wilcoxon rank-sum, over all detected genes."""
+
+import pandas as pd
+
+from keygenes.cells.columns import vehicle_cells
+from keygenes.core.matrices import read_matrix
+from keygenes.core.step import step
+from keygenes.core.tables import read_table, write_table
+from keygenes.expression.wilcoxon import rank_genes
+
+with step(snakemake) as log:
+    labels = read_table(snakemake.input.labels).set_index("cell")
+    cells = read_matrix(snakemake.input.screen)[labels.index]
+    vehicle = vehicle_cells(cells.obs, snakemake.params.vehicle)
+    tables = [
+        rank_genes(
+            cells.X,
+            cells.obs["n_counts"].to_numpy(float),
+            labels[task],
+            vehicle,
+            cells.var_names,
+            cells.var["symbol"],
+            task=task,
+            pseudocount=snakemake.params.pseudocount,
+        )
+        for task in labels.columns
+    ]
+    write_table(pd.concat(tables, ignore_index=True), snakemake.output.wilcoxon, "wilcoxon")

@@ -1,0 +1,14 @@
+"""Select the cells and genes of the study."""
+
+from keygenes.cells.select import select_cells
+from keygenes.core.step import step
+
+with step(snakemake):
+    select_cells(
+        snakemake.input.dataset,
+        snakemake.output.counts,
+        snakemake.output.screen,
+        snakemake.output.selection,
+        where=snakemake.params.where,
+        options=snakemake.params.options,
+    )

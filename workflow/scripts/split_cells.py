@@ -1,0 +1,13 @@
+"""Split the cells into train, validation and test for every seed."""
+
+from keygenes.cells.split import split_cells
+from keygenes.core.matrices import read_matrix
+from keygenes.core.step import step
+from keygenes.core.tables import read_table, write_table
+
+with step(snakemake):
+    obs = read_matrix(snakemake.input.counts).obs
+    labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.params.stratify]
+    strata = obs.get("dose_um", labels).astype(str).to_numpy()
+    table = split_cells(obs, strata, seeds=snakemake.params.seeds, **snakemake.params.options)
+    write_table(table, snakemake.output.splits, "splits")
