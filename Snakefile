@@ -17,7 +17,7 @@ include: "workflow/rules/tokens.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/attention.smk"
 include: "workflow/rules/evidence.smk"
-#REPORT
+include: "workflow/rules/report.smk"
 
 
 rule all:

@@ -8,7 +8,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+WORKFLOW = Path(workflow.basedir) / "workflow"
+sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
 from keygenes.core.code import code_digest
@@ -17,7 +18,7 @@ from keygenes.core.errors import InputError
 
 def schema(name):
     """Return one of the schemas beside the rules."""
-    return settings.read_yaml(Path(workflow.basedir) / f"workflow/schemas/{name}.schema.yaml")
+    return settings.read_yaml(WORKFLOW / f"schemas/{name}.schema.yaml")
 
 
 def registry(name):
@@ -35,7 +36,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-validate(config, f"{workflow.basedir}/workflow/schemas/config.schema.yaml")
+validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 
 # Where files come from never changes what they are (they are verified), so the mirror is no
 # param: moving it must not rerun a study.
@@ -151,7 +152,7 @@ FIGURES = SHARED_FIGURES + [name for task in TASKS for name in figure_names(task
 
 def all_targets():
     """Return what `rule all` makes: the page, which needs everything else."""
-    return [*expand(out("evidence/{task}/genes.parquet"), task=TASKS), *expand(out("models/{task}/metrics.parquet"), task=TASKS), *expand(out("attention/{task}/cosine.parquet"), task=TASKS), out("expression/umap.parquet"), out("expression/dose_screen.parquet")]
+    return [out("report/index.html"), out("provenance.json")]
 
 
 def de_targets():

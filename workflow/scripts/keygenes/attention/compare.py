@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from keygenes.attention.extract import drawn, moments
-from keygenes.attention.layers import attention_layers, cosine_of_attention
+from keygenes.attention.layers import attention_layers, inner_product
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded, with_progress
@@ -46,8 +46,11 @@ def cosines(trunks, pairs, cells, batch_tokens):
         walks = zip(*(attention_layers(t, ids, mask) for t in trunks.values()), strict=True)
         for layer, attentions in enumerate(walks):
             weights = {n: a.weights for n, a in zip(trunks, attentions, strict=True)}
+            square = {name: inner_product(w, w) for name, w in weights.items()}
             for pair in pairs:
-                cosine = cosine_of_attention(weights[pair[0]], weights[pair[1]]).cpu().numpy()
+                a, b = pair
+                product = inner_product(weights[a], weights[b])
+                cosine = (product / (square[a] * square[b]).sqrt()).cpu().numpy()
                 total[pair][layer] += cosine.sum(0)
                 squares[pair][layer] += (cosine**2).sum(0)
     results = {

@@ -94,10 +94,10 @@ def output_norms(context, output_weight):
     return (context @ output_weight.T).norm(dim=-1)
 
 
-def cosine_of_attention(weights_a, weights_b):
-    """Return the cosine of the full valid L x L attention of each cell and head [n_cells, heads].
+def inner_product(weights_a, weights_b):
+    """Return <A, B> over the full valid L x L attention of each cell and head [n_cells, heads].
 
-    Rows of padding are 0 in both and add nothing. Sums run in float64.
+    Rows of padding are 0 in both and add nothing. Rows are summed in float32, their sums in
+    float64; the cosine is <A, B> / sqrt(<A, A> <B, B>).
     """
-    a, b = weights_a.flatten(2).double(), weights_b.flatten(2).double()
-    return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))
+    return torch.linalg.vecdot(weights_a, weights_b).double().sum(-1)

@@ -31,7 +31,7 @@ def _looks_like_number(value):
 
 def _unknown_key(error, where):
     known = sorted(error.schema.get("properties", {}))
-    unknown = sorted(set(error.instance) - set(known))[0]
+    unknown = min(str(key) for key in error.instance if key not in known)
     close = difflib.get_close_matches(unknown, known, 1)
     return input_error(
         f"{where} '{_key([*error.absolute_path, unknown])}'",
@@ -101,8 +101,8 @@ def check(document, schema, where):
     )
     if errors:
         error = errors[0]
-        while error.context:  # of several alternatives, the one that came closest
-            error = jsonschema.exceptions.best_match(error.context)
+        while error.context:  # of several alternatives, the one that came furthest
+            error = max(error.context, key=lambda e: len(e.absolute_path))
         raise schema_error(error, where)
 
 

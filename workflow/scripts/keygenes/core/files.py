@@ -1,10 +1,10 @@
 """Files that are either whole or absent, and their checksums."""
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 
@@ -17,7 +17,8 @@ def written(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".part-*-{glob.escape(path.name)}"):
+    ours = re.compile(r"\.part-\d+-" + re.escape(path.name))
+    for leftover in [p for p in path.parent.iterdir() if ours.fullmatch(p.name)]:
         leftover.unlink(missing_ok=True)  # of a killed run: one job writes a file at a time
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:

@@ -174,6 +174,11 @@ def set_stamp(stamp):
     _stamp.set(stamp)
 
 
+def stamp_bytes():
+    """Return the current provenance as the JSON that goes into a table's metadata."""
+    return json.dumps(_stamp.get() or {}, sort_keys=True)
+
+
 def write_table(frame, path, table=None):
     """Write a data frame as Parquet under the schema `TABLES[table]`, atomically.
 
@@ -200,8 +205,9 @@ def write_table(frame, path, table=None):
     if schema is not None:
         frame = frame[schema.names]
     arrow = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
-    stamp = json.dumps(_stamp.get() or {}, sort_keys=True)
-    arrow = arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), b"keygenes": stamp})
+    arrow = arrow.replace_schema_metadata(
+        {**(arrow.schema.metadata or {}), b"keygenes": stamp_bytes()}
+    )
     with written(path) as part:
         pq.write_table(arrow, part, compression="zstd")
 
@@ -214,3 +220,18 @@ def read_table(path, columns=None):
 def read_stamp(path):
     """Return the provenance that `write_table` put beside the columns."""
     return json.loads(pq.read_schema(path).metadata.get(b"keygenes", b"{}"))
+
+
+def read_runs(runs, paths):
+    """Return the tables of several runs as one, with the columns regime and seed.
+
+    Parameters
+    ----------
+    runs : list of (regime, seed)
+    paths : list of path-like, in the same order
+    """
+    tables = [
+        read_table(path).assign(regime=regime, seed=seed)
+        for (regime, seed), path in zip(runs, paths, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)

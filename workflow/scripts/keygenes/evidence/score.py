@@ -14,6 +14,7 @@ from keygenes.evidence.tracks import (
     attention_tracks,
     expression_tracks,
     gene_totals,
+    strongest_tests,
     wilcoxon_track,
 )
 
@@ -114,10 +115,7 @@ def attended_and_expressed(keys, wilcoxon):
     wilcoxon : table 'wilcoxon' of one task
         The comparison of each class with the rest; a gene counts with its strongest class.
     """
-    frame = wilcoxon[wilcoxon["reference"] == "rest"].copy()
-    frame["abs_statistic"] = frame["statistic"].abs()
-    frame = frame.sort_values(["abs_statistic", "ensembl_id"], ascending=[False, True])
-    frame = frame.drop_duplicates("ensembl_id")
+    frame = strongest_tests(wilcoxon)
     frame["de_rank"] = np.arange(1, len(frame) + 1)
     columns = ["ensembl_id", "de_rank", "log2fc", "auc", "p_adj", "abs_statistic", "group"]
     columns = frame[columns].astype({"group": str})

@@ -45,16 +45,32 @@ def track(name, ensembl_ids, score, n_cells, **columns):
     return frame.assign(track=name)
 
 
-def wilcoxon_track(wilcoxon, reference="rest"):
-    """Return the differential-expression track: |z|, the largest over the task's classes."""
-    frame = wilcoxon[wilcoxon["reference"] == reference].copy()
-    frame["score"] = frame["statistic"].abs()
-    frame = frame.sort_values(["score", "ensembl_id"], ascending=[False, True], kind="stable")
-    frame = frame.drop_duplicates("ensembl_id")
+def strongest_tests(wilcoxon):
+    """Return one test against the rest per gene, by falling |z|: that of its strongest class.
+
+    Of two classes each test is the other's mirror image; the last class's is taken, so that the
+    sign means the same for every gene.
+
+    Parameters
+    ----------
+    wilcoxon : table 'wilcoxon' of one task
+    """
+    frame = wilcoxon[wilcoxon["reference"] == "rest"]
+    groups = list(frame["group"].drop_duplicates())
+    if len(groups) == 2:
+        frame = frame[frame["group"] == groups[-1]]
+    frame = frame.assign(abs_statistic=frame["statistic"].abs())
+    order = {"by": ["abs_statistic", "ensembl_id"], "ascending": [False, True], "kind": "stable"}
+    return frame.sort_values(**order).drop_duplicates("ensembl_id")
+
+
+def wilcoxon_track(wilcoxon):
+    """Return the differential-expression track: |z| of each gene's strongest class."""
+    frame = strongest_tests(wilcoxon)
     return track(
         "wilcoxon",
         frame["ensembl_id"].to_numpy(),
-        frame["score"].to_numpy(),
+        frame["abs_statistic"].to_numpy(),
         frame["n_cells"].to_numpy(),
         direction=np.sign(frame["log2fc"].to_numpy()),
         q=frame["p_adj"].to_numpy(),

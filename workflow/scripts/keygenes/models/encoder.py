@@ -182,10 +182,15 @@ def train_only(model, patterns):
 def train_mode(model):
     """Put the modules that train in training mode, and every frozen one in eval mode.
 
-    Dropout in a frozen trunk would only blur features that cannot adapt to it.
+    Dropout in a frozen trunk would only blur features that cannot adapt to it. A module without
+    parameters (dropout itself) goes with the module it is part of.
     """
     for module in model.modules():
-        module.training = any(p.requires_grad for p in module.parameters())
+        parameters = list(module.parameters())
+        if parameters:
+            module.training = any(p.requires_grad for p in parameters)
+        for child in module.children():
+            child.training = module.training
 
 
 def count_trainable(model):
@@ -195,12 +200,11 @@ def count_trainable(model):
 
 def save_model(model, weights_path, config_path):
     """Write weights (safetensors) and config.json, atomically and with the same bytes each time."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     seen, unique = set(), {}
-    for name, tensor in sorted(tensors.items()):  # tied weights are stored once
+    for name, tensor in sorted(model.state_dict().items()):  # tied weights are stored once
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
-            unique[name] = tensor
+            unique[name] = tensor.detach().cpu().contiguous()
     with written(weights_path) as part:
         safetensors.torch.save_file(unique, part, metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]

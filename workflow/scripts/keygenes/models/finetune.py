@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from keygenes.core.files import digest_of
+from keygenes.core.files import checksum, digest_of
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import of_split, task_cells
@@ -120,6 +120,7 @@ def finetune(
     log.info("%s: %d of %d parameters train", ", ".join(patterns), count_trainable(model), total)
     model.to(device)
 
+    ids = [cell.tolist() for cell in cells]
     train_frame, train_cells = of_split(frame, cells, "train")
     valid_frame, valid_cells = of_split(frame, cells, "valid")
     train_labels = torch.tensor(train_frame["label"].to_numpy())
@@ -146,7 +147,7 @@ def finetune(
         device=device,
         precision=precision,
         checkpoint=Path(out_weights).with_name("resume.pt"),
-        run=[patterns, classes, digest_of([c.tolist() for c in train_cells]), options],
+        run=[patterns, options, checksum(weights), classes, frame.to_csv(), digest_of(ids)],
         label=f"{task}, seed {seed}",
     )
     probabilities = class_logits(model, cells, **look).double().softmax(1).numpy()

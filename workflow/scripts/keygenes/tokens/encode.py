@@ -6,7 +6,6 @@ Geneformer's tokenizer to the last bit; ties are broken by the gene's column, wh
 unstable sort leaves the order to the processor.
 """
 
-import json
 import logging
 import re
 
@@ -19,7 +18,7 @@ from scipy import sparse
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import written
-from keygenes.core.tables import TABLES, _stamp, read_table, write_table
+from keygenes.core.tables import TABLES, read_table, stamp_bytes, write_table
 from keygenes.tokens.vocabulary import TARGET_SUM, is_special, read_mapping
 
 BLOCK = 1024  # cells encoded at a time, and at most this many per row group of the token table
@@ -314,8 +313,7 @@ def write_tokens(
         cells = adata.obs_names.to_numpy(dtype=str)
         n_counts = adata.obs["n_counts"].to_numpy(np.float64)
         # Written piecemeal, not by `write_table`, so the provenance is added here.
-        stamp = json.dumps(_stamp.get() or {}, sort_keys=True)
-        schema, reports = TABLES["tokens"].with_metadata({"keygenes": stamp}), []
+        schema, reports = TABLES["tokens"].with_metadata({"keygenes": stamp_bytes()}), []
         with (
             written(tokens_path) as part,
             pq.ParquetWriter(part, schema, compression="zstd") as writer,

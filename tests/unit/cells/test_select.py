@@ -1,0 +1,230 @@
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from messages import assert_sentence
+
+from keygenes.cells import select
+from keygenes.core.errors import InputError
+from keygenes.core.matrices import read_matrix, write_matrix
+from keygenes.core.tables import read_table
+
+HASH = {"top_to_second_best_ratio": 10, "qval_demultiplexing": 0.01, "hash_umis": 30}
+OPTIONS = {
+    "drug": "Nutlin",
+    "doses_um": [0, 2.5],
+    "vehicle": {"column": "dose_um", "value": 0},
+    "hash_filter": HASH,
+    "min_counts": 0,
+    "min_genes": 0,
+    "max_percent_mito": None,
+    "min_cells_per_gene": 1,
+    "highly_variable_genes": None,
+    "max_cells_per_dose": None,
+    "seed": 1,
+}
+
+
+def obs_of(n=12):
+    """Return cells of Nutlin 0, 2.5 and 25 uM in turn; the last cell is of another drug."""
+    obs = pd.DataFrame(
+        {
+            "drug": ["Nutlin"] * (n - 1) + ["Dex"],
+            "dose_um": np.resize([0.0, 2.5, 25.0], n),
+            "top_to_second_best_ratio": 20.0,
+            "qval_demultiplexing": 0.001,
+            "hash_umis": 100,
+            "n_counts": 1000.0,
+            "n_genes": 300,
+            "percent_mito": 5.0,
+        },
+        index=[f"cell{i}" for i in range(n)],
+    )
+    return obs
+
+
+def matrix_of(obs, n_genes=40, seed=0):
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.gamma(1, 2, n_genes), (len(obs), n_genes)).astype(np.float32)
+    counts[:, 0] = 0  # never seen
+    counts[:, 1] = 0
+    counts[:2, 1] = 1  # seen in two cells
+    counts[:, 2] = 1  # seen in all
+    var = pd.DataFrame({"symbol": [f"S{j}" for j in range(n_genes)]})
+    var.index = pd.Index([f"ENSG{j:011d}" for j in range(n_genes)], name="ensembl_id")
+    return anndata.AnnData(scipy.sparse.csr_matrix(counts), obs.copy(), var)
+
+
+def selected(tmp_path, adata, **options):
+    write_matrix(adata, tmp_path / "dataset.h5ad")
+    paths = [tmp_path / name for name in ("counts.h5ad", "screen.h5ad", "selection.parquet")]
+    select.select_cells(
+        tmp_path / "dataset.h5ad", *paths, where="mine", options={**OPTIONS, **options}
+    )
+    return read_matrix(paths[0]), read_matrix(paths[1]), read_table(paths[2])
+
+
+def test_the_directions_and_limits_of_the_hash_filter():
+    obs = obs_of(8)
+    obs.loc["cell0", "top_to_second_best_ratio"] = 10.0  # the limit itself fails: > 10
+    obs.loc["cell1", "top_to_second_best_ratio"] = 10.1
+    obs.loc["cell2", "qval_demultiplexing"] = 0.01  # < 0.01
+    obs.loc["cell3", "qval_demultiplexing"] = 0.0099
+    obs.loc["cell4", "hash_umis"] = 30  # > 30
+    obs.loc["cell5", "hash_umis"] = 31
+    obs.loc["cell6", "qval_demultiplexing"] = np.nan
+    expected = [False, True, False, True, False, True, False, True]
+    assert select.hash_mask(obs, HASH).tolist() == expected
+
+
+def test_the_hash_filter_skips_columns_that_are_absent():
+    obs = obs_of(3).drop(columns=["hash_umis", "qval_demultiplexing"])
+    obs["top_to_second_best_ratio"] = [5, 50, 5]
+    assert select.hash_mask(obs, HASH).tolist() == [False, True, False]
+    assert select.hash_mask(obs.iloc[:, :2], HASH).all()
+
+
+def test_quality_limits_include_their_value():
+    obs = obs_of(6)
+    obs["n_counts"] = [499, 500, 500, 500, 500, 501]
+    obs["n_genes"] = [200, 199, 200, 200, 200, 200]
+    obs["percent_mito"] = [5, 5, 10.1, 10, np.nan, 0]
+    limits = {"min_counts": 500, "min_genes": 200}
+    mask = select.quality_mask(obs, **limits, max_percent_mito=10)
+    assert mask.tolist() == [False, False, False, True, False, True]
+    mask = select.quality_mask(obs, **limits, max_percent_mito=None)
+    assert mask.tolist() == [False, False, True, True, True, True]
+    with pytest.raises(InputError) as error:
+        select.quality_mask(obs.drop(columns="percent_mito"), **limits, max_percent_mito=10)
+    assert_sentence(error, "config key 'select.max_percent_mito'", "percent_mito")
+
+
+def test_a_drug_that_is_not_there():
+    assert select.drug_mask(obs_of(4), "Dex").tolist() == [False, False, False, True]
+    with pytest.raises(InputError) as error:
+        select.drug_mask(obs_of(4), "nutlin")
+    assert_sentence(error, "config key 'select.drug'", "'nutlin'", "one of Dex, Nutlin")
+    with pytest.raises(InputError) as error:
+        select.drug_mask(obs_of(4).drop(columns="drug"), "Nutlin")
+    assert_sentence(error, "config key 'select.drug'", "the column 'drug'")
+
+
+def test_a_dose_that_no_cell_has():
+    assert select.dose_mask(obs_of(4), [0, 25.0]).tolist() == [True, False, True, True]
+    with pytest.raises(InputError) as error:
+        select.dose_mask(obs_of(4), [0, 1.25])
+    assert_sentence(error, "config key 'select.doses_um'", "1.25 uM", "doses among 0, 2.5, 25")
+
+
+def test_a_subsample_keeps_at_most_n_of_each_group():
+    groups = np.repeat([0.0, 2.5, 25.0], [10, 3, 7])
+    mask = select.subsample_mask(groups, 5, seed=1)
+    assert [mask[groups == g].sum() for g in (0, 2.5, 25)] == [5, 3, 5]
+    assert (mask == select.subsample_mask(groups, 5, seed=1)).all()
+    drawn = [tuple(np.flatnonzero(select.subsample_mask(groups, 5, s))) for s in range(10)]
+    assert len(set(drawn)) > 5
+
+
+def test_detected_genes_counts_cells_not_counts():
+    adata = matrix_of(obs_of())
+    adata.X[0, 1] = 50  # many counts, still two cells
+    assert select.detected_genes(adata, 3)[:3].tolist() == [False, False, True]
+    assert select.detected_genes(adata, 2)[:3].tolist() == [False, True, True]
+    assert select.detected_genes(adata, 12)[2]
+
+
+def test_as_many_variable_genes_as_asked_and_the_planted_ones_among_them():
+    adata = matrix_of(obs_of(120), n_genes=200)
+    dense = adata.X.toarray()
+    usual = dense.mean(0)[3:].mean()  # as high as other genes: variability is relative to the mean
+    dense[::2, 50:60] = 0
+    dense[1::2, 50:60] = round(2 * usual)
+    adata.X = scipy.sparse.csr_matrix(dense)
+    before = adata.X.copy()
+    mask = select.variable_genes(adata, 30)
+    assert mask.sum() == 30
+    assert mask[50:60].sum() >= 8
+    assert (adata.X != before).nnz == 0, "the counts themselves must stay"
+    assert select.variable_genes(adata, 200).all()
+    assert select.variable_genes(adata, 5000).all()
+
+
+def test_each_step_and_what_it_kept(tmp_path):
+    obs = obs_of(31)
+    obs.loc["cell0", "hash_umis"] = 1
+    obs.loc["cell1", "n_counts"] = 10.0
+    adata = matrix_of(obs)
+    counts, screen, table = selected(
+        *(tmp_path, adata), min_counts=500, min_cells_per_gene=3, max_cells_per_dose=4
+    )
+    # 31 cells, 30 of Nutlin (10 per dose), cell0 (0 uM) and cell1 (2.5 uM) fail, 25 uM left out
+    assert list(zip(table["step"], table["n_cells"], strict=True)) == [
+        *(("dataset", 31), ("drug", 30), ("hash filter", 29), ("quality", 28)),
+        *(("doses", 18), ("subsample", 8), ("detected genes", 8)),
+    ]
+    assert counts.obs["dose_um"].value_counts().to_dict() == {0.0: 4, 2.5: 4}
+    assert set(counts.obs["drug"]) == {"Nutlin"}
+    assert "ENSG00000000000" not in counts.var_names
+    assert "ENSG00000000001" not in counts.var_names
+    assert table["n_genes"].tolist() == [40] * 6 + [counts.n_vars]
+    # the screen keeps every dose of the drug, and every gene seen in 3 cells of it
+    assert screen.obs["dose_um"].value_counts().to_dict() == {25.0: 10, 0.0: 9, 2.5: 9}
+    assert screen.n_vars >= counts.n_vars
+    kept = adata[counts.obs_names, counts.var_names].X
+    assert (counts.X != kept).nnz == 0, "raw counts of the same cells and genes"
+    # totals stay those over all measured genes
+    assert counts.obs["n_counts"].eq(1000).all()
+    notes = table.set_index("step")["note"]
+    assert notes["drug"] == "drug = Nutlin"
+    assert "qval_demultiplexing < 0.01" in notes["hash filter"]
+    assert "hash_umis > 30" in notes["hash filter"]
+    assert notes["subsample"] == "at most 4 per dose"
+
+
+def test_a_dataset_without_drugs_doses_and_hashes(tmp_path):
+    obs = obs_of(12)[["n_counts", "n_genes"]].assign(treatment=["vehicle", "nutlin"] * 6)
+    options = {"drug": None, "doses_um": None, "vehicle": {"column": "treatment"}}
+    options["vehicle"]["value"] = "vehicle"
+    counts, screen, table = selected(tmp_path, matrix_of(obs), **options)
+    assert counts.n_obs == screen.n_obs == 12
+    assert table["step"].tolist() == ["dataset", "hash filter", "quality", "detected genes"]
+    assert table["note"][1] == "no hash columns: skipped"
+    counts, _, table = selected(tmp_path, matrix_of(obs), **options, max_cells_per_dose=2)
+    assert counts.obs["treatment"].value_counts().to_dict() == {"nutlin": 2, "vehicle": 2}
+
+
+def test_the_most_variable_genes_are_the_last_step(tmp_path):
+    counts, screen, table = selected(tmp_path, matrix_of(obs_of(60)), highly_variable_genes=15)
+    assert counts.n_vars == 15
+    assert screen.n_vars > 15
+    assert table.iloc[-1][["step", "n_genes"]].tolist() == ["variable genes", 15]
+
+
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [
+        ("quality", {"min_counts": 5000}),
+        ("hash filter", {"hash_filter": {"hash_umis": 1000}}),
+    ],
+)
+def test_no_cell_left_names_the_step_and_writes_nothing(tmp_path, step, options):
+    with pytest.raises(InputError) as error:
+        selected(tmp_path, matrix_of(obs_of()), **options)
+    assert_sentence(error, "dataset 'mine'", f"no cell left after the step '{step}'", "loosen")
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.h5ad"]
+
+
+def test_the_vehicle_must_be_among_the_selected_doses(tmp_path):
+    with pytest.raises(InputError) as error:
+        selected(tmp_path, matrix_of(obs_of()), doses_um=[2.5, 25])
+    assert_sentence(error, "config key 'select.vehicle.value'", "one of 2.5, 25")
+    assert not (tmp_path / "counts.h5ad").exists()
+
+
+def test_equal_options_give_equal_bytes(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        selected(tmp_path / name, matrix_of(obs_of(60)), max_cells_per_dose=7)
+    for name in ("counts.h5ad", "screen.h5ad", "selection.parquet"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()

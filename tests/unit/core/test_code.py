@@ -1,0 +1,143 @@
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from keygenes.core import code
+from keygenes.core.code import SCRIPTS, code_digest, modules_of
+
+FILES = {
+    "keygenes/__init__.py": "",
+    "keygenes/core/__init__.py": "",
+    "keygenes/core/deep.py": "X = 1\n",
+    "keygenes/core/other.py": "Y = 1\n",
+    "keygenes/tokens/__init__.py": "",
+    "keygenes/tokens/middle.py": "import numpy\nfrom keygenes.core.deep import X\n",
+    "tokenize_cells.py": "from keygenes.tokens import middle\n",
+    "lone.py": "import json\n",
+}
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def digest(scripts, name="tokenize_cells"):
+    code._imported_files.cache_clear()  # a new process each time, as with Snakemake
+    return code_digest(name, scripts)
+
+
+def edit(path, text):
+    before = path.read_text()
+    path.write_text(before + text)
+    return before
+
+
+def test_imports_are_followed_with_the_packages_on_the_way(scripts):
+    names = [str(path.relative_to(scripts)) for path in modules_of("tokenize_cells", scripts)]
+    assert names == [
+        "keygenes/__init__.py",
+        "keygenes/core/__init__.py",
+        "keygenes/core/deep.py",
+        "keygenes/tokens/__init__.py",
+        "keygenes/tokens/middle.py",
+    ]
+    assert modules_of("lone", scripts) == []
+
+
+@pytest.mark.parametrize("module", ["core/deep.py", "core/__init__.py", "tokens/middle.py"])
+def test_the_digest_changes_with_a_module_behind_the_script(scripts, module):
+    before = digest(scripts)
+    text = edit(scripts / "keygenes" / module, "# changed\n")
+    assert digest(scripts) != before
+    (scripts / "keygenes" / module).write_text(text)
+    assert digest(scripts) == before
+
+
+@pytest.mark.parametrize("path", ["keygenes/core/other.py", "tokenize_cells.py", "lone.py"])
+def test_the_digest_does_not_change_with_anything_else(scripts, path):
+    before = digest(scripts)  # the script itself is watched by Snakemake
+    edit(scripts / path, "# changed\n")
+    assert digest(scripts) == before
+
+
+def test_the_digest_changes_with_a_new_import_and_with_a_moved_line(scripts):
+    before = digest(scripts)
+    edit(scripts / "keygenes/core/deep.py", "import keygenes.core.other\n")
+    after = digest(scripts)
+    assert after != before
+    edit(scripts / "keygenes/core/other.py", "# changed\n")
+    assert digest(scripts) != after
+
+
+def test_the_digest_does_not_depend_on_where_the_repository_lies(scripts, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name, text in FILES.items():
+        (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
+        (elsewhere / name).write_text(text)
+    assert digest(scripts) == digest(elsewhere)
+
+
+IMPORT_EACH = """
+import ast, json, sys
+sys.path.insert(0, sys.argv[1])
+loaded = {}
+for path in sys.argv[2:]:
+    for name in [n for n in sys.modules if n.split(".")[0] == "keygenes"]:
+        del sys.modules[name]
+    body = ast.parse(open(path, encoding="utf-8").read()).body
+    for node in body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            exec(compile(ast.Module([node], []), path, "exec"), {})
+    ours = [m for n, m in sys.modules.items() if n.split(".")[0] == "keygenes"]
+    loaded[path] = sorted(m.__file__ for m in ours)
+print(json.dumps(loaded))
+"""
+
+
+def test_the_list_of_modules_is_complete_for_every_script():
+    paths = sorted(SCRIPTS.glob("*.py"))
+    assert len(paths) > 15
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORT_EACH, str(SCRIPTS), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = json.loads(result.stdout.splitlines()[-1])
+    code._imported_files.cache_clear()
+    wrong = {
+        path.name: {"read": found, "imported": loaded[str(path)]}
+        for path in paths
+        if (found := [str(file) for file in modules_of(path.stem)]) != loaded[str(path)]
+    }
+    assert not wrong
+
+
+def test_scripts_import_only_at_the_top_so_that_the_list_above_is_all_there_is():
+    for path in SCRIPTS.glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+        assert all(node in tree.body for node in imports), path.name
+
+
+ORDER = ["core", "inputs", "cells", "expression", "tokens", "models", "attention", "evidence"]
+ORDER.append("report")
+
+
+def test_a_room_imports_only_from_rooms_to_its_left():
+    for path in (SCRIPTS / "keygenes").rglob("*.py"):
+        room = path.relative_to(SCRIPTS / "keygenes").parts[0]
+        if room not in ORDER:
+            continue
+        for file in code._imported_files(path, SCRIPTS):
+            other = file.relative_to(SCRIPTS / "keygenes").parts[0]
+            if other in ORDER:
+                assert ORDER.index(other) <= ORDER.index(room), f"{path} imports {file}"
+                assert {room, other} != {"expression", "tokens"}, f"{path} imports {file}"

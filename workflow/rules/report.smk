@@ -1,0 +1,208 @@
+# Comes in: tables. Goes out: figures/ (SVG and PNG), report/index.html, report/summary.txt,
+# provenance.json. Figures carry the numbers they have in the thesis.
+
+
+def figure(name, category):
+    """Return the outputs of a figure: an SVG that Snakemake's report carries, and its PNG twin."""
+    stem = name.split("/")[-1]
+    labels = {"figure": stem}
+    if "{task}" in name:
+        labels["task"] = "{task}"
+    return {
+        "svg": report(
+            out(f"figures/{name}.svg"),
+            caption=f"../report/{stem}.rst",
+            category=category,
+            labels=labels,
+        ),
+        "png": out(f"figures/{name}.png"),
+    }
+
+
+rule plot_umap:
+    """Figure 1: the cells by dose and by level."""
+    input:
+        umap=out("expression/umap.parquet"),
+        labels=out("cells/labels.parquet"),
+    output:
+        **figure("figure1_umap", "Data"),
+    params:
+        units={task["name"]: "µM" for task in config["tasks"] if task["column"] == "dose_um"},
+        simulated=SIMULATED,
+        code=code_digest("plot_umap"),
+    log:
+        logfile("plot_umap"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/plot_umap.py"
+
+
+rule plot_dose_screen:
+    """Genes that change at each dose, and why the study leaves some doses out."""
+    input:
+        dose_screen=out("expression/dose_screen.parquet"),
+    output:
+        **figure("dose_screen", "Data"),
+    params:
+        fdr=config["expression"]["fdr"],
+        min_abs_log2fc=config["expression"]["min_abs_log2fc"],
+        simulated=SIMULATED,
+        code=code_digest("plot_dose_screen"),
+    log:
+        logfile("plot_dose_screen"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/plot_dose_screen.py"
+
+
+rule plot_training:
+    """Loss per epoch of every regime and seed."""
+    input:
+        history=run_files("models", "history.parquet", FINETUNED),
+    output:
+        **figure("{task}/training_curves", "Models"),
+    params:
+        runs=runs(FINETUNED),
+        simulated=SIMULATED,
+        code=code_digest("plot_training"),
+    log:
+        logfile("plot_training.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/plot_training.py"
+
+
+rule plot_predictions:
+    """Figure 3, the confusion matrices, and every metric beside the baselines."""
+    input:
+        metrics=out("models/{task}/metrics.parquet"),
+        confusion=out("models/{task}/confusion.parquet"),
+        labels=out("cells/labels.parquet"),
+    output:
+        **{f"confusion_{k}": v for k, v in figure("{task}/figure3_confusion", "Models").items()},
+        **{f"accuracy_{k}": v for k, v in figure("{task}/accuracy", "Models").items()},
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_predictions"),
+    log:
+        logfile("plot_predictions.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/plot_predictions.py"
+
+
+rule plot_attention:
+    """Figures 4 (cosine), 5 and 6 (shift by rank) and 9 (norms)."""
+    input:
+        cosine=out("attention/{task}/cosine.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.parquet"),
+        norms=run_files("attention", "norms.parquet", ATTENDED),
+        tokens=out("tokens/report.parquet"),
+        key_genes=out("evidence/{task}/key_genes.parquet"),
+    output:
+        **{f"cosine_{k}": v for k, v in figure("{task}/figure4_cosine", "Attention").items()},
+        **{f"shift_{k}": v for k, v in figure("{task}/figure5_rank_shift", "Attention").items()},
+        **{
+            f"layers_{k}": v
+            for k, v in figure("{task}/figure6_rank_shift_layers", "Attention").items()
+        },
+        **{f"norms_{k}": v for k, v in figure("{task}/figure9_norms", "Attention").items()},
+    params:
+        runs=runs(ATTENDED),
+        marker=config["evidence"]["marker"],
+        simulated=SIMULATED,
+        code=code_digest("plot_attention"),
+    log:
+        logfile("plot_attention.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/plot_attention.py"
+
+
+rule plot_genes:
+    """Figure 7: the most attended genes beside the most differentially expressed ones."""
+    input:
+        attended=out("evidence/{task}/attended_vs_expressed.parquet"),
+    output:
+        **figure("{task}/figure7_attended_vs_de", "Genes"),
+    params:
+        regime=config["evidence"]["regime"],
+        fdr=config["expression"]["fdr"],
+        gene_set=(config["evidence"]["gene_sets"] or [None])[0],
+        simulated=SIMULATED,
+        code=code_digest("plot_genes"),
+    log:
+        logfile("plot_genes.{task}"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/figures.yaml"
+    script:
+        "../scripts/plot_genes.py"
+
+
+rule write_report:
+    """One page with every figure, table, caption, the config, versions and provenance."""
+    input:
+        selection=out("cells/selection.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        tokens=out("tokens/report.parquet"),
+        wilcoxon=out("expression/wilcoxon.parquet"),
+        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
+        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
+        figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
+        captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
+        template=[str(WORKFLOW / f"scripts/keygenes/report/page.{kind}") for kind in ("html", "css")],
+    output:
+        page=out("report/index.html"),
+        summary=out("report/summary.txt"),
+        provenance=out("provenance.json"),
+    params:
+        config=config,
+        dataset={k: v for k, v in RESOLVED["dataset"].items() if k != "files"},
+        sources=RESOLVED["downloads"],
+        model=RESOLVED["model"],
+        simulated=SIMULATED,
+        figures=FIGURES,
+        code=code_digest("write_report"),
+    log:
+        logfile("write_report"),
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    conda:
+        "../../envs/report.yaml"
+    script:
+        "../scripts/write_report.py"

@@ -1,0 +1,223 @@
+"""What the page says: its numbers, sections, captions and provenance, from tables alone."""
+
+import json
+
+import yaml
+
+from keygenes.core.files import digest_of
+from keygenes.report.captions import caption
+
+TITLES = {
+    "figure1_umap": "Data",
+    "dose_screen": "Data",
+    "training_curves": "Models",
+    "figure3_confusion": "Models",
+    "accuracy": "Models",
+    "figure4_cosine": "Attention",
+    "figure5_rank_shift": "Attention",
+    "figure6_rank_shift_layers": "Attention",
+    "figure9_norms": "Attention",
+    "figure7_attended_vs_de": "Genes",
+}
+
+
+def pooled(metrics, regime, metric="accuracy"):
+    """Return the row of a regime's pooled test metric, or None if it has none."""
+    rows = metrics[
+        (metrics["regime"].astype(str) == regime)
+        & (metrics["metric"].astype(str) == metric)
+        & (metrics["split"].astype(str) == "test")
+        & metrics["seed"].isna()
+    ]
+    return None if rows.empty else rows.iloc[0]
+
+
+def _interval(row):
+    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+
+
+def top_members(key_genes, name, n_top):
+    """Return how many of the first `n_top` key genes are in a gene set, and how many by chance."""
+    flags = key_genes[f"in_{name}"].to_numpy()
+    return int(flags[:n_top].sum()), flags.mean() * min(n_top, len(flags))
+
+
+def headline_numbers(tables, config):
+    """Return the numbers that matter as (label, value, detail).
+
+    Parameters
+    ----------
+    tables : dict
+        selection, splits, and per task metrics, cosine, key_genes.
+    config : dict
+    """
+    regime, splits = config["evidence"]["regime"], tables["splits"]
+    tasks = [task["name"] for task in config["tasks"]]
+    tested = splits[splits["split"] == "test"]
+    unit, n_seeds = tested["unit"].iloc[0], tested["seed"].nunique()
+    kept = tables["selection"].iloc[-1]
+    seeds = f"{n_seeds} {'seed' if n_seeds == 1 else 'seeds'}"
+    rows = [
+        (
+            "cells in the study",
+            f"{kept['n_cells']:,}",
+            f"{tested['cell'].nunique():,} of them tested out of fold by {seeds} "
+            f"(held out by {unit}), {kept['n_genes']:,} genes",
+        )
+    ]
+    for task in list(dict.fromkeys([tasks[0], tasks[-1]])):
+        metrics = tables["metrics"][task]
+        row, majority = pooled(metrics, regime), pooled(metrics, "majority")
+        if row is None:
+            continue
+        others = [
+            f"{name} {pooled(metrics, name)['value']:.2f}"
+            for name in dict.fromkeys(metrics["regime"].astype(str))
+            if name not in (regime, "majority")
+        ]
+        rows.append(
+            (
+                f"accuracy of the {regime} model, task {task}",
+                _interval(row),
+                f"95 % interval over {row['n_units']} {row['unit']}s, n = {row['n_cells']} cells; "
+                f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
+            )
+        )
+    task = tasks[-1]
+    cosine = tables["cosine"][task]
+    a, b = config["attention"]["pairs"][0]
+    pair = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
+    heads = pair.groupby(["layer", "head"], observed=True)["cosine"].mean()
+    lowest = heads.idxmin()
+    rows.append(
+        (
+            f"attention of {a} against {b}, task {task}",
+            f"cosine {heads.mean():.3f}",
+            f"mean of {len(heads)} heads; lowest {heads.min():.3f} in layer {lowest[0]}, head "
+            f"{lowest[1]}; n = {int(pair.drop_duplicates('seed')['n_cells'].sum())} test cells",
+        )
+    )
+    n_top = config["evidence"]["n_key_genes"]
+    for name in config["evidence"]["gene_sets"][:1]:
+        found, expected = top_members(tables["key_genes"][task], name, n_top)
+        ranked = tables["genes"][task]
+        ranked = ranked[ranked["track"].astype(str) == "wilcoxon"].sort_values("rank").head(n_top)
+        keys = tables["key_genes"][task].set_index("ensembl_id")[f"in_{name}"]
+        by_expression = int(keys.reindex(ranked["ensembl_id"]).fillna(False).sum())
+        rows.append(
+            (
+                f"genes of {name} among the {n_top} most attended, task {task}",
+                str(found),
+                f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
+                "differentially expressed",
+            )
+        )
+    return rows
+
+
+def _figures(names, title, task, root):
+    found = []
+    for name in names:
+        parts = name.split("/")
+        own = parts[0] if len(parts) == 2 else None
+        if TITLES[parts[-1]] == title and own == task:
+            found.append((f"{root}/figures/{name}.svg", caption(parts[-1])))
+    return found
+
+
+def top_expressed(wilcoxon, task, n):
+    """Return the `n` first genes of every comparison of a task."""
+    table = wilcoxon[wilcoxon["task"].astype(str) == task]
+    columns = ["group", "reference", "symbol", "log2fc", "auc", "p_adj", "detection"]
+    columns += ["n_cells", "n_reference"]
+    return table.groupby(["group", "reference"], observed=True, sort=False).head(n)[columns]
+
+
+def page_sections(tables, config, figures, dataset):
+    """Return the sections of the page: data, then per task models, attention and genes."""
+    study, evidence = config["study"], config["evidence"]
+    root = f"results/{study}"
+    unit = tables["splits"]["unit"].iloc[0]
+    lost = tables["tokens"]["counts_lost"].mean()
+    split = {
+        "well": "Whole wells are held out: seed k tests replicate k.",
+        "replicate": "Whole replicates are held out: seed k tests replicate k.",
+        "cell": "Cells are held out one by one (no replicates known, or split.by is 'random'), so "
+        "that cells of one well stand on both sides: read every accuracy as optimistic.",
+    }[unit]
+    text = (
+        f"Dataset: {dataset['title']}. {split} The encoding loses on average {lost:.1%} of a "
+        f"cell's counts to genes outside the vocabulary (n = {len(tables['tokens'])} cells)."
+    )
+    sections = [
+        {
+            "title": "Data",
+            "text": text,
+            "figures": _figures(figures, "Data", None, root),
+            "tables": [(caption("selection"), tables["selection"], "cells/selection.parquet")],
+        }
+    ]
+    for task in (t["name"] for t in config["tasks"]):
+        metrics = tables["metrics"][task]
+        test = metrics[metrics["split"].astype(str) == "test"].drop(columns="split")
+        sections.append(
+            {
+                "title": f"Models, task {task}",
+                "figures": _figures(figures, "Models", task, root),
+                "tables": [(caption("metrics"), test, f"models/{task}/metrics.parquet")],
+            }
+        )
+        sections.append(
+            {
+                "title": f"Attention, task {task}",
+                "figures": _figures(figures, "Attention", task, root),
+            }
+        )
+        keys = tables["key_genes"][task].head(evidence["n_key_genes"])
+        sections.append(
+            {
+                "title": f"Genes, task {task}",
+                "figures": _figures(figures, "Genes", task, root),
+                "tables": [
+                    (
+                        caption("figure8_key_genes"),
+                        keys,
+                        f"figures/{task}/figure8_key_genes.tsv",
+                    ),
+                    (
+                        caption("wilcoxon"),
+                        top_expressed(tables["wilcoxon"], task, 5),
+                        "expression/wilcoxon.parquet",
+                    ),
+                ],
+            }
+        )
+    return sections
+
+
+def provenance(config, sources, dataset, versions):
+    """Return what a study rests on: config, its digest, versions, and the inputs with checksums."""
+    inputs = {"config sha256": digest_of(config), "seeds": ", ".join(map(str, config["seeds"]))}
+    for kind in sources.values():
+        for path, source in kind.items():
+            spec = source["spec"]
+            check = spec.get("sha256") or spec.get("md5") or "no checksum published"
+            inputs[source["name"]] = f"{spec.get('url') or spec.get('path') or path} ({check})"
+    if "simulate" in dataset:
+        settings = json.dumps(dataset["simulate"], sort_keys=True)
+        inputs[f"dataset '{config['dataset']}'"] = f"simulated by this pipeline: {settings}"
+    return {
+        "study": config["study"],
+        "config_yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "versions": versions,
+        "inputs": inputs,
+    }
+
+
+def summary_text(headline, page, simulated):
+    """Return what the terminal prints at the end of a run."""
+    lines = ["", *(["SIMULATED DATA: no number below is about real cells."] if simulated else [])]
+    width = max(len(label) for label, _, _ in headline)
+    for label, value, detail in headline:
+        lines += [f"  {label:<{width}}  {value}", f"  {'':<{width}}  {detail}"]
+    return "\n".join([*lines, "", f"Report: {page}", ""])

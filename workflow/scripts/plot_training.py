@@ -1,0 +1,11 @@
+"""Loss per epoch of every regime and seed."""
+
+from keygenes.core.step import step
+from keygenes.core.tables import read_runs
+from keygenes.report.figures import training_curves
+from keygenes.report.style import save_figure
+
+with step(snakemake):
+    history = read_runs(snakemake.params.runs, snakemake.input.history)
+    figure = training_curves(history, task=snakemake.wildcards.task)
+    save_figure(figure, *snakemake.output, simulated=snakemake.params.simulated)

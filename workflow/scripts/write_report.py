@@ -1,0 +1,39 @@
+"""Write the page, the summary and the provenance of a study."""
+
+from keygenes.core.files import write_json, write_text
+from keygenes.core.step import software_versions, step
+from keygenes.core.tables import read_table
+from keygenes.report.contents import (
+    headline_numbers,
+    page_sections,
+    provenance,
+    summary_text,
+)
+from keygenes.report.page import write_page
+
+with step(snakemake):
+    files, params = snakemake.input, snakemake.params
+    tasks = [task["name"] for task in params.config["tasks"]]
+    tables = {
+        name: read_table(files[name])
+        for name in ("selection", "labels", "splits", "tokens", "wilcoxon")
+    }
+    for name in ("metrics", "cosine", "key_genes", "genes"):
+        tables[name] = dict(zip(tasks, map(read_table, files[name]), strict=True))
+    headline = headline_numbers(tables, params.config)
+    record = provenance(params.config, params.sources, params.dataset, software_versions())
+    write_page(
+        snakemake.output.page,
+        title=f"{params.config['study']}: which genes does the model look at?",
+        study=params.config["study"],
+        simulated=params.simulated,
+        headline=headline,
+        sections=page_sections(tables, params.config, params.figures, params.dataset),
+        config_yaml=record["config_yaml"],
+        versions=record["versions"],
+        provenance=record["inputs"],
+    )
+    write_text(
+        summary_text(headline, snakemake.output.page, params.simulated), snakemake.output.summary
+    )
+    write_json(record, snakemake.output.provenance)
