@@ -114,6 +114,8 @@ def finetune(
         max_length=max_length,
         where=str(config),
     )
+    if options["attention_dropout"] is not None:
+        bert.attention_probs_dropout_prob = options["attention_dropout"]
     model = pretrained_classifier(weights, bert, classes, seed)
     train_only(model, patterns)
     total = sum(p.numel() for p in model.parameters())

@@ -1,12 +1,13 @@
 """The one training loop: seeded, resumable, best epoch by validation loss."""
 
 import logging
+import math
 
 import numpy as np
 import pandas as pd
 import torch
 
-from keygenes.core.errors import InputError, input_error
+from keygenes.core.errors import input_error
 from keygenes.core.files import digest_of, written
 from keygenes.models.batches import length_grouped_batches, with_progress
 from keygenes.models.device import autocast
@@ -48,6 +49,17 @@ def parameter_groups(model, weight_decay):
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
+
+
+def require_finite(loss, where, learning_rate):
+    """Raise an `InputError` if a loss is not finite."""
+    if not math.isfinite(loss):
+        raise input_error(
+            where,
+            found=f"a loss of {loss}",
+            expected="a finite one",
+            remedy=f"lower learning_rate, which is {learning_rate:g}",
+        )
 
 
 def trained_tensors(model):
@@ -150,11 +162,7 @@ def train(
         for batch in with_progress(batches, f"{label} epoch {epoch}/{epochs}"):
             with autocast(device, precision):
                 loss = batch_loss(batch, rng)
-            if not torch.isfinite(loss):
-                raise InputError(
-                    f"{label}: the loss is {loss.item()} in epoch {epoch}; "
-                    f"learning_rate {learning_rate:g} is too high, lower it."
-                )
+            require_finite(loss.item(), f"{label}, epoch {epoch}", learning_rate)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
@@ -163,6 +171,7 @@ def train(
             loss_sum += loss.item() * len(batch)
         model.eval()
         valid_loss, valid_accuracy = validate()
+        require_finite(valid_loss, f"{label}, validation after epoch {epoch}", learning_rate)
         is_best = not history or valid_loss < min(row["valid_loss"] for row in history)
         if is_best:
             best = trained_tensors(model)

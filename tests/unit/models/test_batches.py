@@ -1,0 +1,70 @@
+import logging
+
+import numpy as np
+import pytest
+
+from keygenes.models.batches import (
+    budget_batches,
+    length_grouped_batches,
+    padded,
+    with_progress,
+)
+
+RNG = np.random.default_rng(0)
+LENGTHS = RNG.integers(1, 400, 733)
+
+
+def test_cells_are_padded_right_to_the_longest():
+    ids, mask = padded([np.array([5, 6], np.int32), np.array([7, 8, 9], np.int32)])
+    assert ids.tolist() == [[5, 6, 0], [7, 8, 9]]
+    assert mask.tolist() == [[1, 1, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 12, 733, 1000])
+def test_grouped_batches_hold_every_cell_once(batch_size):
+    batches = length_grouped_batches(LENGTHS, batch_size, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches)) == list(range(733))
+    assert len(batches) == -(-733 // batch_size)
+    assert max(map(len, batches)) <= batch_size
+
+
+def test_grouped_batches_waste_little_padding_and_come_in_random_order():
+    batches = length_grouped_batches(LENGTHS, 12, np.random.default_rng(1))
+
+    def padding(batches):
+        return sum(len(b) * LENGTHS[b].max() - LENGTHS[b].sum() for b in batches)
+
+    plain = np.array_split(np.random.default_rng(1).permutation(733), 62)
+    assert padding(batches) < 0.15 * padding(plain)
+    longest = np.array([LENGTHS[b].max() for b in batches])
+    assert abs(np.corrcoef(longest, np.arange(len(batches)))[0, 1]) < 0.4
+    again = length_grouped_batches(LENGTHS, 12, np.random.default_rng(1))
+    assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+    other = length_grouped_batches(LENGTHS, 12, np.random.default_rng(2))
+    assert any((a[0] != b[0]) for a, b in zip(batches, other, strict=True))
+
+
+@pytest.mark.parametrize("budget", [1, 399, 400, 1000, 4096, 10**6])
+def test_budget_batches_hold_every_cell_once_within_the_budget(budget):
+    batches = budget_batches(LENGTHS, budget)
+    assert sorted(np.concatenate(batches)) == list(range(733))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * LENGTHS[batch].max() <= budget
+    tops = [LENGTHS[batch].max() for batch in batches]
+    assert tops == sorted(tops, reverse=True), "longest first: memory runs out at once or never"
+
+
+def test_a_budget_is_used_up():
+    assert [len(b) for b in budget_batches(np.full(10, 100), 400)] == [4, 4, 2]
+    assert [len(b) for b in budget_batches(np.array([500, 100, 100]), 400)] == [1, 2]
+
+
+def test_progress_passes_everything_on_and_logs_a_bar(caplog):
+    with caplog.at_level(logging.INFO, "keygenes"):
+        assert list(with_progress([1, 2, 3], "epoch 1/5", every_s=0)) == [1, 2, 3]
+    assert len(caplog.records) == 3
+    assert "epoch 1/5" in caplog.records[0].message
+    assert "3/3" in caplog.records[2].message
+    caplog.clear()
+    list(with_progress([1, 2, 3], "quiet"))
+    assert not caplog.records

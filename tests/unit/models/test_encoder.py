@@ -1,0 +1,326 @@
+import json
+import pickle
+
+import pytest
+import torch
+from messages import assert_sentence
+from tiny_study import tiny_config, write_model
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+
+from keygenes.core.config import read_yaml
+from keygenes.core.errors import InputError
+from keygenes.models.encoder import (
+    check_fit,
+    count_trainable,
+    load_classifier,
+    load_trunk,
+    new_masked_model,
+    pretrained_classifier,
+    read_config,
+    read_weights,
+    save_model,
+    small_config,
+    train_mode,
+    train_only,
+)
+
+IDS = torch.tensor([[3, 9, 4, 12, 6], [5, 2, 7, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+# facts of Geneformer V1 with a head of five classes
+TRAINABLE = {
+    "full": 10_264_069,
+    "upstream_freeze6": 7_101_445,
+    "upstream_freeze5": 7_628_549,
+    "frozen": 67_077,
+    "last_layer": 594_181,
+}
+
+
+def v1_config():
+    return BertConfig(
+        vocab_size=25_426,
+        hidden_size=256,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        intermediate_size=512,
+        hidden_act="relu",
+        max_position_embeddings=2048,
+        type_vocab_size=2,
+        pad_token_id=0,
+        num_labels=5,
+    )
+
+
+@pytest.fixture(scope="module")
+def v1():
+    with torch.device("meta"):  # shapes are all that is counted
+        return BertForSequenceClassification(v1_config())
+
+
+@pytest.mark.parametrize("regime", TRAINABLE)
+def test_the_regimes_of_the_study_train_as_many_parameters_as_upstream(v1, repository, regime):
+    regimes = {r["name"]: r for r in read_yaml(repository / "config/config.yaml")["regimes"]}
+    names = train_only(v1, regimes[regime]["train"])
+    assert count_trainable(v1) == TRAINABLE[regime]
+    shapes = dict(v1.named_parameters())
+    assert sum(shapes[name].numel() for name in names) == TRAINABLE[regime]
+
+
+def test_the_demo_names_the_same_regimes(repository):
+    files = [read_yaml(repository / f"config/{name}.yaml") for name in ("config", "demo")]
+    study, demo = ({r["name"]: r.get("train") for r in file["regimes"]} for file in files)
+    assert {name: study[name] for name in demo} == demo
+
+
+def test_a_classifier_alone_has_1285_parameters_and_choices_do_not_add_up(v1):
+    train_only(v1, ["*"])
+    train_only(v1, ["classifier.*"])
+    assert count_trainable(v1) == 1_285
+    assert train_only(v1, ["classifier.bias", "classifier.*"]) == [
+        *("classifier.weight", "classifier.bias")
+    ]
+
+
+def test_a_small_config_is_the_shape_of_v1(v1):
+    config = small_config(
+        vocabulary_size=25_426, max_length=2048, layers=6, heads=4, hidden=256
+    )
+    config.num_labels = 5
+    with torch.device("meta"):
+        model = BertForSequenceClassification(config)
+    assert {n: p.shape for n, p in model.named_parameters()} == {
+        n: p.shape for n, p in v1.named_parameters()
+    }
+    assert (config.hidden_act, config.hidden_dropout_prob) == ("relu", 0.02)
+
+
+def test_the_published_config_is_the_one_counted_here(mirror_root):
+    path = next(mirror_root.glob("ctheodoris/Geneformer/*/Geneformer-V1-10M/config.json"))
+    config = read_config(path)
+    assert config.hidden_dropout_prob == 0.02
+    for key in ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size"):
+        assert getattr(config, key) == getattr(v1_config(), key)
+    config.num_labels = 5
+    with torch.device("meta"):
+        model = BertForSequenceClassification(config)
+    assert count_trainable(model) == TRAINABLE["full"]
+    check_fit(config, vocabulary_size=25_426, max_length=2048, where="V1")
+
+
+def test_a_pattern_that_matches_nothing(v1):
+    with pytest.raises(InputError) as error:
+        train_only(v1, ["classifier.*", "bert.encoder.layer.6.*"])
+    assert_sentence(error, "config key 'regimes'", "'bert.encoder.layer.6.*'")
+
+
+@pytest.mark.parametrize(
+    ("vocabulary_size", "max_length", "parts"),
+    [
+        (20_275, 2048, ["a model of 25426 tokens", "the 20275 tokens of 'tokens.vocabulary'"]),
+        (25_426, 4096, ["a model of 2048 positions", "'tokens.max_length' = 4096"]),
+    ],
+)
+def test_a_model_that_cannot_read_the_tokens(vocabulary_size, max_length, parts):
+    with pytest.raises(InputError) as error:
+        check_fit(
+            v1_config(), vocabulary_size=vocabulary_size, max_length=max_length, where="a/config.json"
+        )
+    assert_sentence(error, "a/config.json", *parts)
+
+
+def test_a_model_may_have_more_positions_than_needed():
+    check_fit(v1_config(), vocabulary_size=25_426, max_length=384, where="")
+
+
+NO_CONFIG = [b"", b"[1, 2]", b"\x89PNG\xff\xfe", b'{"hidden_size": ', b'{"hidden_size": "big"}', None]
+
+
+@pytest.mark.parametrize("content", NO_CONFIG)
+def test_a_file_that_is_no_configuration(tmp_path, content):
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_config(path)
+    assert_sentence(error, str(path))
+
+
+def test_dropout_is_on_where_something_trains_and_off_in_a_frozen_trunk():
+    model = BertForSequenceClassification(tiny_config())
+
+    def dropouts():
+        return {
+            name.replace("bert.", "").replace("encoder.", ""): module.training
+            for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Dropout)
+        }
+
+    train_only(model, ["*"])
+    train_mode(model)
+    assert len(dropouts()) == 2 + 3 * 2
+    assert all(dropouts().values())
+
+    train_only(model, ["bert.pooler.*", "classifier.*"])
+    train_mode(model)
+    assert [name for name, on in dropouts().items() if on] == ["dropout"]
+    assert model.classifier.training
+    assert not model.bert.encoder.training
+
+    train_only(model, ["bert.encoder.layer.{last}.*", "bert.pooler.*", "classifier.*"])
+    train_mode(model)
+    on = {name for name, is_on in dropouts().items() if is_on}
+    assert on == {name for name in dropouts() if name.startswith("layer.1.")} | {"dropout"}
+    model.eval()
+    assert not any(dropouts().values())
+
+
+def test_training_mode_changes_the_output_only_where_something_trains():
+    model = BertForSequenceClassification(tiny_config())
+    model.dropout.p = 0.0
+    with torch.no_grad():
+        model.eval()
+        expected = model(input_ids=IDS, attention_mask=MASK).logits
+        train_only(model, ["classifier.*"])
+        train_mode(model)
+        assert torch.equal(model(input_ids=IDS, attention_mask=MASK).logits, expected)
+        train_only(model, ["*"])
+        train_mode(model)
+        assert not torch.equal(model(input_ids=IDS, attention_mask=MASK).logits, expected)
+
+
+def logits_of(model):
+    with torch.no_grad():
+        return model.eval()(input_ids=IDS, attention_mask=MASK).logits
+
+
+def test_a_classifier_comes_back_with_the_same_logits(tmp_path):
+    paths = write_model(tmp_path / "base")
+    model = pretrained_classifier(
+        paths["weights"], read_config(paths["config"]), ["low", "mid", "high"], seed=1
+    )
+    save_model(model, tmp_path / "model.safetensors", tmp_path / "config.json")
+    back = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json")
+    assert torch.equal(logits_of(back), logits_of(model))
+    assert back.config.id2label == {0: "low", 1: "mid", 2: "high"}
+    assert back.config.architectures == ["BertForSequenceClassification"]
+    # as anyone would load it who does not have this package
+    hub = BertForSequenceClassification.from_pretrained(tmp_path)
+    assert torch.equal(logits_of(hub), logits_of(model))
+
+
+def test_the_encoder_is_the_pretrained_one_whatever_the_file_format(tmp_path):
+    base = new_masked_model(tiny_config(), seed=3).eval()
+    save_model(base, tmp_path / "model.safetensors", tmp_path / "config.json")
+    old_names = {**base.state_dict(), "bert.embeddings.position_ids": torch.arange(24)[None]}
+    torch.save(old_names, tmp_path / "pytorch_model.bin")
+    with torch.no_grad():
+        expected = base.bert(input_ids=IDS, attention_mask=MASK).last_hidden_state
+    classifiers = []
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        trunk = load_trunk(tmp_path / name, tmp_path / "config.json")
+        assert not trunk.training
+        with torch.no_grad():
+            hidden = trunk(input_ids=IDS, attention_mask=MASK).last_hidden_state
+        assert torch.equal(hidden, expected)
+        config = read_config(tmp_path / "config.json")
+        classifiers.append(pretrained_classifier(tmp_path / name, config, ["a", "b"], seed=1))
+    assert torch.equal(logits_of(classifiers[0]), logits_of(classifiers[1]))
+
+
+def test_a_classifier_s_own_encoder_is_loaded_too(tmp_path):
+    paths = write_model(tmp_path)
+    model = pretrained_classifier(paths["weights"], read_config(paths["config"]), ["a", "b"], 1)
+    save_model(model, tmp_path / "c.safetensors", tmp_path / "c.json")
+    trunk = load_trunk(tmp_path / "c.safetensors", tmp_path / "c.json")
+    expected = {k: v for k, v in model.bert.state_dict().items()}
+    assert all(torch.equal(v, expected[k]) for k, v in trunk.state_dict().items())
+
+
+def test_tied_weights_are_stored_once_and_the_same_bytes_come_twice(tmp_path):
+    for name in "ab":
+        write_model(tmp_path / name, seed=5)
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    stored = read_weights(tmp_path / "a" / "model.safetensors")
+    assert "bert.embeddings.word_embeddings.weight" in stored
+    assert "cls.predictions.decoder.weight" not in stored
+    assert list(BertForMaskedLM.from_pretrained(tmp_path / "a").state_dict()) == list(
+        new_masked_model(tiny_config(), 5).state_dict()
+    )
+
+
+def test_the_head_is_decided_by_the_seed_and_the_encoder_is_not(tmp_path):
+    paths = write_model(tmp_path)
+
+    def model(seed):
+        torch.rand(seed)  # whatever was drawn before
+        config = read_config(paths["config"])
+        return pretrained_classifier(paths["weights"], config, ["a", "b"], seed).state_dict()
+
+    first, again, other = model(1), model(1), model(2)
+    new = {k for k in first if k.startswith(("bert.pooler", "classifier"))}
+    assert len(new) == 4
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert {k for k in first if not torch.equal(first[k], other[k])} == {
+        *("bert.pooler.dense.weight", "classifier.weight")  # biases start at 0
+    }
+
+
+class Runs:
+    def __reduce__(self):
+        return (print, ("this code must not run",))
+
+
+@pytest.mark.parametrize("kind", ["pickle with code", "torch file with code", "text", "absent"])
+def test_weights_that_are_none_are_refused_and_no_code_runs(tmp_path, capsys, kind):
+    path = tmp_path / "pytorch_model.bin"
+    if kind == "pickle with code":
+        path.write_bytes(pickle.dumps({"a": Runs()}, protocol=2))
+    elif kind == "torch file with code":
+        torch.save({"a": torch.zeros(1), "b": Runs()}, path)
+    elif kind == "text":
+        path = tmp_path / "model.safetensors"
+        path.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError) as error:
+        read_weights(path)
+    assert_sentence(error, str(path), "does not load as weights")
+    assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"hidden_size": 32}, ["tensors of another shape, e.g. bert.embeddings"]),
+        ({"num_hidden_layers": 3}, ["16 tensors missing, e.g. bert.encoder.layer.2"]),
+        ({"num_hidden_layers": 1}, ["16 tensors unknown, e.g. bert.encoder.layer.1"]),
+    ],
+)
+def test_weights_of_another_model_than_the_config_s(tmp_path, change, parts):
+    paths = write_model(tmp_path)
+    config = json.loads(paths["config"].read_text())
+    paths["config"].write_text(json.dumps({**config, **change}))
+    for load in (
+        lambda: load_trunk(paths["weights"], paths["config"]),
+        lambda: pretrained_classifier(
+            paths["weights"], read_config(paths["config"]), ["a", "b"], 1
+        ),
+    ):
+        with pytest.raises(InputError) as error:
+            load()
+        assert_sentence(error, str(paths["weights"]), *parts)
+
+
+def test_a_masked_model_is_no_classifier(tmp_path):
+    paths = write_model(tmp_path)
+    with pytest.raises(InputError) as error:
+        load_classifier(paths["weights"], paths["config"])
+    assert_sentence(error, str(paths["weights"]), "missing", "unknown")
+
+
+def test_the_mini_model_of_the_mirror_loads(mirror_root):
+    folder = mirror_root / "mini"
+    if not folder.is_dir():
+        pytest.skip(f"no model at {folder}")
+    trunk = load_trunk(folder / "model.safetensors", folder / "config.json")
+    assert trunk.config.num_hidden_layers == 6
+    assert sum(p.numel() for p in trunk.parameters()) > 1_000_000

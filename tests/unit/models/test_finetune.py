@@ -1,0 +1,292 @@
+import logging
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from messages import assert_sentence
+from tiny_study import write_model, write_study
+
+from keygenes.core.errors import InputError
+from keygenes.core.tables import read_table, write_table
+from keygenes.models import finetune as module
+from keygenes.models.cells import of_split, task_cells
+from keygenes.models.device import autocast, set_up_torch
+from keygenes.models.encoder import load_classifier, read_weights
+from keygenes.models.finetune import class_logits, finetune, loss_and_accuracy, predictions_table
+
+FULL = ["*"]
+FROZEN = ["bert.pooler.*", "classifier.*"]
+OPTIONS = {
+    "epochs": 3,
+    "batch_size": 6,
+    "learning_rate": 2e-3,
+    "weight_decay": 0.001,
+    "warmup_steps": 500,
+    "warmup_fraction": 0.1,
+    "max_grad_norm": 1.0,
+}
+OUTPUTS = ("model.safetensors", "config.json", "history.parquet", "predictions.parquet")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return {**write_study(folder), **write_model(folder / "base")}
+
+
+def tuned(study, folder, *, patterns=FULL, seed=1, options=OPTIONS, **more):
+    settings = {
+        "task": "level",
+        "max_length": 24,
+        "batch_tokens": 200,
+        "threads": 1,
+        "device": "cpu",
+        "precision": "float32",
+        **more,
+    }
+    finetune(
+        **study,
+        out_weights=folder / "model.safetensors",
+        out_config=folder / "config.json",
+        out_history=folder / "history.parquet",
+        out_predictions=folder / "predictions.parquet",
+        seed=seed,
+        patterns=patterns,
+        options=options,
+        **settings,
+    )
+    return {file: (folder / file).read_bytes() for file in OUTPUTS}
+
+
+@pytest.fixture(scope="module")
+def whole(study, tmp_path_factory):
+    """Return the files of one unbroken run."""
+    return tuned(study, tmp_path_factory.mktemp("whole"))
+
+
+def test_the_same_run_gives_the_same_bytes(study, whole, tmp_path):
+    torch.rand(7)  # whatever was drawn before
+    assert tuned(study, tmp_path) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(OUTPUTS)
+
+
+def test_another_seed_gives_another_model(study, whole, tmp_path):
+    assert tuned(study, tmp_path, seed=2)["model.safetensors"] != whole["model.safetensors"]
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_a_run_stopped_in_an_epoch_gives_the_bytes_of_an_unbroken_one(
+    study, whole, tmp_path, monkeypatch, caplog, epoch
+):
+    calls = []
+
+    def stops(*args):
+        calls.append(args)
+        if len(calls) == epoch:
+            raise KeyboardInterrupt
+        return loss_and_accuracy(*args)
+
+    monkeypatch.setattr(module, "loss_and_accuracy", stops)
+    with pytest.raises(KeyboardInterrupt):
+        tuned(study, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["resume.pt"]
+    monkeypatch.undo()
+    torch.rand(7)
+    with caplog.at_level(logging.INFO, "keygenes"):
+        assert tuned(study, tmp_path) == whole
+    assert f"resuming after epoch {epoch - 1}" in caplog.text
+    assert not (tmp_path / "resume.pt").exists()
+
+
+@pytest.mark.parametrize("change", ["labels", "weights", "options", "tokens", "validation"])
+def test_a_stopped_run_of_other_inputs_starts_over(
+    study, tmp_path, monkeypatch, caplog, change
+):
+    def stops(*args):
+        monkeypatch.undo()  # the first validation passes, the second does not
+        monkeypatch.setattr(module, "loss_and_accuracy", lambda *a: 1 / 0)
+        return loss_and_accuracy(*args)
+
+    monkeypatch.setattr(module, "loss_and_accuracy", stops)
+    with pytest.raises(ZeroDivisionError):
+        tuned(study, tmp_path)
+    monkeypatch.undo()
+
+    other, options = dict(study), OPTIONS
+    if change == "labels":
+        other["labels"] = tmp_path / "labels.parquet"
+        table = read_table(study["labels"])
+        table["level"] = table["level"].cat.rename_categories({"low": "high", "high": "low"})
+        write_table(table, other["labels"])
+    elif change == "weights":
+        other.update(write_model(tmp_path / "base", seed=9))
+    elif change == "options":
+        options = {**OPTIONS, "weight_decay": 0.01}
+    elif change == "tokens":
+        other["tokens"] = tmp_path / "tokens.parquet"
+        table = read_table(study["tokens"])
+        table.at[0, "input_ids"] = table.at[0, "input_ids"][::-1]
+        write_table(table, other["tokens"], "tokens")
+    else:
+        other["splits"] = tmp_path / "splits.parquet"
+        table = read_table(study["splits"])
+        table = table.drop(index=table.index[(table["seed"] == 1) & (table["split"] == "valid")][0])
+        write_table(table, other["splits"], "splits")
+    with caplog.at_level(logging.INFO, "keygenes"):
+        tuned(other, tmp_path, options=options)
+    assert "belongs to another configuration" in caplog.text
+
+
+def test_a_frozen_encoder_stays_as_it_was_to_the_bit(study, tmp_path):
+    tuned(study, tmp_path, patterns=FROZEN)
+    base = read_weights(study["weights"])
+    after = read_weights(tmp_path / "model.safetensors")
+    encoder = {k for k in after if k.startswith(("bert.embeddings.", "bert.encoder."))}
+    assert len(encoder) == 5 + 2 * 16
+    assert all(torch.equal(after[k], base[k]) for k in encoder)
+
+
+def test_only_what_a_regime_names_has_moved(study, tmp_path):
+    tuned(study, tmp_path, patterns=["bert.encoder.layer.{last}.*", *FROZEN])
+    base = read_weights(study["weights"])
+    after = read_weights(tmp_path / "model.safetensors")
+    moved = {k for k in after if k in base and not torch.equal(after[k], base[k])}
+    assert {k.rsplit(".", 1)[0].split(".")[3] for k in moved} == {"1"}
+    # a key's bias shifts all scores of a query alike: its gradient is rounding, not zero
+    assert len(moved) == 16
+
+
+def test_it_learns_and_the_saved_model_predicts_what_the_table_says(study, tmp_path):
+    tuned(study, tmp_path, options={**OPTIONS, "epochs": 15, "learning_rate": 5e-3})
+    table = read_table(tmp_path / "predictions.parquet")
+    test = table[table["split"] == "test"]
+    assert (test["true"].astype(str) == test["predicted"].astype(str)).mean() > 0.8
+    assert len(table) == 60
+    assert list(table["true"].cat.categories) == ["low", "high"]
+    frame, cells, _ = task_cells(study["tokens"], study["labels"], study["splits"], "level", 1)
+    assert table["cell"].tolist() == frame["cell"].tolist()
+    model = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json").eval()
+    for row in (0, 7, 59):  # alone, without padding
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor(cells[row][None].astype(np.int64))).logits
+        expected = logits.double().softmax(1)[0].numpy()
+        np.testing.assert_allclose(table["probabilities"][row], expected, atol=1e-5)
+        assert table["predicted"][row] == ["low", "high"][expected.argmax()]
+
+
+def test_the_history_is_that_of_the_best_epoch(study, whole, tmp_path):
+    tuned(study, tmp_path)
+    history = read_table(tmp_path / "history.parquet")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["step"].tolist() == [6, 12, 18]
+    assert history["best"].sum() == 1
+    table = read_table(tmp_path / "predictions.parquet")
+    valid = table[table["split"] == "valid"]
+    codes = valid["true"].cat.codes.to_numpy()
+    probabilities = np.stack(valid["probabilities"].to_list())
+    loss = -np.log(probabilities[np.arange(len(codes)), codes]).mean()
+    best = history.loc[history["best"]].iloc[0]
+    assert best["valid_loss"] == pytest.approx(loss, abs=1e-5)
+    assert best["valid_accuracy"] == pytest.approx((probabilities.argmax(1) == codes).mean())
+
+
+def test_a_rate_far_too_high_is_refused_and_leaves_no_model(study, tmp_path):
+    with pytest.raises(InputError) as error:
+        tuned(study, tmp_path, options={**OPTIONS, "learning_rate": 1e38, "epochs": 6})
+    assert_sentence(error, "level, seed 1", "a loss of", "lower learning_rate")
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_a_model_with_another_vocabulary(study, tmp_path):
+    other = write_model(tmp_path / "base", n_tokens=50)
+    with pytest.raises(InputError) as error:
+        tuned({**study, **other}, tmp_path)
+    assert_sentence(error, str(other["config"]), "a model of 50 tokens", "the 32 tokens")
+    with pytest.raises(InputError) as error:
+        tuned(study, tmp_path, max_length=25)
+    assert_sentence(error, str(study["config"]), "24 positions", "25")
+
+
+def test_logits_do_not_depend_on_the_batches(study):
+    frame, cells, _ = task_cells(study["tokens"], study["labels"], study["splits"], "level", 1)
+    model = module.pretrained_classifier(
+        study["weights"], module.read_config(study["config"]), ["a", "b", "c"], 1
+    ).eval()
+    look = {"device": torch.device("cpu"), "precision": "float32"}
+    alone = class_logits(model, cells, batch_tokens=1, **look)
+    together = class_logits(model, cells, batch_tokens=10_000, **look)
+    assert alone.shape == (60, 3)
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
+
+
+def test_loss_and_accuracy_of_known_logits():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])
+    loss, accuracy = loss_and_accuracy(logits, torch.tensor([0, 1, 1, 0]))
+    expected = [np.log1p(np.exp(-2)), np.log1p(np.exp(-2)), np.log1p(np.e), np.log(2)]
+    assert loss == pytest.approx(np.mean(expected), abs=1e-6)
+    assert accuracy == 0.75
+
+
+def test_predictions_name_the_most_probable_class():
+    frame = pd.DataFrame({"cell": ["x", "y"], "split": "test", "label": [2, 0]})
+    table = predictions_table(frame, np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]]), list("bac"))
+    assert table["true"].tolist() == ["c", "b"]
+    assert table["predicted"].tolist() == ["a", "b"]
+    assert list(table["true"].cat.categories) == ["b", "a", "c"]
+
+
+def test_the_cells_of_a_task_come_in_the_order_of_the_tokens(study, tmp_path):
+    paths = [tmp_path / name for name in ("labels", "splits")]
+    labels = read_table(study["labels"]).iloc[::-1].reset_index(drop=True)
+    labels.loc[labels["cell"] == "c3", "level"] = None
+    write_table(labels, paths[0])
+    splits = read_table(study["splits"]).sample(frac=1, random_state=0)
+    write_table(splits[splits["cell"] != "c4"], paths[1], "splits")
+    frame, cells, classes = task_cells(study["tokens"], *paths, "level", 2)
+    assert frame["cell"].tolist() == [f"c{i}" for i in range(60) if i not in (3, 4)]
+    assert classes == ["low", "high"]
+    tokens = read_table(study["tokens"]).set_index("cell")["input_ids"]
+    of_seed = splits[splits["seed"] == 2].set_index("cell")["split"]
+    for row, ids in zip(frame.itertuples(), cells, strict=True):
+        assert ids.tolist() == tokens[row.cell].tolist()
+        assert row.split == of_seed[row.cell]
+        assert row.label == int(row.cell[1:]) % 2
+    test_frame, test_cells = of_split(frame, cells, "test")
+    assert set(test_frame["split"]) == {"test"}
+    assert [c.tolist() for c in test_cells] == [tokens[name].tolist() for name in test_frame["cell"]]
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_class_without_a_cell_to_learn_from(study, tmp_path, split):
+    table = read_table(study["splits"])
+    odd = table["cell"].str[1:].astype(int) % 2 == 1
+    table = table[~(odd & (table["split"] == split))]
+    write_table(table, tmp_path / "splits", "splits")
+    with pytest.raises(InputError) as error:
+        task_cells(study["tokens"], study["labels"], tmp_path / "splits", "level", 1)
+    assert_sentence(error, "config key 'tasks.level'", f"no {split} cell of class high", "seed 1")
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert set_up_torch(threads=1, device="auto").type == "cpu"
+    with pytest.raises(InputError) as error:
+        set_up_torch(threads=1, device="cuda")
+    assert_sentence(error, "config key 'compute.device'", "torch sees no GPU", "'cpu'")
+
+
+def test_training_on_a_cpu_is_in_float32():
+    set_up_torch(threads=1, device="cpu")
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+    with autocast(torch.device("cpu"), "auto"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_copies_of_a_study_elsewhere_give_the_same_bytes(study, whole, tmp_path):
+    moved = {name: tmp_path / path.name for name, path in study.items()}
+    for name, path in study.items():
+        shutil.copy(path, moved[name])
+    assert tuned(moved, tmp_path / "out") == whole

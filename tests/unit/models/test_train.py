@@ -1,0 +1,218 @@
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from messages import assert_sentence
+
+from keygenes.core.errors import InputError
+from keygenes.models.train import (
+    linear_schedule,
+    load_checkpoint,
+    parameter_groups,
+    train,
+    warmup_steps,
+)
+
+X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+Y = (X @ torch.tensor([1.0, -2.0, 0.5]))[:, None]
+
+
+def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, **options):
+    """Fit a line; return (model, history, calls). `valid_losses` replaces the true ones."""
+    torch.manual_seed(0)
+    model = model or torch.nn.Linear(3, 1)
+    calls = []
+
+    def loss(batch, rng):
+        calls.append(batch)
+        return torch.nn.functional.mse_loss(model(X[batch]), Y[batch])
+
+    losses = iter(valid_losses) if valid_losses else None
+
+    def validate():
+        value = next(losses) if losses else torch.nn.functional.mse_loss(model(X), Y).item()
+        if isinstance(value, Exception):
+            raise value
+        return value, 0.5
+
+    settings = {
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 0.05,
+        "weight_decay": 0.01,
+        "warmup": lambda n: 2,
+        "max_grad_norm": 1.0,
+        "seed": 1,
+        "device": torch.device("cpu"),
+        "precision": "float32",
+        "checkpoint": Path(tmp_path) / "resume.pt",
+        "run": ["test"],
+        "label": "line",
+    }
+    history = train(
+        model, np.full(40, 5), batch_loss or loss, validate, **{**settings, **options}
+    )
+    return model, history, calls
+
+
+def test_warm_up_is_the_smaller_of_both_limits():
+    assert warmup_steps(1000, 500, 0.1) == 100
+    assert warmup_steps(10_000, 500, 0.1) == 500
+    assert warmup_steps(9, 500, 0.1) == 0
+    assert warmup_steps(100, 0, 0.1) == 0
+    assert warmup_steps(3, 500, 0.9) == 2
+
+
+def test_warm_up_that_fills_the_run_is_refused():
+    with pytest.raises(InputError) as error:
+        warmup_steps(40, 500, 1.0)
+    assert_sentence(error, "config key 'finetune.warmup_steps'", "40 warm-up steps in a run of 40")
+
+
+def test_the_rate_goes_up_then_down_to_zero():
+    factor = linear_schedule(10, 4)
+    assert [factor(s) for s in range(5)] == [0, 0.25, 0.5, 0.75, 1]
+    assert [round(factor(s), 6) for s in (7, 10, 11)] == [0.5, 0, 0]
+    assert linear_schedule(10, 0)(0) == 1
+
+
+def test_biases_and_layer_norms_do_not_decay_and_frozen_weights_are_in_no_group():
+    model = torch.nn.ModuleDict(
+        {"dense": torch.nn.Linear(2, 3), "LayerNorm": torch.nn.LayerNorm(3)}
+    )
+    model["frozen"] = torch.nn.Linear(5, 5).requires_grad_(False)
+    decayed, plain = parameter_groups(model, 0.001)
+    assert [tuple(p.shape) for p in decayed["params"]] == [(3, 2)]
+    assert [tuple(p.shape) for p in plain["params"]] == [(3,), (3,), (3,)]
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.001, 0.0)
+
+
+def test_it_learns_and_says_so(tmp_path):
+    _, history, calls = fitted(tmp_path, epochs=20)
+    assert history["valid_loss"].iloc[-1] < 0.3 * history["valid_loss"].iloc[0]
+    assert history["epoch"].tolist() == list(range(1, 21))
+    assert history["step"].tolist() == [5 * e for e in range(1, 21)]
+    assert history["learning_rate"].iloc[-1] == 0
+    assert history["learning_rate"].iloc[0] == pytest.approx(0.05 * (100 - 5) / 98)
+    assert len(calls) == 100
+    for epoch in range(20):
+        assert sorted(np.concatenate(calls[5 * epoch : 5 * epoch + 5])) == list(range(40))
+    orders = {tuple(np.concatenate(calls[i : i + 5])) for i in range(0, 100, 5)}
+    assert len(orders) == 20, "another order in every epoch"
+
+
+def test_the_train_loss_is_the_mean_over_cells_not_batches(tmp_path):
+    seen = []
+
+    def batch_loss(batch, rng):
+        seen.append(len(batch))
+        return model.weight.sum() * 0 + float(len(batch))
+
+    model = torch.nn.Linear(3, 1)
+    _, history, _ = fitted(
+        tmp_path, model=model, batch_loss=batch_loss, batch_size=15, epochs=1, warmup=lambda n: 0
+    )
+    assert sorted(seen) == [10, 15, 15]
+    assert history["train_loss"][0] == pytest.approx((10 * 10 + 15 * 15 * 2) / 40)
+
+
+def test_the_best_epoch_s_weights_stay(tmp_path):
+    best, history, _ = fitted(tmp_path, valid_losses=[3.0, 1.0, 1.0])
+    assert history["best"].tolist() == [False, True, False], "the first of equal epochs"
+    two, _, _ = fitted(tmp_path / "b", epochs=3, valid_losses=[3.0, 1.0, 0.5])
+    assert not torch.equal(best.weight, two.weight)
+    snapshots = []
+    model = torch.nn.Linear(3, 1)
+
+    def losses():
+        for value in (3.0, 1.0, 2.0):
+            snapshots.append(model.weight.detach().clone())
+            yield value
+
+    fitted(tmp_path / "c", model=model, valid_losses=losses())
+    assert torch.equal(model.weight, snapshots[1])
+    assert not torch.equal(snapshots[1], snapshots[2])
+    assert not model.training
+
+
+def test_gradients_are_clipped(tmp_path):
+    def step(max_grad_norm):
+        norms = []
+        model = torch.nn.Linear(3, 1)
+
+        def batch_loss(batch, rng):
+            if model.weight.grad is not None:
+                grads = [p.grad.flatten() for p in model.parameters()]
+                norms.append(torch.cat(grads).norm().item())
+            return 1e3 * torch.nn.functional.mse_loss(model(X[batch]), Y[batch])
+
+        options = {"model": model, "batch_loss": batch_loss, "epochs": 1}
+        fitted(tmp_path / str(max_grad_norm), max_grad_norm=max_grad_norm, **options)
+        return norms
+
+    assert max(step(0.5)) <= 0.5 + 1e-4
+    assert min(step(1e9)) > 10
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite(tmp_path, value):
+    model = torch.nn.Linear(3, 1)
+    with pytest.raises(InputError) as error:
+        fitted(
+            tmp_path,
+            model=model,
+            learning_rate=1e-3,
+            batch_loss=lambda batch, rng: model.weight.square().sum() * value,
+        )
+    assert_sentence(error, "line, epoch 1", f"a loss of {value}", "lower learning_rate", "0.001")
+    with pytest.raises(InputError) as error:
+        fitted(tmp_path, valid_losses=[1.0, value])
+    assert_sentence(error, "line, validation after epoch 2", f"a loss of {value}")
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, caplog, epoch):
+    whole, history, _ = fitted(tmp_path / "whole")
+    losses = [*history["valid_loss"][: epoch - 1], KeyboardInterrupt()]
+    stopped = [*losses[:-1], RuntimeError("killed")]
+    with pytest.raises(RuntimeError, match="killed"):
+        fitted(tmp_path / "broken", valid_losses=stopped)
+    with caplog.at_level(logging.INFO, "keygenes"):
+        resumed, again, calls = fitted(tmp_path / "broken")
+    assert ("resuming after epoch" in caplog.text) == (epoch > 1)
+    if epoch > 1:
+        assert f"resuming after epoch {epoch - 1}" in caplog.text
+    assert len(calls) == 5 * (3 - epoch + 1), "finished epochs are not computed again"
+    assert torch.equal(resumed.weight, whole.weight)
+    assert torch.equal(resumed.bias, whole.bias)
+    assert again.equals(history)
+
+
+def test_a_finished_run_s_checkpoint_needs_no_step_more(tmp_path):
+    whole, history, _ = fitted(tmp_path)
+    again, same, calls = fitted(tmp_path)
+    assert calls == []
+    assert torch.equal(again.weight, whole.weight)
+    assert same.equals(history)
+
+
+@pytest.mark.parametrize(
+    "change", [{"run": ["other"]}, {"learning_rate": 0.06}, {"seed": 2}, {"epochs": 4}]
+)
+def test_the_checkpoint_of_another_run_is_ignored(tmp_path, caplog, change):
+    fitted(tmp_path)
+    with caplog.at_level(logging.INFO, "keygenes"):
+        _, _, calls = fitted(tmp_path, **change)
+    assert "belongs to another configuration" in caplog.text
+    assert len(calls) == 5 * change.get("epochs", 3)
+
+
+def test_a_damaged_checkpoint_is_ignored(tmp_path, caplog):
+    assert load_checkpoint(tmp_path / "resume.pt", "x") is None
+    (tmp_path / "resume.pt").write_bytes(b"half")
+    with caplog.at_level(logging.WARNING, "keygenes"):
+        assert load_checkpoint(tmp_path / "resume.pt", "x") is None
+    assert "does not load" in caplog.text
