@@ -57,7 +57,8 @@ def write_study(folder, *, n_cells=60, specials=("<pad>", "<mask>"), seed=0):
     cells = random_cells(n_cells, seed, n_tokens=first + N_GENES, first_gene=first)
     for i, cell in enumerate(cells):
         top = first + i % 2
-        cell[0], cell[cell == top] = top, cell[0]
+        cell[cell == top] = cell[0]
+        cell[0] = top
         if "<cls>" in specials:
             cells[i] = np.concatenate([[specials.index("<cls>")], cell]).astype(np.int32)
     names = [f"c{i}" for i in range(n_cells)]

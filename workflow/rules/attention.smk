@@ -17,25 +17,25 @@ rule extract_attention:
         by_gene=out("attention/{task}/{regime}/seed{seed}/by_gene.parquet"),
         by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
+    log:
+        logfile("extract_attention.{task}.{regime}.seed{seed}"),
+    benchmark:
+        out("benchmarks/extract_attention.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
         regime="|".join([*FINETUNED, "pretrained"]),
+    conda:
+        "../../envs/models.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=240,
+        gpu=GPUS,
     params:
         vehicle=config["select"]["vehicle"],
         max_length=config["tokens"]["max_length"],
         max_cells=config["attention"]["max_cells"],
         compute=config["compute"],
         code=code_digest("extract_attention"),
-    log:
-        logfile("extract_attention.{task}.{regime}.seed{seed}"),
-    threads: config["compute"]["torch_threads"]
-    resources:
-        mem_mb=memory(8000),
-        runtime=240,
-        gpu=GPUS,
-    benchmark:
-        out("benchmarks/extract_attention.{task}.{regime}.seed{seed}.tsv")
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/extract_attention.py"
 
@@ -52,23 +52,23 @@ rule compare_attention:
     output:
         cosine=out("attention/{task}/cosine.seed{seed}.parquet"),
         rank_shift=out("attention/{task}/rank_shift.seed{seed}.parquet"),
+    log:
+        logfile("compare_attention.{task}.seed{seed}"),
+    benchmark:
+        out("benchmarks/compare_attention.{task}.seed{seed}.tsv")
+    conda:
+        "../../envs/models.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=240,
+        gpu=GPUS,
     params:
         names=COMPARED,
         pairs=PAIRS,
         max_cells=config["attention"]["max_cells"],
         compute=config["compute"],
         code=code_digest("compare_attention"),
-    log:
-        logfile("compare_attention.{task}.seed{seed}"),
-    threads: config["compute"]["torch_threads"]
-    resources:
-        mem_mb=memory(8000),
-        runtime=240,
-        gpu=GPUS,
-    benchmark:
-        out("benchmarks/compare_attention.{task}.seed{seed}.tsv")
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/compare_attention.py"
 
@@ -81,15 +81,15 @@ rule collect_comparisons:
     output:
         cosine=out("attention/{task}/cosine.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),
-    params:
-        code=code_digest("collect_comparisons"),
     log:
         logfile("collect_comparisons.{task}"),
+    conda:
+        "../../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=10,
-    conda:
-        "../../envs/tables.yaml"
+    params:
+        code=code_digest("collect_comparisons"),
     script:
         "../scripts/collect_comparisons.py"

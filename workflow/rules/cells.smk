@@ -14,18 +14,18 @@ rule select_cells:
             caption="../report/selection.rst",
             category="Data",
         ),
-    params:
-        where=config["dataset"],
-        options=config["select"],
-        code=code_digest("select_cells"),
     log:
         logfile("select_cells"),
+    conda:
+        "../../envs/cells.yaml"
     threads: 1
     resources:
         mem_mb=memory(8000),
         runtime=60,
-    conda:
-        "../../envs/cells.yaml"
+    params:
+        where=config["dataset"],
+        options=config["select"],
+        code=code_digest("select_cells"),
     script:
         "../scripts/select_cells.py"
 
@@ -36,17 +36,17 @@ rule label_cells:
         counts=out("cells/counts.h5ad"),
     output:
         labels=out("cells/labels.parquet"),
-    params:
-        tasks=config["tasks"],
-        code=code_digest("label_cells"),
     log:
         logfile("label_cells"),
+    conda:
+        "../../envs/cells.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=10,
-    conda:
-        "../../envs/cells.yaml"
+    params:
+        tasks=config["tasks"],
+        code=code_digest("label_cells"),
     script:
         "../scripts/label_cells.py"
 
@@ -58,18 +58,18 @@ rule split_cells:
         labels=out("cells/labels.parquet"),
     output:
         splits=out("cells/splits.parquet"),
+    log:
+        logfile("split_cells"),
+    conda:
+        "../../envs/cells.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
     params:
         seeds=SEEDS,
         options=config["split"],
         stratify=TASKS[0],
         code=code_digest("split_cells"),
-    log:
-        logfile("split_cells"),
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    conda:
-        "../../envs/cells.yaml"
     script:
         "../scripts/split_cells.py"

@@ -1,4 +1,4 @@
-# What every rule file uses: the checked config, the registries, paths and targets.
+# What the rule files share (the checked config, the registries, paths, targets).
 # Comes in: config. Goes out: STUDY, TASKS, REGIMES, ... and the functions below.
 import os
 import re
@@ -40,12 +40,16 @@ validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
 
 # Where files come from never changes what they are (they are verified), so the mirror is no
 # param: moving it must not rerun a study.
-os.environ["KEYGENES_MIRROR"] = config["mirror"] or ""
-# Sums in another order give other last digits: libraries beside torch keep to one thread.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = str(config["compute"]["torch_threads"])
-os.environ["NUMBA_NUM_THREADS"] = "1"
-os.environ["PYTHONHASHSEED"] = "0"
+# Sums in another order give other last digits, so threads are fixed here for every library.
+THREADS = str(config["compute"]["torch_threads"])
+os.environ.update(
+    KEYGENES_MIRROR=config["mirror"] or "",
+    OMP_NUM_THREADS=THREADS,
+    OPENBLAS_NUM_THREADS=THREADS,
+    MKL_NUM_THREADS=THREADS,
+    NUMBA_NUM_THREADS="1",
+    PYTHONHASHSEED="0",
+)
 
 STUDY = config["study"]
 TASKS = [task["name"] for task in config["tasks"]]
@@ -118,6 +122,42 @@ def finetune_options(regime):
     return {**config["finetune"], **own}
 
 
+def download_paths(kind):
+    """Return a regular expression of the paths under resources/ that this kind of download makes."""
+    return (
+        "|".join(re.escape(path.removeprefix("resources/")) for path in DOWNLOADS[kind]) or "(?!)"
+    )
+
+
+def download_params(kind):
+    """Return what a download depends on: its address and checksums."""
+    return lambda wildcards: DOWNLOADS[kind][f"resources/{wildcards.path}"]
+
+
+def files_of_dataset(wildcards):
+    """Return the files that a dataset is read from, by part."""
+    if "simulate" in DATASETS[wildcards.dataset]:
+        return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
+    return RESOLVED["dataset_files"][wildcards.dataset]
+
+
+def figure(name, category):
+    """Return the outputs of a figure: an SVG that Snakemake's report carries, and its PNG twin."""
+    stem = name.split("/")[-1]
+    labels = {"figure": stem}
+    if "{task}" in name:
+        labels["task"] = "{task}"
+    return {
+        "svg": report(
+            out(f"figures/{name}.svg"),
+            caption=f"../report/{stem}.rst",
+            category=category,
+            labels=labels,
+        ),
+        "png": out(f"figures/{name}.png"),
+    }
+
+
 def memory(base_mb):
     """Return a memory request that grows with each attempt, up to four times the base."""
     return lambda wildcards, attempt: base_mb * min(attempt, 4)
@@ -151,7 +191,7 @@ FIGURES = SHARED_FIGURES + [name for task in TASKS for name in figure_names(task
 
 
 def all_targets():
-    """Return what `rule all` makes: the page, which needs everything else."""
+    """Return what the default target needs: the page, which needs everything else."""
     return [out("report/index.html"), out("provenance.json")]
 
 
@@ -186,7 +226,7 @@ def show_summary():
 def show_failure(log_path):
     """Say what to do after a failure."""
     print(
-        f"The log of the failed rule is under results/{STUDY}/logs/ and its last lines are above. "
+        f"The log of the failed job is under results/{STUDY}/logs/ and its last lines are above. "
         "After a kill, run `snakemake --unlock` once with the same --configfile; then the same "
         "command again: it resumes from what is finished.",
         file=sys.stderr,

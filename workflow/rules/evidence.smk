@@ -20,6 +20,14 @@ rule score_genes:
             category="Genes",
             labels={"task": "{task}", "table": "key genes"},
         ),
+    log:
+        logfile("score_genes.{task}"),
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=30,
     params:
         runs=runs(ATTENDED),
         regime=config["evidence"]["regime"],
@@ -29,13 +37,5 @@ rule score_genes:
             for name in config["evidence"]["gene_sets"]
         },
         code=code_digest("score_genes"),
-    log:
-        logfile("score_genes.{task}"),
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=30,
-    conda:
-        "../../envs/evidence.yaml"
     script:
         "../scripts/score_genes.py"

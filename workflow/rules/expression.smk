@@ -7,17 +7,17 @@ rule embed_cells:
         counts=out("cells/counts.h5ad"),
     output:
         umap=out("expression/umap.parquet"),
-    params:
-        options=config["expression"]["umap"],
-        code=code_digest("embed_cells"),
     log:
         logfile("embed_cells"),
+    conda:
+        "../../envs/expression.yaml"
     threads: 1
     resources:
         mem_mb=memory(8000),
         runtime=60,
-    conda:
-        "../../envs/expression.yaml"
+    params:
+        options=config["expression"]["umap"],
+        code=code_digest("embed_cells"),
     script:
         "../scripts/embed_cells.py"
 
@@ -30,20 +30,20 @@ rule rank_genes:
         labels=out("cells/labels.parquet"),
     output:
         wilcoxon=out("expression/wilcoxon.parquet"),
-    params:
-        vehicle=config["select"]["vehicle"],
-        pseudocount=config["expression"]["pseudocount"],
-        code=code_digest("rank_genes"),
     log:
         logfile("rank_genes"),
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=60,
     benchmark:
         out("benchmarks/rank_genes.tsv")
     conda:
         "../../envs/expression.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    params:
+        vehicle=config["select"]["vehicle"],
+        pseudocount=config["expression"]["pseudocount"],
+        code=code_digest("rank_genes"),
     script:
         "../scripts/rank_genes.py"
 
@@ -54,6 +54,14 @@ rule screen_doses:
         screen=out("cells/screen.h5ad"),
     output:
         dose_screen=out("expression/dose_screen.parquet"),
+    log:
+        logfile("screen_doses"),
+    conda:
+        "../../envs/expression.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         vehicle=config["select"]["vehicle"],
         selected=config["select"]["doses_um"],
@@ -61,13 +69,5 @@ rule screen_doses:
         min_abs_log2fc=config["expression"]["min_abs_log2fc"],
         pseudocount=config["expression"]["pseudocount"],
         code=code_digest("screen_doses"),
-    log:
-        logfile("screen_doses"),
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=60,
-    conda:
-        "../../envs/expression.yaml"
     script:
         "../scripts/screen_doses.py"

@@ -2,34 +2,24 @@
 # canonical matrix per dataset, results/{study}/inputs/{dataset}.h5ad.
 
 
-def download_paths(kind):
-    """Return a regular expression of the paths under resources/ that this kind of download makes."""
-    return "|".join(re.escape(path.removeprefix("resources/")) for path in DOWNLOADS[kind]) or "(?!)"
-
-
-def download_params(kind):
-    """Return what a download depends on: its address and checksums."""
-    return lambda wildcards: DOWNLOADS[kind][f"resources/{wildcards.path}"]
-
-
 rule download_dataset:
     """Fetch a file of a dataset: local path, mirror or url; resumed, verified, atomic."""
     output:
         "resources/{path}",
-    wildcard_constraints:
-        path=download_paths("dataset"),
-    params:
-        source=download_params("dataset"),
-        code=code_digest("download_file"),
     log:
         "resources/logs/{path}.log",
+    wildcard_constraints:
+        path=download_paths("dataset"),
     retries: 3
+    conda:
+        "../../envs/download.yaml"
     threads: 1
     resources:
         mem_mb=500,
         runtime=120,
-    conda:
-        "../../envs/download.yaml"
+    params:
+        source=download_params("dataset"),
+        code=code_digest("download_file"),
     script:
         "../scripts/download_file.py"
 
@@ -55,26 +45,19 @@ rule simulate_dataset:
     output:
         matrix=out("inputs/{dataset}.simulated.h5ad"),
         truth=out("inputs/{dataset}.truth.parquet"),
-    params:
-        settings=lambda wildcards: DATASETS[wildcards.dataset]["simulate"],
-        code=code_digest("simulate_dataset"),
     log:
         logfile("simulate_dataset.{dataset}"),
+    conda:
+        "../../envs/matrices.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=20,
-    conda:
-        "../../envs/matrices.yaml"
+    params:
+        settings=lambda wildcards: DATASETS[wildcards.dataset]["simulate"],
+        code=code_digest("simulate_dataset"),
     script:
         "../scripts/simulate_dataset.py"
-
-
-def files_of_dataset(wildcards):
-    """Return the files that a dataset is read from, by part."""
-    if "simulate" in DATASETS[wildcards.dataset]:
-        return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
-    return RESOLVED["dataset_files"][wildcards.dataset]
 
 
 rule read_dataset:
@@ -83,8 +66,16 @@ rule read_dataset:
         unpack(files_of_dataset),
     output:
         out("inputs/{dataset}.h5ad"),
+    log:
+        logfile("read_dataset.{dataset}"),
     wildcard_constraints:
         dataset="|".join(map(re.escape, RESOLVED["dataset_files"])),
+    conda:
+        "../../envs/matrices.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
     params:
         entry=lambda wildcards: {
             k: v
@@ -92,13 +83,5 @@ rule read_dataset:
             if k in ("layout", "columns", "dose_factor")
         },
         code=code_digest("read_dataset"),
-    log:
-        logfile("read_dataset.{dataset}"),
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=60,
-    conda:
-        "../../envs/matrices.yaml"
     script:
         "../scripts/read_dataset.py"

@@ -11,22 +11,22 @@ rule pretrain:
         weights=out("models/pretrained/model.safetensors"),
         config=out("models/pretrained/config.json"),
         history=out("models/pretrained/history.parquet"),
-    params:
-        options={k: v for k, v in config["pretrain"].items() if k != "dataset"},
-        max_length=config["tokens"]["max_length"],
-        compute=config["compute"],
-        code=code_digest("pretrain"),
     log:
         logfile("pretrain"),
+    benchmark:
+        out("benchmarks/pretrain.tsv")
+    conda:
+        "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=720,
         gpu=GPUS,
-    benchmark:
-        out("benchmarks/pretrain.tsv")
-    conda:
-        "../../envs/models.yaml"
+    params:
+        options={k: v for k, v in config["pretrain"].items() if k != "dataset"},
+        max_length=config["tokens"]["max_length"],
+        compute=config["compute"],
+        code=code_digest("pretrain"),
     script:
         "../scripts/pretrain.py"
 
@@ -45,25 +45,25 @@ rule finetune:
         config=out("models/{task}/{regime}/seed{seed}/config.json"),
         history=out("models/{task}/{regime}/seed{seed}/history.parquet"),
         predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+    log:
+        logfile("finetune.{task}.{regime}.seed{seed}"),
+    benchmark:
+        out("benchmarks/finetune.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
         regime="|".join(FINETUNED) or "(?!)",
+    conda:
+        "../../envs/models.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=720,
+        gpu=GPUS,
     params:
         patterns=lambda wildcards: REGIMES[wildcards.regime]["train"],
         options=lambda wildcards: finetune_options(wildcards.regime),
         max_length=config["tokens"]["max_length"],
         compute=config["compute"],
         code=code_digest("finetune"),
-    log:
-        logfile("finetune.{task}.{regime}.seed{seed}"),
-    threads: config["compute"]["torch_threads"]
-    resources:
-        mem_mb=memory(8000),
-        runtime=720,
-        gpu=GPUS,
-    benchmark:
-        out("benchmarks/finetune.{task}.{regime}.seed{seed}.tsv")
-    conda:
-        "../../envs/models.yaml"
     script:
         "../scripts/finetune.py"
 
@@ -81,20 +81,20 @@ rule fit_probe:
         weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
         config=out("models/{task}/{regime}/seed{seed}/config.json"),
         predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
-    wildcard_constraints:
-        regime="|".join(LOGISTIC) or "(?!)",
-    params:
-        features=lambda wildcards: REGIMES[wildcards.regime]["features"],
-        compute=config["compute"],
-        code=code_digest("fit_probe"),
     log:
         logfile("fit_probe.{task}.{regime}.seed{seed}"),
+    wildcard_constraints:
+        regime="|".join(LOGISTIC) or "(?!)",
+    conda:
+        "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=120,
-    conda:
-        "../../envs/models.yaml"
+    params:
+        features=lambda wildcards: REGIMES[wildcards.regime]["features"],
+        compute=config["compute"],
+        code=code_digest("fit_probe"),
     script:
         "../scripts/fit_probe.py"
 
@@ -114,17 +114,17 @@ rule evaluate:
             labels={"task": "{task}", "table": "metrics"},
         ),
         confusion=out("models/{task}/confusion.parquet"),
-    params:
-        runs=runs(REGIMES),
-        n_bootstrap=config["evidence"]["n_bootstrap"],
-        code=code_digest("evaluate"),
     log:
         logfile("evaluate.{task}"),
+    conda:
+        "../../envs/tables.yaml"
     threads: 1
     resources:
         mem_mb=memory(4000),
         runtime=30,
-    conda:
-        "../../envs/tables.yaml"
+    params:
+        runs=runs(REGIMES),
+        n_bootstrap=config["evidence"]["n_bootstrap"],
+        code=code_digest("evaluate"),
     script:
         "../scripts/evaluate.py"

@@ -2,23 +2,6 @@
 # provenance.json. Figures carry the numbers they have in the thesis.
 
 
-def figure(name, category):
-    """Return the outputs of a figure: an SVG that Snakemake's report carries, and its PNG twin."""
-    stem = name.split("/")[-1]
-    labels = {"figure": stem}
-    if "{task}" in name:
-        labels["task"] = "{task}"
-    return {
-        "svg": report(
-            out(f"figures/{name}.svg"),
-            caption=f"../report/{stem}.rst",
-            category=category,
-            labels=labels,
-        ),
-        "png": out(f"figures/{name}.png"),
-    }
-
-
 rule plot_umap:
     """Figure 1: the cells by dose and by level."""
     input:
@@ -26,18 +9,18 @@ rule plot_umap:
         labels=out("cells/labels.parquet"),
     output:
         **figure("figure1_umap", "Data"),
-    params:
-        units={task["name"]: "µM" for task in config["tasks"] if task["column"] == "dose_um"},
-        simulated=SIMULATED,
-        code=code_digest("plot_umap"),
     log:
         logfile("plot_umap"),
+    conda:
+        "../../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=10,
-    conda:
-        "../../envs/figures.yaml"
+    params:
+        units={task["name"]: "µM" for task in config["tasks"] if task["column"] == "dose_um"},
+        simulated=SIMULATED,
+        code=code_digest("plot_umap"),
     script:
         "../scripts/plot_umap.py"
 
@@ -48,19 +31,19 @@ rule plot_dose_screen:
         dose_screen=out("expression/dose_screen.parquet"),
     output:
         **figure("dose_screen", "Data"),
+    log:
+        logfile("plot_dose_screen"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
     params:
         fdr=config["expression"]["fdr"],
         min_abs_log2fc=config["expression"]["min_abs_log2fc"],
         simulated=SIMULATED,
         code=code_digest("plot_dose_screen"),
-    log:
-        logfile("plot_dose_screen"),
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    conda:
-        "../../envs/figures.yaml"
     script:
         "../scripts/plot_dose_screen.py"
 
@@ -71,18 +54,18 @@ rule plot_training:
         history=run_files("models", "history.parquet", FINETUNED),
     output:
         **figure("{task}/training_curves", "Models"),
-    params:
-        runs=runs(FINETUNED),
-        simulated=SIMULATED,
-        code=code_digest("plot_training"),
     log:
         logfile("plot_training.{task}"),
+    conda:
+        "../../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=10,
-    conda:
-        "../../envs/figures.yaml"
+    params:
+        runs=runs(FINETUNED),
+        simulated=SIMULATED,
+        code=code_digest("plot_training"),
     script:
         "../scripts/plot_training.py"
 
@@ -96,17 +79,17 @@ rule plot_predictions:
     output:
         **{f"confusion_{k}": v for k, v in figure("{task}/figure3_confusion", "Models").items()},
         **{f"accuracy_{k}": v for k, v in figure("{task}/accuracy", "Models").items()},
-    params:
-        simulated=SIMULATED,
-        code=code_digest("plot_predictions"),
     log:
         logfile("plot_predictions.{task}"),
+    conda:
+        "../../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),
         runtime=10,
-    conda:
-        "../../envs/figures.yaml"
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_predictions"),
     script:
         "../scripts/plot_predictions.py"
 
@@ -127,19 +110,19 @@ rule plot_attention:
             for k, v in figure("{task}/figure6_rank_shift_layers", "Attention").items()
         },
         **{f"norms_{k}": v for k, v in figure("{task}/figure9_norms", "Attention").items()},
+    log:
+        logfile("plot_attention.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
     params:
         runs=runs(ATTENDED),
         marker=config["evidence"]["marker"],
         simulated=SIMULATED,
         code=code_digest("plot_attention"),
-    log:
-        logfile("plot_attention.{task}"),
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    conda:
-        "../../envs/figures.yaml"
     script:
         "../scripts/plot_attention.py"
 
@@ -150,20 +133,20 @@ rule plot_genes:
         attended=out("evidence/{task}/attended_vs_expressed.parquet"),
     output:
         **figure("{task}/figure7_attended_vs_de", "Genes"),
+    log:
+        logfile("plot_genes.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
     params:
         regime=config["evidence"]["regime"],
         fdr=config["expression"]["fdr"],
         gene_set=(config["evidence"]["gene_sets"] or [None])[0],
         simulated=SIMULATED,
         code=code_digest("plot_genes"),
-    log:
-        logfile("plot_genes.{task}"),
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    conda:
-        "../../envs/figures.yaml"
     script:
         "../scripts/plot_genes.py"
 
@@ -183,11 +166,21 @@ rule write_report:
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
         figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
         captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
-        template=[str(WORKFLOW / f"scripts/keygenes/report/page.{kind}") for kind in ("html", "css")],
+        template=[
+            str(WORKFLOW / f"scripts/keygenes/report/page.{kind}") for kind in ("html", "css")
+        ],
     output:
         page=out("report/index.html"),
         summary=out("report/summary.txt"),
         provenance=out("provenance.json"),
+    log:
+        logfile("write_report"),
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
     params:
         config=config,
         dataset={k: v for k, v in RESOLVED["dataset"].items() if k != "files"},
@@ -196,13 +189,5 @@ rule write_report:
         simulated=SIMULATED,
         figures=FIGURES,
         code=code_digest("write_report"),
-    log:
-        logfile("write_report"),
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    conda:
-        "../../envs/report.yaml"
     script:
         "../scripts/write_report.py"

@@ -11,16 +11,16 @@ rule build_vocabulary:
         ),
     output:
         vocabulary=out("vocabulary.parquet"),
-    params:
-        code=code_digest("build_vocabulary"),
     log:
         logfile("build_vocabulary"),
+    conda:
+        "../../envs/tokens.yaml"
     threads: 1
     resources:
         mem_mb=memory(4000),
         runtime=20,
-    conda:
-        "../../envs/tokens.yaml"
+    params:
+        code=code_digest("build_vocabulary"),
     script:
         "../scripts/build_vocabulary.py"
 
@@ -38,18 +38,18 @@ rule tokenize_cells:
     output:
         tokens=out("tokens.parquet"),
         report=out("tokens/report.parquet"),
-    params:
-        max_length=config["tokens"]["max_length"],
-        version=(RESOLVED["vocabulary"] or {}).get("version", "v1"),
-        code=code_digest("tokenize_cells"),
     log:
         logfile("tokenize_cells"),
+    conda:
+        "../../envs/tokens.yaml"
     threads: 1
     resources:
         mem_mb=memory(4000),
         runtime=60,
-    conda:
-        "../../envs/tokens.yaml"
+    params:
+        max_length=config["tokens"]["max_length"],
+        version=(RESOLVED["vocabulary"] or {}).get("version", "v1"),
+        code=code_digest("tokenize_cells"),
     script:
         "../scripts/tokenize_cells.py"
 

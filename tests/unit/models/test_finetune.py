@@ -1,3 +1,4 @@
+import json
 import logging
 import shutil
 
@@ -9,6 +10,7 @@ from messages import assert_sentence
 from tiny_study import write_model, write_study
 
 from keygenes.core.errors import InputError
+from keygenes.core.files import read_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import finetune as module
 from keygenes.models.cells import of_split, task_cells
@@ -26,6 +28,7 @@ OPTIONS = {
     "warmup_steps": 500,
     "warmup_fraction": 0.1,
     "max_grad_norm": 1.0,
+    "attention_dropout": None,
 }
 OUTPUTS = ("model.safetensors", "config.json", "history.parquet", "predictions.parquet")
 
@@ -74,6 +77,18 @@ def test_the_same_run_gives_the_same_bytes(study, whole, tmp_path):
 
 def test_another_seed_gives_another_model(study, whole, tmp_path):
     assert tuned(study, tmp_path, seed=2)["model.safetensors"] != whole["model.safetensors"]
+
+
+def test_attention_dropout_is_the_model_s_own_unless_the_config_says_otherwise(
+    study, whole, tmp_path
+):
+    own = read_json(study["config"])["attention_probs_dropout_prob"]
+    assert json.loads(whole["config.json"])["attention_probs_dropout_prob"] == own == 0.1
+    without = tuned(study, tmp_path, options={**OPTIONS, "attention_dropout": 0.0})
+    config = json.loads(without["config.json"])
+    assert config["attention_probs_dropout_prob"] == 0.0
+    assert config["hidden_dropout_prob"] == 0.1
+    assert without["model.safetensors"] != whole["model.safetensors"]
 
 
 @pytest.mark.parametrize("epoch", [2, 3])

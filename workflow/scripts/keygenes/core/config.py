@@ -96,7 +96,7 @@ def schema_error(error, where):
 def check(document, schema, where):
     """Raise an `InputError` for the first key of a document that its schema refuses."""
     errors = sorted(
-        jsonschema.Draft7Validator(schema).iter_errors(document),
+        jsonschema.Draft202012Validator(schema).iter_errors(document),
         key=lambda e: (e.validator != "const", [str(p) for p in e.absolute_path]),
     )
     if errors:

@@ -1,0 +1,39 @@
+# make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: demo test check env lock clean
+
+env: $(VENV)/.complete
+
+# Everything from the lock; pip alone, so that only a package index is needed.
+$(VENV)/.complete: requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, found %s.%s; set PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	touch $@
+
+demo: env
+	$(BIN)/snakemake --cores $(CORES) --quiet rules --configfile config/demo.yaml
+	@cat results/demo/report/summary.txt
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+test: check
+	$(BIN)/python -m pytest
+
+lock: requirements.in
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --requirement requirements.in
+	{ echo "# Every package of the environment, pinned. Made by \`make lock\` from requirements.in (Python 3.11)."; \
+	  .venv-lock/bin/pip freeze | sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf $(VENV) results/demo .snakemake
