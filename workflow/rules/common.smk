@@ -61,7 +61,7 @@ PAIRS = config["attention"]["pairs"]
 COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
 ATTENDED = list(dict.fromkeys([*FINETUNED, *COMPARED]))
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
-SIMULATED = bool(RESOLVED["dataset"].get("simulated"))
+SIMULATED = RESOLVED["dataset"].get("simulated", False)  # what is simulated, if anything
 DOWNLOADS = RESOLVED["downloads"]
 
 

@@ -178,7 +178,11 @@ RELATIONS = {
         ["'attention.pairs'", "'linear_probe'"],
     ),
     "key genes": ("evidence.regime", "ful", ["'evidence.regime'", "'ful'", "pretrained"]),
-    "heads": ("pretrain.heads", 5, ["'pretrain.hidden'", "256", "a multiple of pretrain.heads = 5"]),
+    "heads": (
+        "pretrain.heads",
+        5,
+        ["'pretrain.hidden'", "256", "a multiple of pretrain.heads = 5"],
+    ),
 }
 
 

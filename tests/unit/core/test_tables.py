@@ -65,7 +65,9 @@ def test_whole_integers_stay_plain_integers(tmp_path):
 
 
 def test_text_becomes_the_category_its_schema_wants(tmp_path):
-    frame = pd.DataFrame({"cell": ["x", "y"], "seed": 1, "split": ["train", "test"], "unit": "well"})
+    frame = pd.DataFrame(
+        {"cell": ["x", "y"], "seed": 1, "split": ["train", "test"], "unit": "well"}
+    )
     write_table(frame, tmp_path / "t.parquet", "splits")
     assert isinstance(read_table(tmp_path / "t.parquet")["split"].dtype, pd.CategoricalDtype)
 
@@ -119,6 +121,4 @@ def test_the_stamp_lies_in_the_metadata_and_not_in_the_columns(tmp_path):
     write_table(frame_of("umap"), tmp_path / "stamped", "umap")
     assert read_stamp(tmp_path / "plain") == {}
     assert read_stamp(tmp_path / "stamped") == {"rule": "embed_cells", "wildcards": {}}
-    pd.testing.assert_frame_equal(
-        read_table(tmp_path / "plain"), read_table(tmp_path / "stamped")
-    )
+    pd.testing.assert_frame_equal(read_table(tmp_path / "plain"), read_table(tmp_path / "stamped"))

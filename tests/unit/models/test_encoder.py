@@ -82,9 +82,7 @@ def test_a_classifier_alone_has_1285_parameters_and_choices_do_not_add_up(v1):
 
 
 def test_a_small_config_is_the_shape_of_v1(v1):
-    config = small_config(
-        vocabulary_size=25_426, max_length=2048, layers=6, heads=4, hidden=256
-    )
+    config = small_config(vocabulary_size=25_426, max_length=2048, layers=6, heads=4, hidden=256)
     config.num_labels = 5
     with torch.device("meta"):
         model = BertForSequenceClassification(config)
@@ -123,7 +121,10 @@ def test_a_pattern_that_matches_nothing(v1):
 def test_a_model_that_cannot_read_the_tokens(vocabulary_size, max_length, parts):
     with pytest.raises(InputError) as error:
         check_fit(
-            v1_config(), vocabulary_size=vocabulary_size, max_length=max_length, where="a/config.json"
+            v1_config(),
+            vocabulary_size=vocabulary_size,
+            max_length=max_length,
+            where="a/config.json",
         )
     assert_sentence(error, "a/config.json", *parts)
 
@@ -132,7 +133,14 @@ def test_a_model_may_have_more_positions_than_needed():
     check_fit(v1_config(), vocabulary_size=25_426, max_length=384, where="")
 
 
-NO_CONFIG = [b"", b"[1, 2]", b"\x89PNG\xff\xfe", b'{"hidden_size": ', b'{"hidden_size": "big"}', None]
+NO_CONFIG = [
+    b"",
+    b"[1, 2]",
+    b"\x89PNG\xff\xfe",
+    b'{"hidden_size": ',
+    b'{"hidden_size": "big"}',
+    None,
+]
 
 
 @pytest.mark.parametrize("content", NO_CONFIG)
@@ -232,7 +240,7 @@ def test_a_classifier_s_own_encoder_is_loaded_too(tmp_path):
     model = pretrained_classifier(paths["weights"], read_config(paths["config"]), ["a", "b"], 1)
     save_model(model, tmp_path / "c.safetensors", tmp_path / "c.json")
     trunk = load_trunk(tmp_path / "c.safetensors", tmp_path / "c.json")
-    expected = {k: v for k, v in model.bert.state_dict().items()}
+    expected = model.bert.state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in trunk.state_dict().items())
 
 

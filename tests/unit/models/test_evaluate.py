@@ -119,8 +119,8 @@ def test_every_regime_seed_and_split_and_the_pool_of_all_tests(scored):
         for split in ("train", "valid", "test"):
             part = table[table["split"] == split]
             true, said = part["true"].astype(str), part["predicted"].astype(str)
-            rows = metrics.query("regime == @regime and seed == @seed and split == @split")
-            rows = rows.set_index("metric")
+            rows = metrics[(metrics["regime"] == regime) & (metrics["seed"] == seed)]
+            rows = rows[rows["split"] == split].set_index("metric")
             assert rows["value"]["accuracy"] == pytest.approx(accuracy_score(true, said))
             assert rows["value"]["macro_f1"] == pytest.approx(f1_score(true, said, average="macro"))
             assert rows["n_cells"].eq(60).all()

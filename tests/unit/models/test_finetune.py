@@ -116,9 +116,7 @@ def test_a_run_stopped_in_an_epoch_gives_the_bytes_of_an_unbroken_one(
 
 
 @pytest.mark.parametrize("change", ["labels", "weights", "options", "tokens", "validation"])
-def test_a_stopped_run_of_other_inputs_starts_over(
-    study, tmp_path, monkeypatch, caplog, change
-):
+def test_a_stopped_run_of_other_inputs_starts_over(study, tmp_path, monkeypatch, caplog, change):
     def stops(*args):
         monkeypatch.undo()  # the first validation passes, the second does not
         monkeypatch.setattr(module, "loss_and_accuracy", lambda *a: 1 / 0)
@@ -270,7 +268,9 @@ def test_the_cells_of_a_task_come_in_the_order_of_the_tokens(study, tmp_path):
         assert row.label == int(row.cell[1:]) % 2
     test_frame, test_cells = of_split(frame, cells, "test")
     assert set(test_frame["split"]) == {"test"}
-    assert [c.tolist() for c in test_cells] == [tokens[name].tolist() for name in test_frame["cell"]]
+    assert [c.tolist() for c in test_cells] == [
+        tokens[name].tolist() for name in test_frame["cell"]
+    ]
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])

@@ -52,9 +52,7 @@ def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, **option
         "run": ["test"],
         "label": "line",
     }
-    history = train(
-        model, np.full(40, 5), batch_loss or loss, validate, **{**settings, **options}
-    )
+    history = train(model, np.full(40, 5), batch_loss or loss, validate, **{**settings, **options})
     return model, history, calls
 
 

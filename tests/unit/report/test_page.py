@@ -59,7 +59,7 @@ def page(path, figure, **changes):
     content = {
         "title": "Key genes & attention",
         "study": "demo",
-        "simulated": True,
+        "simulated": "no cell is real",
         "headline": [("accuracy, level", 0.91234, "95 % interval"), ("cells", 1440, "<b>")],
         "sections": [
             {
@@ -82,7 +82,7 @@ def test_the_page_says_what_it_was_given(tmp_path, figure):
     reader, found = page(tmp_path / "index.html", figure[0])
     for part in (
         "Key genes & attention",
-        "Simulated data: no cell on this page is real.",
+        "Simulated data: no cell is real.",
         "accuracy, level 0.912 95 % interval",
         "1,440",
         "First paragraph. Second & last.",

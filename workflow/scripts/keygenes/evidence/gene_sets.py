@@ -27,8 +27,9 @@ def read_gene_set(path, entry):
             members = {v for c in columns for v in table[c].dropna()}
             found = f"columns {', '.join(table.columns)}"
             expected = "a column ensembl_id or symbol with genes in it"
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        members, found, expected = set(), f"an unreadable file ({error})", "a text file"
+    except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
+        reason = " ".join(str(error).split())
+        members, found, expected = set(), f"an unreadable file ({reason})", "a text file"
     if not members:
         raise input_error(
             str(path),

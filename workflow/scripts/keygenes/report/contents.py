@@ -215,8 +215,11 @@ def provenance(config, sources, dataset, versions):
 
 
 def summary_text(headline, page, simulated):
-    """Return what the terminal prints at the end of a run."""
-    lines = ["", *(["SIMULATED DATA: no number below is about real cells."] if simulated else [])]
+    """Return what the terminal prints at the end of a run.
+
+    `simulated` says what is simulated, or is False.
+    """
+    lines = ["", *([f"SIMULATED DATA: {simulated}."] if simulated else [])]
     width = max(len(label) for label, _, _ in headline)
     for label, value, detail in headline:
         lines += [f"  {label:<{width}}  {value}", f"  {'':<{width}}  {detail}"]

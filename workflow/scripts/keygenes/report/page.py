@@ -138,8 +138,8 @@ def write_page(
     ----------
     path : path-like
     title, study : str
-    simulated : bool
-        If true, a banner says that no cell is real.
+    simulated : bool or str
+        If true, a banner says so; a text says what is simulated.
     headline : list of (str, object, str)
         Label, value and detail of the numbers that matter, e.g.
         ``("accuracy of level, full", 0.91, "95 % interval 0.88 to 0.94, n = 480 cells")``.
@@ -163,7 +163,7 @@ def write_page(
     content = _template().render(
         title=title,
         study=study,
-        simulated=bool(simulated),
+        simulated=simulated,
         css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         headline=[(label, format_value(value), detail) for label, value, detail in headline],
         sections=[

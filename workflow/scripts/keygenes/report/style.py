@@ -243,8 +243,8 @@ def save_figure(figure, svg_path, png_path, *, simulated):
     ----------
     figure : matplotlib.figure.Figure
     svg_path, png_path : path-like
-    simulated : bool
-        If true, both carry a visible mark that no cell behind them is real. It stands above
+    simulated : bool or str
+        If true, both carry a visible mark of simulated data. It stands above
         the figure's own area, so that it hides nothing.
     """
     mark = figure.text(
@@ -257,7 +257,7 @@ def save_figure(figure, svg_path, png_path, *, simulated):
         fontweight="bold",
         color="white",
         bbox={"facecolor": VERMILLION, "edgecolor": "none", "boxstyle": "round,pad=0.35"},
-        visible=simulated,
+        visible=bool(simulated),
     )
     options = {"bbox_inches": "tight", "pad_inches": 0.06, "facecolor": "white"}
     try:

@@ -1,0 +1,305 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_study import N_GENES, obs_of, random_cells, write_model, write_study
+
+from keygenes.attention.extract import (
+    attention_sums,
+    drawn,
+    extract_attention,
+    gene_table,
+    moments,
+    norm_table,
+    rank_table,
+    well_table,
+)
+from keygenes.core.tables import TABLES, read_table
+from keygenes.models.encoder import load_trunk
+
+N = 14
+TOKENS = N_GENES + 2
+CELLS = random_cells(N, seed=1, shortest=3)
+RNG = np.random.default_rng(0)
+CLASSES = RNG.integers(0, 3, N)
+WELLS = RNG.integers(0, 4, N)
+IDS = np.array(["<pad>", "<mask>", *(f"ENSG{j:011d}" for j in range(N_GENES))])
+NAMES = ["low", "mid", "high"]
+LAYERS, HEADS = 2, 2
+
+
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory):
+    paths = write_model(tmp_path_factory.mktemp("model"), spread=0.6)
+    return load_trunk(paths["weights"], paths["config"])
+
+
+def of_one_cell(trunk, cell):
+    """Return what Hugging Face and the formulas give for one cell.
+
+    Returns
+    -------
+    received, value, weighted : float64 [layers, heads, L]
+    output : float64 [layers, L]
+    """
+    trunk.set_attn_implementation("eager")
+    with torch.no_grad():
+        out = trunk(
+            input_ids=torch.tensor(cell[None].astype(np.int64)),
+            output_attentions=True,
+            output_hidden_states=True,
+        )
+    trunk.set_attn_implementation("sdpa")
+    weights = torch.stack(out.attentions)[:, 0].double().numpy()
+    parts = {"received": weights.sum(2), "value": [], "weighted": [], "output": []}
+    for index, layer in enumerate(trunk.encoder.layer):
+        own, dense = layer.attention.self, layer.attention.output.dense
+        x = out.hidden_states[index][0].double()
+        with torch.no_grad():
+            v = (x @ own.value.weight.double().T + own.value.bias.double()).numpy()
+        v = v.reshape(len(cell), HEADS, -1)
+        w_o = dense.weight.detach().double().numpy().T.reshape(HEADS, v.shape[2], -1)
+        f = np.einsum("lhd,hdo->hlo", v, w_o)
+        vectors = np.einsum("hij,hjo->hijo", weights[index], f)
+        parts["value"].append(np.linalg.norm(f, axis=-1))
+        parts["weighted"].append(np.linalg.norm(vectors, axis=-1).sum(1))
+        parts["output"].append(np.linalg.norm(vectors.sum((0, 2)), axis=-1))
+    return {name: np.array(part) for name, part in parts.items()}
+
+
+@pytest.fixture(scope="module")
+def expected(trunk):
+    return [of_one_cell(trunk, cell) for cell in CELLS]
+
+
+@pytest.fixture(scope="module")
+def long(expected):
+    """Return a row per cell, position, layer and head, with the attention received."""
+    rows = []
+    for i, (cell, parts) in enumerate(zip(CELLS, expected, strict=True)):
+        places = itertools.product(range(LAYERS), range(HEADS), range(len(cell)))
+        for layer, head, position in places:
+            rows.append(
+                {
+                    "cell": i,
+                    "layer": layer + 1,
+                    "head": head + 1,
+                    "rank": position + 1,
+                    "ensembl_id": IDS[cell[position]],
+                    "class": NAMES[CLASSES[i]],
+                    "well": f"W{WELLS[i]}",
+                    "received": parts["received"][layer, head, position],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def sums_of(trunk, batch_tokens):
+    return attention_sums(
+        trunk,
+        CELLS,
+        CLASSES,
+        WELLS,
+        n_classes=3,
+        n_wells=4,
+        max_length=24,
+        batch_tokens=batch_tokens,
+    )
+
+
+@pytest.fixture(scope="module", params=[1, 45, 10_000], ids="{} tokens per batch".format)
+def sums(trunk, request):
+    return sums_of(trunk, request.param)
+
+
+def assert_same(table, expected, keys, atol=2e-5):
+    """Assert that two tables agree in all columns of `expected`, row by row of `keys`."""
+    table = table.assign(**{key: table[key].astype(object) for key in keys}).set_index(keys)
+    assert table.index.is_unique
+    assert len(table) == len(expected)
+    for column in expected:
+        found = table[column].reindex(expected.index).to_numpy(float)
+        np.testing.assert_allclose(
+            found, expected[column].to_numpy(float), atol=atol, err_msg=column
+        )
+
+
+def summary(groups):
+    return groups.agg(n_cells="count", sum="sum", mean="mean", sd="std")
+
+
+def test_attention_by_rank_is_that_of_each_cell_alone(sums, long):
+    table = rank_table(sums, "test", 1)
+    assert set(table["subset"]) == {"test"}
+    keys = ["layer", "head", "rank"]
+    assert_same(table, summary(long.groupby(keys)["received"]), keys)
+    assert table["rank"].max() == max(map(len, CELLS))
+
+
+def test_attention_by_gene_and_class_is_that_of_each_cell_alone(sums, long):
+    table = gene_table(sums, "test", IDS, NAMES, 0)
+    keys = ["layer", "head", "ensembl_id", "class"]
+    groups = long.groupby(keys)
+    frame = summary(groups["received"])
+    frame["rank_mean"], frame["rank_sd"] = groups["rank"].mean(), groups["rank"].std()
+    assert_same(table.dropna(subset="layer"), frame, keys)
+    assert list(table["class"].cat.categories) == NAMES
+
+
+def test_the_mean_over_layers_and_heads_varies_between_cells(sums, long):
+    table = gene_table(sums, "test", IDS, NAMES, 0)
+    of_cell = long.groupby(["cell", "ensembl_id", "class"], as_index=False)["received"].mean()
+    keys = ["ensembl_id", "class"]
+    overall = table[table["layer"].isna()]
+    assert overall["head"].isna().all()
+    assert_same(overall, summary(of_cell.groupby(keys)["received"]), keys)
+
+
+def test_attention_by_well_is_that_of_each_cell_alone(sums, long):
+    table = well_table(sums, "test", IDS, [f"W{w}" for w in range(4)])
+    of_cell = long.groupby(["cell", "ensembl_id", "well"], as_index=False)["received"].mean()
+    keys = ["well", "ensembl_id"]
+    frame = summary(of_cell.groupby(keys)["received"])[["n_cells", "sum"]]
+    assert_same(table, frame, keys)
+
+
+def test_norms_are_means_over_cells_of_means_over_genes(sums, expected):
+    table = norm_table(sums, "test")
+    assert len(table) == LAYERS * (2 * HEADS + 1)
+    assert table["n_cells"].eq(N).all()
+    for row in table.itertuples():
+        head = slice(None) if row.measure == "output" else row.head - 1
+        if row.measure == "output":
+            assert pd.isna(row.head)
+            values = [parts["output"][row.layer - 1].mean() for parts in expected]
+        else:
+            values = [parts[row.measure][row.layer - 1, head].mean() for parts in expected]
+        assert row.mean == pytest.approx(np.mean(values), abs=2e-5)
+        assert row.sd == pytest.approx(np.std(values, ddof=1), abs=2e-5)
+
+
+def test_moments_of_known_numbers():
+    values = np.array([[1.0, 4.0, 7.0], [2.0, 2.0, 2.0]])
+    mean, sd = moments(values.sum(1), (values**2).sum(1), np.array([3, 3]))
+    assert mean.tolist() == [4, 2]
+    assert sd.tolist() == [3, 0]
+    mean, sd = moments(np.array([5.0, 0.0]), np.array([25.0, 0.0]), np.array([1, 0]))
+    assert mean[0] == 5
+    assert np.isnan(sd).all()
+    assert np.isnan(mean[1])
+
+
+def test_a_fixed_draw_in_order():
+    indices = np.arange(100, 200)
+    assert drawn(indices, None, 1) is indices
+    assert drawn(indices, 100, 1) is indices
+    some = drawn(indices, 10, 1)
+    assert len(set(some)) == 10
+    assert (np.diff(some) > 0).all()
+    assert (some == drawn(indices, 10, 1)).all()
+    assert (some != drawn(indices, 10, 2)).any()
+
+
+def extracted(folder, study, model, obs, **options):
+    names = ("by_rank", "by_gene", "by_well", "norms")
+    settings = {"max_length": 24, "max_cells": None, "batch_tokens": 120, **options}
+    extract_attention(
+        **study,
+        **model,
+        **{f"out_{name}": folder / f"{name}.parquet" for name in names},
+        counts_obs=obs,
+        vehicle=(obs["dose_um"] == 0).to_numpy(),
+        task="level",
+        seed=1,
+        threads=1,
+        device="cpu",
+        **settings,
+    )
+    return {name: read_table(folder / f"{name}.parquet") for name in names}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return write_study(folder), write_model(folder)
+
+
+def test_the_tables_of_test_cells_and_of_vehicle_training_cells(study, tmp_path):
+    obs = obs_of().sample(frac=1, random_state=0)  # not in the order of the tokens
+    tables = extracted(tmp_path, *study, obs)
+    for name, table in tables.items():
+        assert list(table.columns) == TABLES[name].names
+        assert set(table["subset"]) == {"test", "vehicle_train"}
+    splits = read_table(study[0]["splits"]).query("seed == 1").set_index("cell")["split"]
+    vehicle = obs.index[obs["dose_um"] == 0]
+    cells = {
+        "test": splits.index[splits == "test"],
+        "vehicle_train": splits[splits == "train"].index.intersection(vehicle),
+    }
+    tokens = read_table(study[0]["tokens"]).set_index("cell")
+    for subset, names in cells.items():
+        assert len(names) in (12, 18)
+        part = {name: table[table["subset"] == subset] for name, table in tables.items()}
+        norms = part["norms"]
+        assert norms["n_cells"].eq(len(names)).all()
+        ranks = part["by_rank"].query("layer == 1 and head == 1")
+        expected = [(tokens.loc[names, "length"] >= r).sum() for r in ranks["rank"]]
+        assert ranks["n_cells"].tolist() == expected
+        assert ranks["rank"].tolist() == list(range(1, max(tokens.loc[names, "length"]) + 1))
+        # c averages 1 over the genes of a cell, so its sum is the number of genes
+        n_genes = tokens.loc[names, "length"].sum()
+        assert ranks["sum"].sum() == pytest.approx(n_genes, rel=1e-5)
+        wells = part["by_well"]
+        assert set(wells["well"]) == set(obs.loc[names, "well"])
+        assert wells["n_cells"].sum() == n_genes
+        genes = part["by_gene"].query("layer.isna()")
+        assert genes["n_cells"].sum() == n_genes
+        of_class = genes.groupby("class", observed=True)["n_cells"].sum().to_dict()
+        lengths = tokens.loc[names, "length"].groupby([int(n[1:]) % 2 for n in names]).sum()
+        assert of_class == {["low", "high"][k]: v for k, v in lengths.to_dict().items()}
+
+
+def test_vehicle_training_cells_are_of_one_class_here(study, tmp_path):
+    tables = extracted(tmp_path, *study, obs_of())
+    genes = tables["by_gene"].query("subset == 'vehicle_train'")
+    assert set(genes["class"]) == {"low"}
+
+
+def test_equal_runs_have_equal_bytes_and_a_draw_has_fewer_cells(study, tmp_path):
+    for name in ("a", "b"):
+        extracted(tmp_path / name, *study, obs_of())
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    tables = extracted(tmp_path / "c", *study, obs_of(), max_cells=5)
+    assert tables["norms"]["n_cells"].eq(5).all()
+
+
+def test_cells_without_wells_share_one(study, tmp_path):
+    tables = extracted(tmp_path, *study, obs_of().drop(columns="well"))
+    assert set(tables["by_well"]["well"]) == {"all"}
+
+
+def test_a_leading_cls_has_rank_0_and_genes_start_at_1(tmp_path):
+    specials = ("<pad>", "<mask>", "<cls>", "<eos>")
+    study = write_study(tmp_path, specials=specials)
+    model = write_model(tmp_path, n_tokens=4 + N_GENES)
+    tables = extracted(tmp_path, study, model, obs_of())
+    assert tables["by_rank"]["rank"].min() == 0
+    genes = tables["by_gene"].query("subset == 'test' and layer.isna()")
+    cls = genes[genes["ensembl_id"] == "<cls>"]
+    assert cls["rank_mean"].eq(0).all()
+    assert cls["n_cells"].sum() == 12
+    # the first gene of a cell shows its class: ENSG...0 of low, ENSG...1 of high
+    first = genes[genes["ensembl_id"] == "ENSG00000000000"].set_index("class")
+    assert first.loc["low", "rank_mean"] == 1
+    assert first.loc["low", "rank_sd"] == 0
+
+
+def test_without_cls_the_first_gene_has_rank_1(study, tmp_path):
+    tables = extracted(tmp_path, *study, obs_of())
+    assert tables["by_rank"]["rank"].min() == 1
+    genes = tables["by_gene"].query("subset == 'test' and layer.isna()")
+    first = genes[genes["ensembl_id"] == "ENSG00000000001"].set_index("class")
+    assert first.loc["high", "rank_mean"] == 1

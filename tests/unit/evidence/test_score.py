@@ -1,0 +1,240 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from evidence_tables import GENES, raw_attention, statistics
+
+from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.evidence.score import (
+    attended_and_expressed,
+    enrichment,
+    key_genes,
+    mean_ranks_by_class,
+    min_max,
+    score_genes,
+    without_special_tokens,
+)
+
+SYMBOLS = ["MDM2", "CDKN1A", "RPS6", "MT-ND4", "ACTB", "GDF15", "RARE", "<b>SOME</b>"]
+
+
+def vocabulary():
+    ids = ["<pad>", "<mask>", *GENES]
+    return pd.DataFrame(
+        {
+            "token": range(len(ids)),
+            "ensembl_id": ids,
+            "symbol": ["<pad>", "<mask>", *SYMBOLS],
+            "median": 1.0,
+        }
+    )
+
+
+def test_values_scaled_to_the_unit_interval():
+    assert min_max(np.array([2.0, 6.0, 4.0])).tolist() == [0, 1, 0.5]
+    assert min_max(np.array([-1.0, np.nan, 1.0]))[[0, 2]].tolist() == [0, 1]
+    assert min_max(np.array([3.0, 3.0])).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("n_top", [1, 10, 30, 100])
+def test_enrichment_is_the_hypergeometric_tail(n_top):
+    flags = np.zeros(100, bool)
+    flags[[0, 3, 7, 29, 30, 80]] = True
+    result = enrichment(flags, n_top)
+    found = {1: 1, 10: 3, 30: 4, 100: 6}[n_top]
+    assert result["found"] == found
+    assert result["expected"] == pytest.approx(n_top * 0.06)
+    assert result["base_rate"] == 0.06
+    tail = sum(scipy.stats.hypergeom.pmf(k, 100, 6, n_top) for k in range(found, 7))
+    assert result["p"] == pytest.approx(tail)
+    table = [[found, n_top - found], [6 - found, 94 - (n_top - found)]]
+    assert result["p"] == pytest.approx(scipy.stats.fisher_exact(table, "greater").pvalue)
+
+
+def test_enrichment_of_nothing_and_of_a_short_list():
+    assert enrichment(np.zeros(50, bool), 30)["p"] == 1
+    result = enrichment(np.array([True, False]), 30)
+    assert (result["n_top"], result["found"], result["p"]) == (2, 1, 1)
+
+
+def test_special_tokens_are_no_genes():
+    frame = pd.DataFrame({"ensembl_id": pd.Categorical(["<cls>", "ENSG1", "<eos>"]), "sum": 1.0})
+    assert without_special_tokens(frame)["ensembl_id"].tolist() == ["ENSG1"]
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    """Return the raw attention of two seeds, whose test cells differ."""
+    return [raw_attention(seed=1), raw_attention(seed=2)]
+
+
+@pytest.fixture(scope="module")
+def keys(seeds):
+    tables = pd.concat([statistics(raw)["by_gene"] for raw in seeds], ignore_index=True)
+    return key_genes(tables, vocabulary(), {"p53": {"MDM2", GENES[1], "TP53"}})
+
+
+def pooled(seeds):
+    raw = pd.concat([raw.assign(cell=raw["cell"] + 100 * i) for i, raw in enumerate(seeds)])
+    groups = raw.groupby(["ensembl_id", "class", "cell"], as_index=False)
+    return groups.agg(total=("received", "sum"), mean=("received", "mean"), rank=("rank", "first"))
+
+
+def test_key_genes_fall_by_total_attention_over_all_seeds(seeds, keys):
+    totals = pooled(seeds).groupby("ensembl_id")["total"].sum().sort_values(ascending=False)
+    assert keys["ensembl_id"].tolist() == list(totals.index)
+    assert keys["position"].tolist() == list(range(1, 9))
+    np.testing.assert_allclose(keys["attention_total"], totals)
+    scaled = (totals - totals.min()) / (totals.max() - totals.min())
+    np.testing.assert_allclose(keys["attention"], scaled)
+
+
+def test_the_columns_of_the_key_gene_table(keys):
+    first = ["position", "ensembl_id", "symbol", "attention", "attention_total"]
+    assert list(keys.columns)[:5] == first
+    assert set(keys.columns) == {
+        *first,
+        *("attention_received", "n_cells", "rank_mean", "rank_sd"),
+        *("mean_rank_low", "mean_rank_high", "in_p53"),
+    }
+    assert keys.set_index("ensembl_id")["symbol"].to_dict() == dict(
+        zip(GENES, SYMBOLS, strict=True)
+    )
+    assert set(keys.loc[keys["in_p53"], "symbol"]) == {"MDM2", "CDKN1A"}
+
+
+def test_ranks_and_means_of_key_genes(seeds, keys):
+    keys = keys.set_index("ensembl_id")
+    for gene, rows in pooled(seeds).groupby("ensembl_id"):
+        assert keys.loc[gene, "n_cells"] == len(rows)
+        assert keys.loc[gene, "attention_received"] == pytest.approx(rows["mean"].mean())
+        assert keys.loc[gene, "rank_mean"] == pytest.approx(rows["rank"].mean())
+        assert keys.loc[gene, "rank_sd"] == pytest.approx(rows["rank"].std())
+        for name in ("low", "high"):
+            of_class = rows.loc[rows["class"] == name, "rank"]
+            found = keys.loc[gene, f"mean_rank_{name}"]
+            assert found == pytest.approx(of_class.mean(), nan_ok=True)
+    # the rare gene is seen once per seed, each time in a cell of class high
+    assert np.isnan(keys.loc[GENES[-2], "mean_rank_low"])
+
+
+def test_mean_ranks_weigh_seeds_by_their_cells():
+    rows = {"ensembl_id": "g", "class": "low", "subset": "test", "layer": pd.NA}
+    table = pd.DataFrame(
+        [{**rows, "rank_mean": 10.0, "n_cells": 30}, {**rows, "rank_mean": 50.0, "n_cells": 10}]
+    )
+    assert mean_ranks_by_class(table).loc["g", "mean_rank_low"] == 20
+
+
+def test_equal_totals_go_by_id():
+    raw = raw_attention().assign(received=1.0)
+    raw = raw[raw["ensembl_id"].isin(GENES[:2])]
+    raw = pd.concat([raw[raw["ensembl_id"] == GENES[0]].assign(ensembl_id=g) for g in "zay"])
+    frame = key_genes(statistics(raw)["by_gene"], vocabulary(), {})
+    assert frame["ensembl_id"].tolist() == ["a", "y", "z"]
+    assert frame["attention"].eq(0).all()
+
+
+def wilcoxon_of(genes=GENES, task="level"):
+    """Return tests in which the genes' |z| falls in reverse order of the ids."""
+    rows = []
+    for group, sign in (("low", -1), ("high", 1)):
+        for j, gene in enumerate(genes):
+            rows.append(
+                {
+                    **{"task": task, "group": group, "reference": "rest", "ensembl_id": gene},
+                    **{"symbol": f"DE{j}", "statistic": sign * (j + 1.0), "log2fc": sign * 0.5},
+                    **{"auc": 0.6, "p": 0.01, "p_adj": 0.02, "mean": 1.0, "mean_reference": 2.0},
+                    **{"detection": 0.5, "detection_reference": 0.5, "n_cells": 20},
+                    "n_reference": 20,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def test_attended_beside_differentially_expressed(keys):
+    table = attended_and_expressed(keys, wilcoxon_of())
+    assert set(table["ensembl_id"]) == set(GENES)
+    by_gene = table.set_index("ensembl_id")
+    assert by_gene["de_rank"].to_dict() == {g: 8 - j for j, g in enumerate(GENES)}
+    expected = keys.set_index("ensembl_id")["position"]
+    assert by_gene["attention_rank"].to_dict() == expected.to_dict()
+    assert by_gene["log2fc"].eq(0.5).all(), "of two classes, the last"
+
+
+def scored(folder, seeds, **options):
+    """Score two regimes x two seeds; return the paths that were written."""
+    folder.mkdir(exist_ok=True)
+    write_table(vocabulary(), folder / "vocabulary.parquet", "vocabulary")
+    other = wilcoxon_of(["ENSG9"], task="dose")
+    tests = pd.concat([wilcoxon_of([*GENES, "ENSG00000000099"]), other], ignore_index=True)
+    write_table(tests, folder / "wilcoxon.parquet", "wilcoxon")
+    (folder / "set.tsv").write_text("symbol\nMDM2\n")
+    paths = {"by_gene": {}, "by_well": {}}
+    for regime, factor in (("full", 1.0), ("frozen", 2.0)):
+        for seed, raw in enumerate(seeds, 1):
+            raw = raw.assign(received=raw["received"] * factor)
+            extra = raw[raw["ensembl_id"] == GENES[0]].assign(ensembl_id="<cls>")
+            for name, table in statistics(pd.concat([raw, extra])).items():
+                path = folder / f"{name}.{regime}.{seed}.parquet"
+                paths[name][regime, seed] = path
+                write_table(table, path, name)
+    outputs = ("genes.parquet", "key_genes.parquet", "attended.parquet", "figure8.tsv")
+    outputs = {name.split(".")[0]: folder / name for name in outputs}
+    score_genes(
+        **paths,
+        **{f"out_{name}": path for name, path in outputs.items()},
+        wilcoxon=folder / "wilcoxon.parquet",
+        vocabulary=folder / "vocabulary.parquet",
+        gene_sets={"mine": (folder / "set.tsv", {"format": "tsv"})},
+        task="level",
+        **{"regime": "full", "n_key_genes": 3, **options},
+    )
+    return outputs
+
+
+def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
+    table = read_table(scored(tmp_path, seeds)["genes"])
+    assert list(table.columns) == TABLES["genes"].names
+    runs = table.groupby("track", observed=True)[["regime", "seed"]].agg(
+        lambda column: column.nunique()
+    )
+    assert runs["regime"].to_dict() == {
+        **{"wilcoxon": 0, "detection": 0, "mean_rank": 0},
+        **{"attention_total": 2, "attention_received": 2},
+    }
+    assert runs.loc[["attention_total", "attention_received"], "seed"].eq(2).all()
+    assert not table["ensembl_id"].str.startswith("<").any(), "special tokens are no genes"
+    assert "ENSG9" not in set(table["ensembl_id"]), "of another task"
+    names = table.drop_duplicates("ensembl_id").set_index("ensembl_id")["symbol"]
+    assert names[GENES[0]] == "MDM2", "the vocabulary's name"
+    assert names["ENSG00000000099"] == "DE8", "a gene out of the vocabulary keeps its own"
+    ranks = table.groupby(["track", "regime", "seed"], observed=True, dropna=False)["rank"]
+    assert (ranks.max() == ranks.size()).all()
+    total = table[table["track"] == "attention_total"].set_index(["regime", "seed", "ensembl_id"])
+    full, frozen = total.loc["full"]["score"], total.loc["frozen"]["score"]
+    np.testing.assert_allclose(frozen, 2 * full.reindex(frozen.index))
+
+
+def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(seeds, tmp_path):
+    outputs = scored(tmp_path, seeds)
+    keys = read_table(outputs["key_genes"])
+    assert len(keys) == 8
+    frame = pd.read_csv(outputs["figure8"], sep="\t")
+    assert frame["ensembl_id"].tolist() == keys["ensembl_id"].tolist()[:3]
+    assert frame["position"].tolist() == [1, 2, 3]
+    totals = pooled(seeds).groupby("ensembl_id")["total"].sum()
+    np.testing.assert_allclose(
+        keys["attention_total"], totals[keys["ensembl_id"]], err_msg="of the regime 'full' alone"
+    )
+    assert set(keys.loc[keys["in_mine"], "symbol"]) == {"MDM2"}
+    attended = read_table(outputs["attended"])
+    assert len(attended) == 8
+    frozen = read_table(scored(tmp_path, seeds, regime="frozen")["key_genes"])
+    np.testing.assert_allclose(frozen["attention_total"], 2 * keys["attention_total"])
+
+
+def test_equal_inputs_give_equal_bytes(seeds, tmp_path):
+    first, again = scored(tmp_path / "a", seeds), scored(tmp_path / "b", seeds)
+    for name in first:
+        assert first[name].read_bytes() == again[name].read_bytes()

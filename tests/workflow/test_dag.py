@@ -1,0 +1,283 @@
+"""What is run, for every config and target; and that every rule is complete."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from keygenes.core.code import modules_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
+SCRIPTS = REPOSITORY / "workflow/scripts"
+CONDA_NAMES = {
+    "PIL": "pillow",
+    "matplotlib": "matplotlib-base",
+    "sklearn": "scikit-learn",
+    "torch": "pytorch",
+    "yaml": "pyyaml",
+}
+
+# Once per study or task, whatever the regimes and seeds: (jobs with two tasks, jobs with one).
+PER_STUDY = [
+    *("build_vocabulary", "select_cells", "embed_cells", "label_cells", "tokenize_cells"),
+    *("plot_umap", "rank_genes", "split_cells", "write_report"),
+]
+PER_TASK = [
+    *("evaluate", "plot_training", "plot_predictions", "score_genes", "collect_comparisons"),
+    *("plot_genes", "plot_attention"),
+]
+DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
+
+
+def whole_study(*, tasks=2, **others):
+    """Return jobs per rule of a whole study; rules that depend on the config are given."""
+    return {**dict.fromkeys(PER_STUDY, 1), **dict.fromkeys(PER_TASK, tasks), **others}
+
+
+# Regimes, tasks and seeds: finetune = tuned regimes x tasks x seeds; extract_attention also looks
+# at the pretrained model; fit_probe has the two logistic regimes; compare_attention is per seed.
+DEMO = whole_study(
+    **DOSES,
+    simulate_dataset=2,
+    read_dataset=2,
+    tokenize_corpus=1,
+    pretrain=1,
+    finetune=12,
+    extract_attention=16,
+    fit_probe=8,
+    compare_attention=4,
+)
+STUDY = whole_study(
+    **DOSES,
+    download_dataset=1,
+    download_model=5,
+    download_gene_set=1,
+    read_dataset=1,
+    finetune=30,
+    extract_attention=36,
+    fit_probe=12,
+    compare_attention=6,
+)
+LAPTOP = {
+    **STUDY,
+    "finetune": 6,
+    "extract_attention": 8,
+    "fit_probe": 4,
+    "compare_attention": 2,
+}
+NGP = whole_study(
+    tasks=1,
+    download_model=3,
+    read_dataset=1,
+    finetune=2,
+    extract_attention=3,
+    fit_probe=1,
+    compare_attention=1,
+)
+SEMISYNTHETIC = whole_study(
+    **DOSES,
+    download_model=3,
+    read_dataset=1,
+    finetune=6,
+    extract_attention=8,
+    fit_probe=4,
+    compare_attention=2,
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "config", "expected"),
+    [
+        ("all", None, STUDY),
+        ("all", "config/laptop.yaml", LAPTOP),
+        ("all", "config/demo.yaml", DEMO),
+        (
+            "de_only",
+            "config/demo.yaml",
+            {
+                **dict.fromkeys(["simulate_dataset", "read_dataset", "select_cells"], 1),
+                **dict.fromkeys(["label_cells", "embed_cells", "plot_umap", "rank_genes"], 1),
+                **DOSES,
+            },
+        ),
+        (
+            "train_only",
+            "config/demo.yaml",
+            {
+                **dict.fromkeys(["simulate_dataset", "read_dataset", "evaluate"], 2),
+                **dict.fromkeys(["select_cells", "label_cells", "split_cells"], 1),
+                **dict.fromkeys(["build_vocabulary", "tokenize_cells", "tokenize_corpus"], 1),
+                **{"pretrain": 1, "finetune": 12, "fit_probe": 8},
+            },
+        ),
+    ],
+)
+def test_jobs_of_every_config_and_target(checkout, dry_run, target, config, expected):
+    jobs = dry_run(checkout, target, *(["--configfile", config] if config else []))
+    assert Counter(rule for rule, _ in jobs) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [("tests/config/ngp.yaml", NGP), ("tests/config/semisynthetic.yaml", SEMISYNTHETIC)],
+)
+def test_jobs_on_the_test_data(checkout, dry_run, data_root, config, expected):
+    jobs = dry_run(checkout, "--configfile", config)
+    assert Counter(rule for rule, _ in jobs) == expected
+
+
+def test_each_run_is_one_combination(checkout, dry_run):
+    jobs = dry_run(checkout, "train_only", "--configfile", "config/demo.yaml")
+    runs = [tuple(w[k] for k in ("task", "regime", "seed")) for r, w in jobs if r == "finetune"]
+    assert sorted(runs) == [
+        (task, regime, seed)
+        for task in ("dose", "level")
+        for regime in ("frozen", "full", "last_layer")
+        for seed in ("1", "2")
+    ]
+
+
+def test_figures_and_targets_have_captions():
+    captions = {path.stem for path in (REPOSITORY / "workflow/report").glob("*.rst")}
+    text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
+    named = set(re.findall(r'figure\("(?:\{task\}/)?(\w+)"', text))
+    named |= set(re.findall(r'caption="../report/(\w+)\.rst"', text))
+    assert "figure4_cosine" in named
+    assert "metrics" in named
+    assert named <= captions
+    unused = captions - named - {"workflow", "token_report", "wilcoxon"}  # shown on the page only
+    assert not unused
+
+
+def rule_blocks():
+    """Return {rule: (text of its block, rule it is copied from or None)}."""
+    blocks = {}
+    for path in RULE_FILES:
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(
+            r"^(?:rule (\w+)|use rule (\w+) as (\w+) with):\n((?:    .*\n|\n)+)", text, re.MULTILINE
+        ):
+            own, base, copy, block = match.groups()
+            blocks[own or copy] = (block, base)
+    return blocks
+
+
+RULES = rule_blocks()
+
+
+def directives(rule):
+    """Return {directive: text} of a rule, with what it inherits."""
+    block, base = RULES[rule]
+    found = directives(base) if base else {}
+    for part in re.split(r"^    (?=[a-z_]+:)", block, flags=re.MULTILINE)[1:]:
+        name, text = part.split(":", 1)
+        found[name] = text
+    return found
+
+
+
+def script_of(rule):
+    return re.search(r"scripts/(\w+)\.py", directives(rule)["script"]).group(1)
+
+
+def environment_of(rule):
+    name = re.search(r'"\.\./\.\./(envs/\w+\.yaml)"', directives(rule)["conda"]).group(1)
+    return REPOSITORY / name
+
+
+def test_every_rule_is_found():
+    names = re.findall(r"^(?:use )?rule .*$", "".join(p.read_text() for p in RULE_FILES), re.M)
+    assert len(names) == len(RULES) >= 25
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_is_complete(rule):
+    block, base = RULES[rule]
+    assert base or re.match(r'    """[A-Z].+\."""\n', block), "a sentence says what the rule does"
+    found = directives(rule)
+    for name in ("output", "params", "log", "threads", "resources", "conda", "script"):
+        assert name in found, f"rule {rule} has no {name}"
+    for name in ("mem_mb=", "runtime="):
+        assert name in found["resources"]
+    assert environment_of(rule).is_file()
+    assert (SCRIPTS / f"{script_of(rule)}.py").is_file()
+    assert f'code=code_digest("{script_of(rule)}")' in found["params"]
+    assert ("retries" in found) == rule.startswith("download_")
+    if "gpu=" in found["resources"]:
+        assert "benchmark" in found, "what may need a GPU is heavy"
+    for name in re.findall(r"\{(task|regime|seed|dataset|path)\}", found["output"]):
+        assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
+
+
+def test_rule_names_are_verb_noun():
+    verbs = (
+        *("download", "simulate", "read", "select", "label", "split", "embed", "rank", "screen"),
+        *("build", "tokenize", "fit", "extract", "compare", "collect", "score", "plot", "write"),
+    )
+    alone = {"pretrain", "finetune", "evaluate"}
+    for rule in RULES:
+        assert rule in alone or rule.split("_", 1)[0] in verbs and "_" in rule
+
+
+def test_every_script_has_a_rule_and_the_name_of_one():
+    used = {rule: script_of(rule) for rule in RULES}
+    assert set(used.values()) == {path.stem for path in SCRIPTS.glob("*.py")}
+    shared = {"download_file"}  # download_dataset, download_model, download_gene_set
+    assert set(used.values()) - shared <= set(RULES)
+
+
+def third_party(script):
+    """Return the conda names of what a script and the package behind it import."""
+    names = set()
+    for file in [SCRIPTS / f"{script}.py", *modules_of(script)]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.split(".")[0])
+    names -= set(sys.stdlib_module_names) | {"keygenes"}
+    return {CONDA_NAMES.get(name, name) for name in names}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_environment_holds_what_the_rule_imports(rule):
+    packages, pinned = [], {}
+    for line in yaml.safe_load(environment_of(rule).read_text(encoding="utf-8"))["dependencies"]:
+        packages += line["pip"] if isinstance(line, dict) else [line]
+    for package in packages:
+        name, _, version = package.replace(" ", "").partition("==")
+        pinned[name] = version
+    assert all(version for name, version in pinned.items() if name != "pip"), "exact pins"
+    assert third_party(script_of(rule)) <= set(pinned)
+
+
+def test_environments_pin_what_the_lock_pins():
+    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    locked = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock.lower().replace("_", "-"), re.M))
+    pypi = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+    for path in (REPOSITORY / "envs").glob("*.yaml"):
+        for name, version in re.findall(r"- ([\w.-]+) ?==([\d.]+)$", path.read_text(), re.M):
+            assert locked[pypi.get(name, name)] == version, f"{path.name}: {name}"
+
+
+def test_lint_is_clean(checkout, snakemake):
+    run = snakemake(checkout, "--lint")
+    assert run.returncode == 0, run.text
+    assert "Congratulations" in run.text
+
+
+def test_format_is_clean():
+    files = ["--check", "Snakefile", "workflow/rules"]
+    run = subprocess.run(
+        [Path(sys.executable).with_name("snakefmt"), *files],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
