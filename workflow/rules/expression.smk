@@ -25,9 +25,9 @@ rule embed_cells:
 rule rank_genes:
     """Test every gene per task and class against the rest and against vehicle (Wilcoxon)."""
     input:
-        counts=out("cells/counts.h5ad"),
         screen=out("cells/screen.h5ad"),
         labels=out("cells/labels.parquet"),
+        vocabulary=out("vocabulary.parquet"),
     output:
         wilcoxon=out("expression/wilcoxon.parquet"),
     log:

@@ -6,11 +6,13 @@ from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
+from keygenes.expression.names import gene_names
 from keygenes.expression.wilcoxon import rank_genes
 
-with step(snakemake) as log:
+with step(snakemake):
     labels = read_table(snakemake.input.labels).set_index("cell")
     cells = read_matrix(snakemake.input.screen)[labels.index]
+    names = gene_names(cells.var_names, cells.var["symbol"], read_table(snakemake.input.vocabulary))
     vehicle = vehicle_cells(cells.obs, snakemake.params.vehicle)
     tables = [
         rank_genes(
@@ -19,7 +21,7 @@ with step(snakemake) as log:
             labels[task],
             vehicle,
             cells.var_names,
-            cells.var["symbol"],
+            names,
             task=task,
             pseudocount=snakemake.params.pseudocount,
         )

@@ -53,7 +53,7 @@ def key_genes(by_gene, genes, gene_sets):
     by_gene : table 'by_gene' of one regime, the seeds concatenated
         Each test cell once, so sums over seeds are sums over out-of-fold cells.
     genes : DataFrame
-        ensembl_id, symbol, median (the vocabulary).
+        ensembl_id, symbol; one row per gene.
     gene_sets : dict {name: set of ids and symbols}
 
     Returns
@@ -155,23 +155,22 @@ def score_genes(
     tests = read_table(wilcoxon)
     tests = tests[tests["task"] == task]
     tracks, of_regime = [wilcoxon_track(tests)], []
-    for i, (run, path) in enumerate(by_gene.items()):
+    for run, path in by_gene.items():
         table = without_special_tokens(read_table(path))
         wells = without_special_tokens(read_table(by_well[run]))
-        if i == 0:
-            tracks += expression_tracks(table)
         tracks += attention_tracks(table, wells, *run)
         if run[0] == regime:
             of_regime.append(table)
-    frame = pd.concat(tracks, ignore_index=True).drop(columns="symbol", errors="ignore")
+    of_regime = pd.concat(of_regime, ignore_index=True)
+    frame = pd.concat([*tracks, *expression_tracks(of_regime)], ignore_index=True)
     names = pd.concat([tests[["ensembl_id", "symbol"]], genes[["ensembl_id", "symbol"]]])
-    names = names.drop_duplicates("ensembl_id", keep="last")
+    names = names.drop_duplicates("ensembl_id", keep="first")
     frame = frame.merge(names, on="ensembl_id", how="left")
     frame["seed"] = frame["seed"].astype("Int64")
     write_table(frame, out_genes, "genes")
 
     sets = {name: read_gene_set(*where) for name, where in gene_sets.items()}
-    keys = key_genes(pd.concat(of_regime, ignore_index=True), genes, sets)
+    keys = key_genes(of_regime, names, sets)
     write_table(keys, out_key_genes)
     write_table(attended_and_expressed(keys, tests), out_attended)
     for name in sets:

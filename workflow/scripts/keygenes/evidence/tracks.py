@@ -189,7 +189,8 @@ def attention_tracks(by_gene, by_well, regime, seed, min_cells=10):
 def expression_tracks(by_gene):
     """Return the tracks that need no trained model: detection and mean rank.
 
-    From any one regime and seed: where genes stand in a cell does not depend on the model.
+    From any one regime, its seeds concatenated: where genes stand in a cell does not depend on
+    the model.
     A gene near the top of its cells (small mean rank) scores high.
     """
     totals = gene_totals(by_gene)
