@@ -1,0 +1,100 @@
+"""Checkouts, Snakemake as a user starts it, and edited configs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def copy_checkout(folder):
+    """Copy what git tracks, or would track, into `folder`; return it.
+
+    Files that are there already and equal stay as they are. Beside the folder a link leads to the
+    test data, where there is any: the configs of the tests look for it there.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "-co", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        source, target = REPOSITORY / name, folder / name
+        if not source.is_file():
+            continue
+        if not (target.is_file() and target.read_bytes() == source.read_bytes()):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    data = Path(os.environ.get("KEYGENES_TEST_DATA") or REPOSITORY.parent / "shared")
+    link = folder.parent / "shared"
+    if data.is_dir() and not link.exists():
+        link.symlink_to(data, target_is_directory=True)
+    return folder
+
+
+def snakemake_command(*args):
+    """Return the command of a Snakemake run in this Python."""
+    return [sys.executable, "-m", "snakemake", *map(str, args)]
+
+
+def run_snakemake(folder, *args, timeout=300):
+    """Run Snakemake in a checkout; return returncode and text (both streams, as a user sees)."""
+    run = subprocess.run(
+        snakemake_command(*args),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=timeout,
+    )
+    return SimpleNamespace(returncode=run.returncode, text=run.stdout)
+
+
+def listed_jobs(text):
+    """Return the jobs of a dry run as (rule, wildcards dict), the targets left out."""
+    jobs = []
+    for block in re.split(r"^(?:local)?rule (?=\w+:$)", text, flags=re.MULTILINE)[1:]:
+        rule = block[: block.index(":")]
+        found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
+        pairs = found.group(1).split(", ") if found else []
+        if rule not in ("all", "de_only", "train_only"):
+            jobs.append((rule, dict(pair.split("=", 1) for pair in pairs)))
+    return jobs
+
+
+def dry_run(folder, *args):
+    """Return the jobs that a dry run lists, as (rule, wildcards dict)."""
+    run = run_snakemake(folder, "-n", *args)
+    assert run.returncode == 0, run.text
+    return listed_jobs(run.text)
+
+
+def edited_config(path, changes, base="config/demo.yaml"):
+    """Write a config with some keys changed to `path`; return the path.
+
+    Parameters
+    ----------
+    path : path-like
+    changes : dict
+        {'section.key': value}; ``tasks.1.classes`` goes into lists.
+    base : str
+        Config of the repository that is changed.
+    """
+    config = yaml.safe_load((REPOSITORY / base).read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
+        place = config
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    return path
