@@ -171,6 +171,27 @@ def test_the_majority_comes_from_training_cells_only():
     assert metrics.query("regime == 'full'")["value"].eq(1).all()
 
 
+def test_wells_are_drawn_within_their_own_dose():
+    # all cells of dose 25 are named right, all of dose 0 wrong: no draw within doses differs
+    wells = ["W9", "W2", "W7", "W1", "W8", "W3"]
+    doses = ["25.0", "0.0", "25.0", "0.0", "0.0", "25.0"]
+    cells = pd.DataFrame({"unit_id": np.repeat(wells, 4), "unit": "well"})
+    cells["stratum"] = np.repeat(doses, 4)
+    cells.index = [f"c{i}" for i in range(24)]
+    label = np.resize([0, 1], 24)
+    said = np.where(cells["stratum"] == "25.0", label, 1 - label)
+    frame = pd.DataFrame({"cell": cells.index, "split": "test", "label": label})
+    train = frame.assign(split="train", cell=[f"c{i}" for i in range(24)])
+    table = pd.concat(
+        predictions_table(part, np.eye(2)[said], ["a", "b"]) for part in (frame, train)
+    )
+    metrics, _ = evaluate({("full", 1): table}, cells, ["a", "b"], 200)
+    rows = metrics[(metrics["regime"] == "full") & (metrics["metric"] == "accuracy")]
+    assert rows["value"].eq(0.5).all()
+    assert rows["ci_low"].eq(0.5).all()
+    assert rows["ci_high"].eq(0.5).all()
+
+
 def test_the_tables_fit_their_schemas(scored, tmp_path):
     _, _, metrics, confusion = scored
     write_table(metrics, tmp_path / "metrics", "metrics")

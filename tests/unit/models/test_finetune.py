@@ -131,7 +131,8 @@ def test_a_stopped_run_of_other_inputs_starts_over(study, tmp_path, monkeypatch,
     if change == "labels":
         other["labels"] = tmp_path / "labels.parquet"
         table = read_table(study["labels"])
-        table["level"] = table["level"].cat.rename_categories({"low": "high", "high": "low"})
+        classes = table["level"].cat.categories
+        table["level"] = pd.Categorical.from_codes(1 - table["level"].cat.codes, classes)
         write_table(table, other["labels"])
     elif change == "weights":
         other.update(write_model(tmp_path / "base", seed=9))
@@ -145,7 +146,8 @@ def test_a_stopped_run_of_other_inputs_starts_over(study, tmp_path, monkeypatch,
     else:
         other["splits"] = tmp_path / "splits.parquet"
         table = read_table(study["splits"])
-        table = table.drop(index=table.index[(table["seed"] == 1) & (table["split"] == "valid")][0])
+        one = table.index[(table["seed"] == 1) & (table["split"] == "valid")][0]
+        table = table.assign(split=table["split"].astype(str).where(table.index != one, "test"))
         write_table(table, other["splits"], "splits")
     with caplog.at_level(logging.INFO, "keygenes"):
         tuned(other, tmp_path, options=options)
