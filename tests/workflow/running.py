@@ -78,7 +78,7 @@ def dry_run(folder, *args):
     return listed_jobs(run.text)
 
 
-def edited_config(path, changes, base="config/demo.yaml"):
+def edited_config(path, changes, base=REPOSITORY / "config/demo.yaml"):
     """Write a config with some keys changed to `path`; return the path.
 
     Parameters
@@ -86,10 +86,10 @@ def edited_config(path, changes, base="config/demo.yaml"):
     path : path-like
     changes : dict
         {'section.key': value}; ``tasks.1.classes`` goes into lists.
-    base : str
-        Config of the repository that is changed.
+    base : path-like
+        The config that is changed.
     """
-    config = yaml.safe_load((REPOSITORY / base).read_text(encoding="utf-8"))
+    config = yaml.safe_load(base.read_text(encoding="utf-8"))
     for key, value in changes.items():
         *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
         place = config

@@ -1,6 +1,5 @@
 """What is run, for every config and target; and that every rule is complete."""
 
-import ast
 import re
 import subprocess
 import sys
@@ -8,20 +7,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import yaml
 from running import REPOSITORY, dry_run, run_snakemake
-
-from keygenes.core.code import modules_of
 
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
-CONDA_NAMES = {
-    "PIL": "pillow",
-    "matplotlib": "matplotlib-base",
-    "sklearn": "scikit-learn",
-    "torch": "pytorch",
-    "yaml": "pyyaml",
-}
 
 # Once per study or per task, whatever the regimes and seeds.
 PER_STUDY = [
@@ -247,40 +236,6 @@ def test_every_script_has_a_rule_and_the_name_of_one():
     assert set(used.values()) == {path.stem for path in SCRIPTS.glob("*.py")}
     shared = {"download_file"}  # download_dataset, download_model, download_gene_set
     assert set(used.values()) - shared <= set(RULES)
-
-
-def third_party(script):
-    """Return the conda names of what a script and the package behind it import."""
-    names = set()
-    for file in [SCRIPTS / f"{script}.py", *modules_of(script)]:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                names.update(alias.name.split(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                names.add(node.module.split(".")[0])
-    names -= set(sys.stdlib_module_names) | {"keygenes"}
-    return {CONDA_NAMES.get(name, name) for name in names}
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_environment_holds_what_the_rule_imports(rule):
-    packages, pinned = [], {}
-    for line in yaml.safe_load(environment_of(rule).read_text(encoding="utf-8"))["dependencies"]:
-        packages += line["pip"] if isinstance(line, dict) else [line]
-    for package in packages:
-        name, _, version = package.replace(" ", "").partition("==")
-        pinned[name] = version
-    assert all(version for name, version in pinned.items() if name != "pip"), "exact pins"
-    assert third_party(script_of(rule)) <= set(pinned)
-
-
-def test_environments_pin_what_the_lock_pins():
-    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
-    locked = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lock.lower().replace("_", "-"), re.M))
-    pypi = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
-    for path in (REPOSITORY / "envs").glob("*.yaml"):
-        for name, version in re.findall(r"- ([\w.-]+) ?==([\d.]+)$", path.read_text(), re.M):
-            assert locked[pypi.get(name, name)] == version, f"{path.name}: {name}"
 
 
 def test_lint_is_clean(checkout):

@@ -162,14 +162,18 @@ def test_attended_beside_differentially_expressed(keys):
     assert by_gene["log2fc"].eq(0.5).all(), "of two classes, the last"
 
 
+UNTESTED = GENES[-2]  # attended to, but in no test
+
+
 def scored(folder, seeds, **options):
     """Score two regimes x two seeds; return the paths that were written."""
     folder.mkdir(exist_ok=True)
     write_table(vocabulary(), folder / "vocabulary.parquet", "vocabulary")
     other = wilcoxon_of(["ENSG9"], task="dose")
-    tests = pd.concat([wilcoxon_of([*GENES, "ENSG00000000099"]), other], ignore_index=True)
+    tested = [gene for gene in GENES if gene != UNTESTED]
+    tests = pd.concat([wilcoxon_of([*tested, "ENSG00000000099"]), other], ignore_index=True)
     write_table(tests, folder / "wilcoxon.parquet", "wilcoxon")
-    (folder / "set.tsv").write_text("symbol\nMDM2\n")
+    (folder / "set.tsv").write_text("symbol\nDE0\nRARE\nMDM2\n")
     paths = {"by_gene": {}, "by_well": {}}
     for regime, factor in (("full", 1.0), ("frozen", 2.0)):
         for seed, raw in enumerate(seeds, 1):
@@ -207,8 +211,12 @@ def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
     assert not table["ensembl_id"].str.startswith("<").any(), "special tokens are no genes"
     assert "ENSG9" not in set(table["ensembl_id"]), "of another task"
     names = table.drop_duplicates("ensembl_id").set_index("ensembl_id")["symbol"]
-    assert names[GENES[0]] == "MDM2", "the vocabulary's name"
-    assert names["ENSG00000000099"] == "DE8", "a gene out of the vocabulary keeps its own"
+    assert names[GENES[0]] == "DE0", "the dataset's name before the vocabulary's"
+    assert names[UNTESTED] == "RARE", "the vocabulary's, where the dataset has none"
+    assert names["ENSG00000000099"] == "DE7", "out of the vocabulary"
+    detection = table[table["track"] == "detection"].set_index("ensembl_id")["score"]
+    n_cells = pooled(seeds).groupby("ensembl_id").size()
+    assert detection.to_dict() == n_cells.to_dict(), "over the test cells of all seeds"
     ranks = table.groupby(["track", "regime", "seed"], observed=True, dropna=False)["rank"]
     assert (ranks.max() == ranks.size()).all()
     total = table[table["track"] == "attention_total"].set_index(["regime", "seed", "ensembl_id"])
@@ -227,9 +235,9 @@ def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(seeds, tmp_path):
     np.testing.assert_allclose(
         keys["attention_total"], totals[keys["ensembl_id"]], err_msg="of the regime 'full' alone"
     )
-    assert set(keys.loc[keys["in_mine"], "symbol"]) == {"MDM2"}
+    assert set(keys.loc[keys["in_mine"], "symbol"]) == {"DE0", "RARE"}
     attended = read_table(outputs["attended"])
-    assert len(attended) == 8
+    assert set(attended["ensembl_id"]) == set(GENES) - {UNTESTED}
     frozen = read_table(scored(tmp_path, seeds, regime="frozen")["key_genes"])
     np.testing.assert_allclose(frozen["attention_total"], 2 * keys["attention_total"])
 

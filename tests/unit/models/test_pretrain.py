@@ -107,13 +107,13 @@ OUTPUTS = {
 }
 
 
-def pretrained(study, folder, **options):
+def pretrained(study, folder, max_length=24, **options):
     pretrain(
         tokens=study["tokens"],
         vocabulary=study["vocabulary"],
         **{key: folder / name for key, name in OUTPUTS.items()},
         options={**OPTIONS, **options},
-        max_length=24,
+        max_length=max_length,
         batch_tokens=200,
         threads=1,
         device="cpu",
@@ -150,6 +150,17 @@ def test_pretraining_repeats_and_resumes_to_the_byte(study, tmp_path, monkeypatc
         assert pretrained(study, tmp_path / "broken") == whole
     assert "pretrain: resuming after epoch 1" in caplog.text
     assert not (tmp_path / "broken" / "resume.pt").exists()
+
+
+def test_a_stopped_run_of_another_length_starts_over(study, tmp_path, monkeypatch, caplog):
+    original = module.write_table
+    monkeypatch.setattr(module, "write_table", lambda *args: 1 / 0)  # after the last epoch
+    with pytest.raises(ZeroDivisionError):
+        pretrained(study, tmp_path)
+    monkeypatch.setattr(module, "write_table", original)
+    with caplog.at_level(logging.INFO, "keygenes"):
+        pretrained(study, tmp_path, max_length=30)
+    assert "belongs to another configuration" in caplog.text
 
 
 def test_pretraining_learns_which_genes_there_are(study, tmp_path, caplog):

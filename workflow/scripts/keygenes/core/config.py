@@ -29,6 +29,11 @@ def _looks_like_number(value):
     return isinstance(value, str)
 
 
+def _dotted(value):
+    text = repr(float(value))
+    return text if "." in text else text.replace("e", ".0e")
+
+
 def _unknown_key(error, where):
     known = sorted(error.schema.get("properties", {}))
     unknown = min(str(key) for key in error.instance if key not in known)
@@ -73,7 +78,7 @@ def schema_error(error, where):
             f"{where} '{key}'",
             found=f"the text '{value}'",
             expected="a number",
-            remedy=f"write {float(value)!r} with a dot, as in 1.0e-5: YAML reads 1e-5 as text",
+            remedy=f"write {_dotted(value)}: YAML reads a number like 1e-5, without a dot, as text",
         )
     rules = {
         "type": "type {}",

@@ -138,7 +138,7 @@ def pretrain(
         device=device,
         precision=precision,
         checkpoint=Path(out_weights).with_name("resume.pt"),
-        run=[options, digest_of(pd.Series(ids).astype(int).tolist())],
+        run=[options, max_length, len(table), digest_of(pd.Series(ids).astype(int).tolist())],
         label="pretrain",
     )
     write_table(history, out_history, "history")
