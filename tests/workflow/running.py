@@ -45,11 +45,12 @@ def snakemake_command(*args):
     return [sys.executable, "-m", "snakemake", *map(str, args)]
 
 
-def run_snakemake(folder, *args, timeout=300):
+def run_snakemake(folder, *args, timeout=300, **environment):
     """Run Snakemake in a checkout; return returncode and text (both streams, as a user sees)."""
     run = subprocess.run(
         snakemake_command(*args),
         cwd=folder,
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

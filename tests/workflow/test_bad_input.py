@@ -17,6 +17,7 @@ STUDY = "bad"
 COUNTS = f"results/{STUDY}/cells/counts.h5ad"
 LABELS = f"results/{STUDY}/cells/labels.parquet"
 SMALL = {"kind": "dose_response", "n_genes": 300, "cells_per_dose": 12, "median_counts": 700}
+WELLS = {"a": ["AA08"], "b": ["AB04"]}  # of two cells each
 COLUMNS = {"ensembl_id": "ensembl_id", "drug": "perturbation"}
 
 
@@ -157,7 +158,7 @@ def assert_refused(place, changes, target, where, *parts):
         (
             {"finetune.learning_rate": "1e-5"},
             "config key 'finetune.learning_rate'",
-            ["the text '1e-5'", "a number", "write 1e-05 with a dot, as in 1.0e-5"],
+            ["the text '1e-5'", "a number", "write 1.0e-05: YAML reads"],
         ),
         ({"dataset": "smal"}, "config key 'dataset'", ["'smal'", "write 'small'"]),
         ({"model": "geneformer"}, "config key 'model'", ["'geneformer'", "geneformer_v1_10m"]),
@@ -211,7 +212,7 @@ def test_model_with_another_vocabulary_is_refused(place):
             ["no cell left", "min_counts", "loosen"],
         ),
         (
-            {"tasks.0": {"name": "dose", "column": "well", "classes": {"a": ["AA08"]}}},
+            {"tasks.0": {"name": "dose", "column": "well", "classes": WELLS}},
             LABELS,
             "config key 'tasks.dose.classes.a'",
             ["cells", "at least 10 cells", "merge it"],

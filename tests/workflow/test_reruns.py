@@ -49,7 +49,7 @@ KEYS = [
     ({"evidence.n_key_genes": 20}, AFTER_SCORES),
     ({"evidence.n_bootstrap": 500}, AFTER_PREDICTIONS),
     ({"attention.max_cells": 100}, AFTER_ATTENTION),
-    ({"finetune.learning_rate": 5.0e-4}, AFTER_FINETUNE),
+    ({"finetune.learning_rate": 2.0e-4}, AFTER_FINETUNE),
     ({"pretrain.seed": 2}, AFTER_PRETRAIN),
     ({"tokens.max_length": 256}, AFTER_TOKENS | AFTER_CORPUS),
     ({"select.min_counts": 400}, AFTER_SELECTION),

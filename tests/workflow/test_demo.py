@@ -1,0 +1,393 @@
+"""What the finished demo says: contents of tables, figures and pages, not that they are there."""
+
+import html
+import json
+import re
+import zipfile
+
+import anndata
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from running import run_snakemake
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+)
+
+from keygenes.core.tables import TABLES, read_stamp, read_table
+from keygenes.report.captions import plain_text
+
+TASKS = {"dose": ["0", "1.25", "2.5", "12.5", "25"], "level": ["low", "high"]}
+SEEDS = [1, 2]
+TUNED = ["frozen", "last_layer", "full"]
+REGIMES = [*TUNED, "linear_probe", "logistic_genes"]
+LAYERS, HEADS = 6, 4
+# Tables whose columns depend on the study, or that belong to the simulation.
+OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth"}
+FIGURES = ["figure1_umap", "dose_screen"] + [
+    f"{task}/{name}"
+    for task in TASKS
+    for name in (
+        *("training_curves", "figure3_confusion", "accuracy", "figure4_cosine"),
+        *("figure5_rank_shift", "figure6_rank_shift_layers", "figure7_attended_vs_de"),
+        "figure9_norms",
+    )
+]
+
+
+@pytest.fixture(scope="module")
+def results(demo):
+    return demo / "results/demo"
+
+
+@pytest.fixture(scope="module")
+def obs(results):
+    return anndata.read_h5ad(results / "cells/counts.h5ad").obs
+
+
+def runs(regimes):
+    return [(task, regime, seed) for task in TASKS for regime in regimes for seed in SEEDS]
+
+
+def table_name(path):
+    """Return the schema that a file's place in the results gives it."""
+    names = {"report": "token_report", "corpus_report": "token_report", "corpus": "tokens"}
+    stem = path.name.split(".")[-2] if "truth" in path.name else path.name.split(".")[0]
+    return names.get(stem, stem)
+
+
+# Tables
+
+
+def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
+    paths = sorted(results.rglob("*.parquet"))
+    assert {table_name(path) for path in paths} == set(TABLES) | OWN_COLUMNS
+    for path in paths:
+        name, stamp = table_name(path), read_stamp(path)
+        if name not in OWN_COLUMNS:
+            assert pq.read_schema(path).equals(TABLES[name]), path
+        assert len(read_table(path)) > 0 or path.name == "simulated_atlas.truth.parquet", path
+        assert re.fullmatch("[0-9a-f]{64}", stamp["params_sha256"]), path
+        assert {"keygenes", "python", "numpy"} <= set(stamp["versions"]), path
+        place = str(path.relative_to(results))
+        for value in stamp["wildcards"].values():
+            assert value in place
+        log = ".".join([stamp["rule"], *map(_log_part, stamp["wildcards"].items())])
+        assert (results / f"logs/{log}.log").is_file(), path
+
+
+def _log_part(wildcard):
+    name, value = wildcard
+    return f"seed{value}" if name == "seed" else value
+
+
+def test_nothing_half_written_is_left(results):
+    names = [path.name for path in results.rglob("*")]
+    assert not [name for name in names if name.startswith(".") or name == "resume.pt"]
+
+
+# Cells
+
+
+def test_each_seed_tests_one_replicate_and_shares_no_well(results, obs):
+    splits = read_table(results / "cells/splits.parquet").merge(
+        obs[["well", "replicate", "dose_um"]], left_on="cell", right_index=True
+    )
+    assert len(splits) == len(SEEDS) * len(obs)
+    assert set(splits["unit"]) == {"well"}
+    for seed, frame in splits.groupby("seed"):
+        test = frame["split"] == "test"
+        assert set(frame.loc[test, "replicate"]) == {f"rep{seed}"}
+        assert f"rep{seed}" not in set(frame.loc[~test, "replicate"])
+        assert (frame.groupby("well", observed=True)["split"].nunique() == 1).all()
+        # Every dose in every part, by wells of its own.
+        wells = frame.groupby(["dose_um", "split"], observed=True)["well"].nunique()
+        assert wells.unstack().to_dict("list") == {
+            "test": [2] * 5,
+            "train": [3] * 5,
+            "valid": [1] * 5,
+        }
+
+
+def test_only_cells_that_pass_are_kept(results, obs):
+    steps = read_table(results / "cells/selection.parquet")
+    assert (steps["n_cells"].diff().dropna() <= 0).all()
+    assert steps["n_cells"].iloc[-1] == len(obs)
+    assert set(obs["drug"]) == {"Nutlin"}
+    assert set(obs["dose_um"]) == {0, 1.25, 2.5, 12.5, 25}
+    assert obs["top_to_second_best_ratio"].min() > 10
+    assert obs["qval_demultiplexing"].max() < 0.01
+    labels = read_table(results / "cells/labels.parquet").set_index("cell")
+    high = obs["dose_um"].reindex(labels.index) >= 12.5
+    assert ((labels["level"] == "high") == high).all()
+
+
+# Differential expression
+
+
+def test_planted_genes_are_recovered(results):
+    truth = read_table(results / "inputs/simulated_sciplex.truth.parquet").set_index("ensembl_id")
+    table = read_table(results / "expression/wilcoxon.parquet")
+    table = table[table["task"] == "dose"][lambda t: t["group"] == "25"]
+    table = table[table["reference"] == "vehicle"].set_index("ensembl_id")
+    planted = table.index.isin(truth.index)
+    assert 0.1 < planted.mean() < 0.2
+    assert average_precision_score(planted, table["statistic"].abs()) > 0.75
+    first = table.sort_values("p").head(20)
+    assert first.index.isin(truth.index).all()
+    assert (np.sign(first["log2fc"]) == np.sign(truth["log2fc_max"].reindex(first.index))).all()
+    assert {"MDM2", "CDKN1A"} <= set(first["symbol"])
+
+
+def test_more_genes_answer_to_a_higher_dose(results):
+    screen = read_table(results / "expression/dose_screen.parquet").sort_values("dose_um")
+    n = (screen["n_up"] + screen["n_down"]).to_numpy()
+    assert list(screen["dose_um"]) == [0.25, 1.25, 2.5, 12.5, 25, 125, 250]
+    assert list(screen["selected"]) == [False, True, True, True, True, False, False]
+    assert n[0] <= 3
+    assert (np.diff(n[:5]) > 0).all()
+
+
+# Models
+
+
+@pytest.mark.parametrize(("task", "regime", "seed"), runs(REGIMES))
+def test_predictions_are_probabilities_of_the_classes(results, task, regime, seed):
+    folder = results / f"models/{task}/{regime}/seed{seed}"
+    table = read_table(folder / "predictions.parquet")
+    p = np.stack(table["probabilities"])
+    assert p.shape[1] == len(TASKS[task])
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-6)
+    assert list(table["true"].cat.categories) == TASKS[task]
+    assert (np.array(TASKS[task])[p.argmax(1)] == table["predicted"].astype(str)).all()
+    labels = read_table(results / "cells/labels.parquet").set_index("cell")[task]
+    assert (labels.reindex(table["cell"]).astype(str).values == table["true"].astype(str)).all()
+    splits = read_table(results / "cells/splits.parquet").query("seed == @seed").set_index("cell")
+    assert (splits["split"].reindex(table["cell"]).astype(str).values == table["split"]).all()
+    if regime in TUNED:
+        history = read_table(folder / "history.parquet")
+        assert history["best"].sum() == 1
+        assert history.loc[history["best"], "valid_loss"].item() == history["valid_loss"].min()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_metrics_follow_from_the_predictions(results, task):
+    metrics = read_table(results / f"models/{task}/metrics.parquet")
+    confusion = read_table(results / f"models/{task}/confusion.parquet")
+    for regime in REGIMES:
+        tables = [
+            read_table(results / f"models/{task}/{regime}/seed{seed}/predictions.parquet")
+            for seed in SEEDS
+        ]
+        pooled = pd.concat([table[table["split"] == "test"] for table in tables])
+        assert pooled["cell"].is_unique
+        true, predicted = pooled["true"].astype(str), pooled["predicted"].astype(str)
+        rows = metrics[(metrics["regime"] == regime) & metrics["seed"].isna()]
+        found = rows.set_index("metric")["value"].to_dict()
+        assert found == pytest.approx(
+            {
+                "accuracy": accuracy_score(true, predicted),
+                "balanced_accuracy": balanced_accuracy_score(true, predicted),
+                "macro_f1": f1_score(true, predicted, average="macro"),
+            }
+        )
+        assert (rows["ci_low"] <= rows["value"]).all()
+        assert (rows["ci_high"] >= rows["value"]).all()
+        assert set(rows["n_cells"]) == {len(pooled)}
+        assert set(rows["n_units"]) == {20}  # two replicates of two wells, five doses
+        cells = confusion[(confusion["regime"] == regime) & confusion["seed"].isna()]
+        counts = pd.crosstab(true, predicted).stack()
+        for row in cells.itertuples():
+            assert row.n_cells == counts.get((row.true, row.predicted), 0)
+
+
+def pooled_accuracy(results, task):
+    """Return the pooled accuracy on test cells by regime: value, ci_low, ci_high, n_cells."""
+    table = read_table(results / f"models/{task}/metrics.parquet")
+    table = table[(table["metric"] == "accuracy") & (table["split"] == "test")]
+    return table[table["seed"].isna()].set_index(table["regime"].astype(str))
+
+
+def test_the_level_is_learnt(results):
+    accuracy = pooled_accuracy(results, "level")
+    assert accuracy.loc["full", "ci_low"] > accuracy.loc["majority", "value"]
+    assert accuracy.loc["logistic_genes", "value"] > 0.9, "what the simulation makes possible"
+
+
+# Attention
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_was_not_trained_attends_as_before(results, task):
+    table = read_table(results / f"attention/{task}/cosine.parquet")
+    by_pair = {
+        pair: frame.set_index(["seed", "layer", "head"])["cosine"]
+        for pair, frame in table.groupby(["a", "b"], observed=True)
+    }
+    assert set(by_pair) == {("full", "frozen"), ("last_layer", "frozen"), ("frozen", "pretrained")}
+    index = pd.MultiIndex.from_product([SEEDS, range(1, LAYERS + 1), range(1, HEADS + 1)])
+    for cosine in by_pair.values():
+        assert set(cosine.index) == set(index)
+        assert (cosine <= 1 + 1e-6).all()
+    np.testing.assert_allclose(by_pair["frozen", "pretrained"], 1, atol=1e-6)
+    last = by_pair["last_layer", "frozen"]
+    is_last = last.index.get_level_values("layer") == LAYERS
+    np.testing.assert_allclose(last[~is_last], 1, atol=1e-6)
+    assert (last[is_last] < 1 - 1e-6).all()
+    assert (by_pair["full", "frozen"] < 1 - 1e-6).all()
+
+
+@pytest.mark.parametrize(("task", "regime", "seed"), runs([*TUNED, "pretrained"]))
+def test_attention_adds_up(results, task, regime, seed):
+    folder = results / f"attention/{task}/{regime}/seed{seed}"
+    ranks, genes = read_table(folder / "by_rank.parquet"), read_table(folder / "by_gene.parquet")
+    lengths = read_table(results / "tokens/report.parquet").set_index("cell")["length"]
+    splits = read_table(results / "cells/splits.parquet").query("seed == @seed")
+    tested = lengths[splits.loc[splits["split"] == "test", "cell"]].to_numpy()
+
+    ranks, genes = ranks[ranks["subset"] == "test"], genes[genes["subset"] == "test"]
+    for _, frame in ranks.groupby(["layer", "head"]):
+        n = frame.sort_values("rank")["n_cells"].to_numpy()
+        assert (np.diff(n) <= 0).all()
+        assert n.tolist() == [(tested >= rank).sum() for rank in range(1, tested.max() + 1)]
+        # In multiples of a uniform share, a cell's genes receive 1 on average.
+        assert frame["sum"].sum() / n.sum() == pytest.approx(1, abs=1e-6)
+    by_head = ranks.groupby(["layer", "head"])["sum"].sum()
+    assert len(by_head) == LAYERS * HEADS
+
+    heads = genes.dropna(subset=["layer"])
+    np.testing.assert_allclose(heads.groupby(["layer", "head"])["sum"].sum(), by_head, rtol=1e-6)
+    overall = genes[genes["layer"].isna()]
+    assert overall["sum"].sum() == pytest.approx(by_head.mean(), rel=1e-6)
+    assert overall["n_cells"].sum() == tested.sum()
+    wells = read_table(folder / "by_well.parquet").query("subset == 'test'")
+    totals = overall.groupby("ensembl_id", observed=True)["sum"].sum()
+    of_wells = wells.groupby("ensembl_id", observed=True)["sum"].sum()
+    np.testing.assert_allclose(of_wells.reindex(totals.index), totals, rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_rank_shift_follows_from_the_ranks(results, task):
+    shift = read_table(results / f"attention/{task}/rank_shift.parquet")
+    shift = shift[(shift["a"] == "full") & (shift["b"] == "frozen") & (shift["seed"] == 1)]
+    shift = shift[shift["layer"].isna()].set_index("rank")
+    sums = {}
+    for regime in ("full", "frozen"):
+        table = read_table(results / f"attention/{task}/{regime}/seed1/by_rank.parquet")
+        sums[regime] = table[table["subset"] == "test"].groupby("rank")["sum"].sum()
+    expected = 100 * (sums["full"] / sums["frozen"] - 1)
+    np.testing.assert_allclose(shift["percent_change"], expected.reindex(shift.index), atol=1e-6)
+
+
+# Genes
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_key_genes_are_the_most_attended(results, task):
+    tables = [
+        read_table(results / f"attention/{task}/full/seed{seed}/by_gene.parquet") for seed in SEEDS
+    ]
+    table = pd.concat(tables)
+    table = table[(table["subset"] == "test") & table["layer"].isna()]
+    totals = table.groupby(table["ensembl_id"].astype(str))["sum"].sum()
+    keys = read_table(results / f"evidence/{task}/key_genes.parquet").set_index("ensembl_id")
+    assert set(keys.index) == set(totals[totals > 0].index)
+    np.testing.assert_allclose(keys["attention_total"], totals[keys.index], rtol=1e-9)
+    assert keys["attention_total"].is_monotonic_decreasing
+    assert (keys["attention"].max(), keys["attention"].min()) == (1, 0)
+    assert keys.loc[keys["symbol"] == "MDM2", "in_p53_textbook"].all()
+    shown = pd.read_csv(results / f"figures/{task}/figure8_key_genes.tsv", sep="\t", comment="#")
+    assert len(shown) == 30
+    assert shown["symbol"].tolist() == keys["symbol"].head(30).tolist()
+
+
+# Figures and pages
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_whole_and_marked(results, name):
+    svg = (results / f"figures/{name}.svg").read_text(encoding="utf-8")
+    assert "simulated data" in svg
+    assert svg.rstrip().endswith("</svg>")
+    assert not re.search(r'(?:href|src)="(?!#)(?!data:)', svg)
+    png = (results / f"figures/{name}.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+    assert png.endswith(b"IEND\xaeB`\x82")
+    assert int.from_bytes(png[16:20]) > 800, "pixels wide"
+
+
+def test_no_figure_is_unknown(results):
+    found = {
+        str(path.relative_to(results / "figures").with_suffix(""))
+        for path in (results / "figures").rglob("*.svg")
+    }
+    assert found == set(FIGURES)
+
+
+def test_page_stands_alone_and_shows_everything(demo, results):
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    links = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page)
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert not re.search(r"@import|url\((?![\"']?data:)|<script", page)
+    text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+    assert "Simulated data" in text
+    assert page.count("<img ") == len(FIGURES)
+    for name in {figure.split("/")[-1] for figure in FIGURES}:
+        rst = (demo / f"workflow/report/{name}.rst").read_text(encoding="utf-8")
+        for paragraph in plain_text(rst).split("\n\n"):
+            assert " ".join(paragraph.split()) in text, name
+    assert "learning_rate: " in text
+    assert "torch" in text
+
+
+def test_summary_says_what_the_tables_say(results):
+    lines = (results / "report/summary.txt").read_text(encoding="utf-8").splitlines()
+    assert "SIMULATED DATA" in lines[1]
+    numbers = dict(
+        re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines if re.match("  [a-z]", line)
+    )
+    assert len(numbers) == 5
+    said = {key.split(",")[0]: value for key, value in numbers.items()}
+    splits = read_table(results / "cells/splits.parquet")
+    assert int(said["cells in the study"].replace(",", "")) == splits["cell"].nunique()
+    for task in TASKS:
+        row = pooled_accuracy(results, task).loc["full"]
+        expected = f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+        assert numbers[f"accuracy of the full model, task {task}"] == expected
+    cosine = read_table(results / "attention/level/cosine.parquet")
+    cosine = cosine.loc[(cosine["a"] == "full") & (cosine["b"] == "frozen"), "cosine"]
+    assert said["attention of full against frozen"] == f"cosine {cosine.mean():.3f}"
+    keys = read_table(results / "evidence/level/key_genes.parquet")
+    found = str(keys["in_p53_textbook"].head(30).sum())
+    assert said["genes of p53_textbook among the 30 most attended"] == found
+
+
+def test_provenance_names_config_inputs_and_versions(demo, results):
+    record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    assert record["study"] == "demo"
+    assert "simulated by this pipeline" in record["inputs"]["dataset 'simulated_sciplex'"]
+    assert {"keygenes", "python", "torch", "anndata"} <= set(record["versions"])
+    assert "study: demo" in record["config_yaml"]
+    assert str(demo) not in json.dumps(record)
+    assert re.fullmatch("[0-9a-f]{64}", record["inputs"]["config sha256"])
+
+
+def test_snakemakes_own_report_needs_no_network(demo, tmp_path):
+    closed = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
+    path = tmp_path / "report.zip"
+    args = ["--report", path, "--configfile", "config/demo.yaml"]
+    run = run_snakemake(demo, *args, **closed)
+    assert run.returncode == 0, run.text
+    with zipfile.ZipFile(path) as archive:
+        names = [name.split("/")[-1] for name in archive.namelist()]
+        page = archive.read("report/report.html").decode()
+    assert sorted(name for name in names if name.endswith(".svg")) == sorted(
+        f"{figure.split('/')[-1]}.svg" for figure in FIGURES
+    )
+    assert {"selection.parquet", "metrics.parquet", "figure8_key_genes.tsv"} <= set(names)
+    assert "Wilcoxon" in page
+    assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', page)
