@@ -17,7 +17,7 @@ AFTER_FINETUNE = {"finetune", "plot_training"} | AFTER_PREDICTIONS | AFTER_ATTEN
 AFTER_TOKENS = {"tokenize_cells", "fit_probe"} | AFTER_FINETUNE
 AFTER_PRETRAIN = {"pretrain", "fit_probe"} | AFTER_FINETUNE
 AFTER_CORPUS = {"tokenize_corpus"} | AFTER_PRETRAIN
-AFTER_SPLITS = {"split_cells", "fit_probe"} | AFTER_FINETUNE
+AFTER_SPLITS = {"split_cells", "collect_splits", "fit_probe"} | AFTER_FINETUNE
 AFTER_RANKS = {"rank_genes"} | AFTER_SCORES
 AFTER_SCREEN = {"screen_doses", "plot_dose_screen"} | REPORT
 AFTER_LABELS = {"label_cells", "plot_umap"} | AFTER_SPLITS | AFTER_RANKS
@@ -53,9 +53,8 @@ KEYS = [
     ({"pretrain.seed": 2}, AFTER_PRETRAIN),
     ({"tokens.max_length": 256}, AFTER_TOKENS | AFTER_CORPUS),
     ({"select.min_counts": 400}, AFTER_SELECTION),
-    # Labels and splits are one table each: a class or a seed more concerns every run.
+    # The labels are one table: a class of one task concerns every task.
     ({"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}}, AFTER_LABELS),
-    ({"seeds": [1, 2, 3]}, AFTER_SPLITS),
 ]
 
 
@@ -77,6 +76,13 @@ def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
             ("full", *r) for r in runs
         }
         assert len(of_rule) == len(runs)
+
+
+def test_another_seed_reruns_nothing_of_the_first(demo, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"seeds": [1, 2, 3]}, demo / DEMO)
+    jobs = dry_run(demo, "--configfile", config)
+    assert rules_of(jobs) == AFTER_SPLITS
+    assert {w["seed"] for _, w in jobs if "seed" in w} == {"3"}
 
 
 @contextmanager
@@ -101,7 +107,8 @@ FILES = [
     ("workflow/scripts/keygenes/models/probe.py", {"fit_probe"} | AFTER_PREDICTIONS),
     ("workflow/scripts/keygenes/attention/layers.py", AFTER_ATTENTION),
     ("workflow/scripts/keygenes/evidence/score.py", AFTER_SCORES),
-    ("workflow/scripts/keygenes/report/figures.py", PLOTS | REPORT),
+    ("workflow/scripts/keygenes/report/figures_attention.py", {"plot_attention"} | REPORT),
+    ("workflow/scripts/keygenes/report/style.py", PLOTS | REPORT),
     ("workflow/scripts/keygenes/report/page.py", REPORT),
     ("workflow/scripts/evaluate.py", AFTER_PREDICTIONS),  # a script: Snakemake's own watch
     ("workflow/report/accuracy.rst", REPORT),

@@ -7,7 +7,7 @@ rule extract_attention:
     input:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
@@ -45,7 +45,7 @@ rule compare_attention:
     input:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
         weights=lambda w: [model_of(name, "weights", w.task, w.seed) for name in COMPARED],
         config=lambda w: [model_of(name, "config", w.task, w.seed) for name in COMPARED],
         by_rank=run_files("attention", "by_rank.parquet", COMPARED),
@@ -90,6 +90,6 @@ rule collect_comparisons:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        code=code_digest("collect_comparisons"),
+        code=code_digest("collect_tables"),
     script:
-        "../scripts/collect_comparisons.py"
+        "../scripts/collect_tables.py"

@@ -1,5 +1,6 @@
 # Comes in: the canonical matrix. Goes out: cells/counts.h5ad, screen.h5ad (all doses and genes),
-# selection.parquet, labels.parquet, splits.parquet.
+# selection.parquet, labels.parquet, splits/seed{k}.parquet (a file per seed, so that another seed
+# reruns nothing of the first), splits.parquet.
 
 
 rule select_cells:
@@ -57,9 +58,9 @@ rule split_cells:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
     output:
-        splits=out("cells/splits.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
     log:
-        logfile("split_cells"),
+        logfile("split_cells.seed{seed}"),
     conda:
         "../../envs/cells.yaml"
     threads: 1
@@ -67,9 +68,28 @@ rule split_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        seeds=SEEDS,
         options=config["split"],
         stratify=TASKS[0],
         code=code_digest("split_cells"),
     script:
         "../scripts/split_cells.py"
+
+
+rule collect_splits:
+    """Put the splits of all seeds into one table."""
+    input:
+        splits=expand(out("cells/splits/seed{seed}.parquet"), seed=SEEDS),
+    output:
+        splits=out("cells/splits.parquet"),
+    log:
+        logfile("collect_splits"),
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        code=code_digest("collect_tables"),
+    script:
+        "../scripts/collect_tables.py"

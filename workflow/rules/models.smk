@@ -36,7 +36,7 @@ rule finetune:
     input:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
@@ -73,7 +73,7 @@ rule fit_probe:
     input:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
         counts=out("cells/counts.h5ad"),
         weights=base_model("weights"),
         config=base_model("config"),

@@ -2,12 +2,12 @@
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_runs, read_table
-from keygenes.report.figures import (
+from keygenes.report.figures_attention import (
     figure4_cosine,
     figure5_rank_shift,
     figure6_rank_shift_layers,
-    figure9_norms,
 )
+from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.style import save_figure
 
 with step(snakemake):

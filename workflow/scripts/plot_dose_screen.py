@@ -2,7 +2,7 @@
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
-from keygenes.report.figures import dose_screen
+from keygenes.report.figures_data import dose_screen
 from keygenes.report.style import save_figure
 
 with step(snakemake):

@@ -2,7 +2,7 @@
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
-from keygenes.report.figures import figure7_attended_vs_de
+from keygenes.report.figures_genes import figure7_attended_vs_de
 from keygenes.report.style import save_figure
 
 with step(snakemake):

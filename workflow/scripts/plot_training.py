@@ -2,7 +2,7 @@
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_runs
-from keygenes.report.figures import training_curves
+from keygenes.report.figures_models import training_curves
 from keygenes.report.style import save_figure
 
 with step(snakemake):

@@ -9,5 +9,7 @@ with step(snakemake):
     obs = read_matrix(snakemake.input.counts).obs
     labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.params.stratify]
     strata = obs.get("dose_um", labels).astype(str).to_numpy()
-    table = split_cells(obs, strata, seeds=snakemake.params.seeds, **snakemake.params.options)
+    table = split_cells(
+        obs, strata, seeds=[int(snakemake.wildcards.seed)], **snakemake.params.options
+    )
     write_table(table, snakemake.output.splits, "splits")

@@ -103,7 +103,9 @@ def test_a_number_that_yaml_reads_as_text_is_explained(study, key):
     value = yaml.safe_load("rate: 5e-5")["rate"]
     assert value == "5e-5"
     error = refused(study, key, value)
-    assert_sentence(error, f"'{key}'", "found the text '5e-5'", "expected a number", "write 5.0e-05:")
+    assert_sentence(
+        error, f"'{key}'", "found the text '5e-5'", "expected a number", "write 5.0e-05:"
+    )
 
 
 def test_the_number_as_text_in_a_regime_is_found_too(study):

@@ -12,13 +12,9 @@ import pytest
 import scipy.sparse as sp
 
 from keygenes.core.errors import InputError
+from keygenes.inputs.canonical import dose_in_um, parse_oligo, replicate_of_well
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
-from keygenes.inputs.readers import (
-    dose_in_um,
-    parse_oligo,
-    read_dataset,
-    replicate_of_well,
-)
+from keygenes.inputs.readers import read_dataset
 
 FACTORS = {"Nutlin": 2.5, "Dex": 0.5, "BMS": 10, "SAHA": 10}
 DATA = Path(os.environ.get("KEYGENES_TEST_DATA", Path(__file__).parents[4] / "shared"))

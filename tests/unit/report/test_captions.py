@@ -2,17 +2,22 @@ import inspect
 
 import pytest
 
-from keygenes.report import figures
+from keygenes.report import (
+    figures_attention,
+    figures_data,
+    figures_genes,
+    figures_models,
+    figures_norms,
+)
 from keygenes.report.captions import CAPTIONS, caption, plain_text
 
 FILES = sorted(CAPTIONS.glob("*.rst"))
+MODULES = (figures_attention, figures_data, figures_genes, figures_models, figures_norms)
 DRAWN = [
     name
-    for name, function in inspect.getmembers(figures, inspect.isfunction)
-    if hasattr(function, "__wrapped__")
-    and not name.startswith("_")
-    and function.__module__ == figures.__name__
-    and name != "empty_figure"
+    for module in MODULES
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if hasattr(function, "__wrapped__") and function.__module__ == module.__name__
 ]
 
 

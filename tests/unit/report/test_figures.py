@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 import report_tables as tables
 
-from keygenes.report import figures
+from keygenes.report.figures_attention import (
+    figure4_cosine,
+    figure5_rank_shift,
+    figure6_rank_shift_layers,
+)
+from keygenes.report.figures_data import dose_screen, figure1_umap
+from keygenes.report.figures_genes import figure7_attended_vs_de
+from keygenes.report.figures_models import accuracy, figure3_confusion, training_curves
+from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.style import save_figure
 
 PAIRS = [
@@ -19,39 +27,39 @@ MARKS = {"median_length": 683, "marker": "MDM2", "marker_rank": 120.4}
 SCREEN = {"fdr": 0.05, "min_abs_log2fc": 0.25}
 
 CASES = {
-    "figure1_umap two tasks": lambda: figures.figure1_umap(*tables.umap_tables(80)),
-    "figure1_umap five tasks": lambda: figures.figure1_umap(*tables.umap_tables(200, 5)),
-    "dose_screen": lambda: figures.dose_screen(tables.screen_table(), **SCREEN),
-    "training_curves": lambda: figures.training_curves(tables.history_table(tables.REGIMES[:5])),
-    "training_curves one run": lambda: figures.training_curves(
+    "figure1_umap two tasks": lambda: figure1_umap(*tables.umap_tables(80)),
+    "figure1_umap five tasks": lambda: figure1_umap(*tables.umap_tables(200, 5)),
+    "dose_screen": lambda: dose_screen(tables.screen_table(), **SCREEN),
+    "training_curves": lambda: training_curves(tables.history_table(tables.REGIMES[:5])),
+    "training_curves one run": lambda: training_curves(
         tables.history_table(("full",), (1,), epochs=1)
     ),
-    "figure3_confusion seven regimes": lambda: figures.figure3_confusion(
+    "figure3_confusion seven regimes": lambda: figure3_confusion(
         tables.confusion_table(), tables.metrics_table(), task="dose"
     ),
-    "figure3_confusion one regime": lambda: figures.figure3_confusion(
+    "figure3_confusion one regime": lambda: figure3_confusion(
         tables.confusion_table(["full"], ["low", "high"], (1,), pool=False)
     ),
-    "accuracy": lambda: figures.accuracy(tables.metrics_table(), task="dose"),
-    "accuracy one run": lambda: figures.accuracy(tables.metrics_table(["full"], (1,))),
-    "figure4_cosine": lambda: figures.figure4_cosine(tables.cosine_table(PAIRS)),
-    "figure4_cosine wide": lambda: figures.figure4_cosine(
+    "accuracy": lambda: accuracy(tables.metrics_table(), task="dose"),
+    "accuracy one run": lambda: accuracy(tables.metrics_table(["full"], (1,))),
+    "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS)),
+    "figure4_cosine wide": lambda: figure4_cosine(
         tables.cosine_table(PAIRS[:1], (1,), layers=12, heads=12)
     ),
-    "figure5_rank_shift": lambda: figures.figure5_rank_shift(
+    "figure5_rank_shift": lambda: figure5_rank_shift(
         tables.rank_shift_table(PAIRS[:2], longest=300, median=150), **MARKS
     ),
-    "figure5_rank_shift short": lambda: figures.figure5_rank_shift(
+    "figure5_rank_shift short": lambda: figure5_rank_shift(
         tables.rank_shift_table(seeds=(1,), longest=8, median=5)
     ),
-    "figure6_rank_shift_layers": lambda: figures.figure6_rank_shift_layers(
+    "figure6_rank_shift_layers": lambda: figure6_rank_shift_layers(
         tables.rank_shift_table(PAIRS[:2], longest=300, median=150), **MARKS
     ),
-    "figure7_attended_vs_de": lambda: figures.figure7_attended_vs_de(
+    "figure7_attended_vs_de": lambda: figure7_attended_vs_de(
         tables.attended_table(500), task="level", gene_set="p53_textbook"
     ),
-    "figure9_norms": lambda: figures.figure9_norms(tables.norms_table(), task="dose"),
-    "figure9_norms one run": lambda: figures.figure9_norms(tables.norms_table(("full",), (1,))),
+    "figure9_norms": lambda: figure9_norms(tables.norms_table(), task="dose"),
+    "figure9_norms one run": lambda: figure9_norms(tables.norms_table(("full",), (1,))),
 }
 
 
@@ -89,7 +97,7 @@ def test_equal_tables_give_equal_bytes(case, tmp_path):
 
 def test_umap_counts_each_class_and_the_cells_outside():
     umap, labels = tables.umap_tables(200, 5)
-    found = text(figures.figure1_umap(umap, labels, units={"dose": "µM"}))
+    found = text(figure1_umap(umap, labels, units={"dose": "µM"}))
     for name, n in labels.dose.value_counts().items():
         assert f"{name} (n = {n})" in found
     assert f"not in task (n = {labels.extreme.isna().sum()})" in found
@@ -100,7 +108,7 @@ def test_umap_counts_each_class_and_the_cells_outside():
 def test_dose_screen_shows_the_doses_left_out_but_not_the_vehicle():
     screen = tables.screen_table()
     vehicle = screen.iloc[:1].assign(dose_um=0.0, n_up=777)
-    figure = figures.dose_screen(pd.concat([vehicle, screen]), **SCREEN)
+    figure = dose_screen(pd.concat([vehicle, screen]), **SCREEN)
     found = text(figure)
     assert "1,510" in found
     assert "777" not in found
@@ -121,7 +129,7 @@ def test_confusion_prints_counts_and_row_shares_of_the_pool():
         }
     )
     metrics = tables.metrics_table(["full"]).query("metric == 'accuracy'")
-    figure = figures.figure3_confusion(table, metrics, classes=["low", "high"])
+    figure = figure3_confusion(table, metrics, classes=["low", "high"])
     found = words(figure)
     assert "30\n75 %" in found
     assert "10\n25 %" in found
@@ -131,23 +139,23 @@ def test_confusion_prints_counts_and_row_shares_of_the_pool():
 
 def test_the_majority_class_gets_no_matrix():
     table = tables.confusion_table(["full", "majority"], ["low", "high"], (1,))
-    assert len(figures.figure3_confusion(table).axes) == 2  # one panel, one colour bar
+    assert len(figure3_confusion(table).axes) == 2  # one panel, one colour bar
 
 
 def test_confusion_without_a_pool_sums_the_seeds():
     table = tables.confusion_table(["full"], ["low", "high"], (1, 2), pool=False)
-    found = text(figures.figure3_confusion(table))
+    found = text(figure3_confusion(table))
     assert f"n = {table.n_cells.sum():,} cells" in found
 
 
 def test_doses_in_a_confusion_are_ordered_by_value():
     table = tables.confusion_table(["full"], ["25", "2.5", "12.5", "0"], (1,))
-    panel = figures.figure3_confusion(table).axes[0]
+    panel = figure3_confusion(table).axes[0]
     assert [t.get_text() for t in panel.get_yticklabels()] == ["0", "2.5", "12.5", "25"]
 
 
 def test_accuracy_shows_the_majority_as_a_line_and_baselines_last():
-    figure = figures.accuracy(tables.metrics_table())
+    figure = accuracy(tables.metrics_table())
     names = [t.get_text() for t in figure.axes[0].get_yticklabels()]
     assert names[-3:] == ["linear_probe", "logistic_genes", "majority"]
     lines = [line.get_xdata() for line in figure.axes[0].lines if line.get_linestyle() == "--"]
@@ -158,7 +166,7 @@ def test_accuracy_shows_the_majority_as_a_line_and_baselines_last():
 def test_only_an_exact_cosine_reads_as_one():
     table = tables.cosine_table([("frozen", "pretrained")], (1,))
     table.loc[0, "cosine"] = 0.99991
-    found = [t.get_text() for t in figures.figure4_cosine(table).axes[0].texts]
+    found = [t.get_text() for t in figure4_cosine(table).axes[0].texts]
     assert found == [">0.999"] + 23 * ["1.000"]
 
 
@@ -166,7 +174,7 @@ def test_cosine_averages_seeds_and_marks_missing_heads():
     table = tables.cosine_table([("full", "frozen")], (1, 2), layers=2, heads=2)
     table["cosine"] = np.where(table.seed == 1, 0.4, 0.8)
     table.loc[(table.layer == 2) & (table["head"] == 2), "cosine"] = np.nan
-    found = words(figures.figure4_cosine(table))
+    found = words(figure4_cosine(table))
     assert found.count("0.60") == 3
     assert found.count("–") == 1
     assert "full vs frozen\nn = 960 cells, 2 seeds, sd 0.03" in found
@@ -186,7 +194,7 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
             "n_cells": [10, 2, 10, 2],
         }
     )
-    figure = figures.figure5_rank_shift(frame, min_cells=10)
+    figure = figure5_rank_shift(frame, min_cells=10)
     line = next(x for x in figure.axes[0].lines if x.get_label() == "all cells of 2 seeds")
     assert line.get_xdata().tolist() == [1]
     assert line.get_ydata().tolist() == [0.0]
@@ -197,7 +205,7 @@ def test_rank_shift_without_rows_of_all_layers_adds_the_layers_up():
     parts = whole[whole.layer.notna()]
 
     def drawn(frame):
-        figure = figures.figure5_rank_shift(frame)
+        figure = figure5_rank_shift(frame)
         return next(x for x in figure.axes[0].lines if "all cells" in str(x.get_label()))
 
     np.testing.assert_allclose(drawn(whole).get_ydata(), drawn(parts).get_ydata())
@@ -205,27 +213,27 @@ def test_rank_shift_without_rows_of_all_layers_adds_the_layers_up():
 
 def test_rank_shift_names_its_marks_only_where_they_are_known():
     table = tables.rank_shift_table(longest=60, median=40)
-    found = text(figures.figure5_rank_shift(table, **{**MARKS, "marker_rank": 12.0}))
+    found = text(figure5_rank_shift(table, **{**MARKS, "marker_rank": 12.0}))
     assert "median cell length 683 →" in found  # beyond the last rank drawn
     assert "mean rank of MDM2: 12" in found
-    found = text(figures.figure5_rank_shift(table, **MARKS))
+    found = text(figure5_rank_shift(table, **MARKS))
     assert "mean rank of MDM2: 120" in found
-    found = text(figures.figure5_rank_shift(table, marker="MDM2", marker_rank=np.nan))
+    found = text(figure5_rank_shift(table, marker="MDM2", marker_rank=np.nan))
     assert "MDM2" not in found
 
 
 def test_equal_models_give_a_flat_line_and_a_sane_axis():
     table = tables.rank_shift_table(longest=60, median=40)
     table["sum_a"] = table["sum_b"]
-    panel = figures.figure5_rank_shift(table).axes[0]
+    panel = figure5_rank_shift(table).axes[0]
     assert panel.get_ylim() == (-0.5, 0.5)
-    assert figures.figure6_rank_shift_layers(table) is not None
+    assert figure6_rank_shift_layers(table) is not None
 
 
 def test_layer_map_holds_the_change_of_each_layer():
     table = tables.rank_shift_table(longest=40, median=100, layers=2)
     table["sum_a"] = table["sum_b"] * np.where(table.layer.eq(2).fillna(False), 1.5, 1.0)
-    image = figures.figure6_rank_shift_layers(table).axes[0].images[0].get_array()
+    image = figure6_rank_shift_layers(table).axes[0].images[0].get_array()
     assert image.shape == (2, 40)
     np.testing.assert_allclose(image[0], 0, atol=1e-9)
     np.testing.assert_allclose(image[1], 50)
@@ -233,7 +241,7 @@ def test_layer_map_holds_the_change_of_each_layer():
 
 def test_attended_genes_are_coloured_by_de_and_the_base_rate_is_stated():
     genes = tables.attended_table(500)
-    figure = figures.figure7_attended_vs_de(genes, gene_set="p53_textbook", comparison="a vs b")
+    figure = figure7_attended_vs_de(genes, gene_set="p53_textbook", comparison="a vs b")
     left, _, right = figure.axes[:3]
     assert [t.get_text() for t in left.get_yticklabels()][:3] == ["MT-ND4", "MT-ATP6", "MDM2"]
     assert [t.get_fontweight() for t in left.get_yticklabels()][:3] == ["normal", "normal", "bold"]
@@ -247,7 +255,7 @@ def test_attended_genes_are_coloured_by_de_and_the_base_rate_is_stated():
 
 
 def test_norms_print_values_and_scale_colours_per_map():
-    figure = figures.figure9_norms(tables.norms_table(("full",), (1,), layers=2, heads=2))
+    figure = figure9_norms(tables.norms_table(("full",), (1,), layers=2, heads=2))
     colours = figure.axes[0].collections[0].get_array()
     assert (colours.min(), colours.max()) == (0.0, 1.0)
     assert "full\noutput norm per layer" in words(figure)
@@ -257,19 +265,19 @@ def test_norms_of_a_regime_without_values_leave_its_cells_empty():
     table = tables.norms_table(("frozen", "full"), (1,), layers=2, heads=2)
     lost = (table.regime == "full") & (table.measure == "weighted")
     table.loc[lost, "mean"] = np.nan
-    assert words(figures.figure9_norms(table)).count("–") == 4
+    assert words(figure9_norms(table)).count("–") == 4
 
 
 def test_empty_tables_give_a_figure_that_says_so():
     empties = [
-        figures.training_curves(tables.history_table().iloc[:0]),
-        figures.figure3_confusion(tables.confusion_table().iloc[:0]),
-        figures.accuracy(tables.metrics_table(), split="valid"),
-        figures.figure4_cosine(tables.cosine_table().iloc[:0]),
-        figures.figure5_rank_shift(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
-        figures.figure6_rank_shift_layers(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
-        figures.figure9_norms(tables.norms_table().iloc[:0]),
-        figures.dose_screen(tables.screen_table().iloc[:0], **SCREEN),
+        training_curves(tables.history_table().iloc[:0]),
+        figure3_confusion(tables.confusion_table().iloc[:0]),
+        accuracy(tables.metrics_table(), split="valid"),
+        figure4_cosine(tables.cosine_table().iloc[:0]),
+        figure5_rank_shift(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
+        figure6_rank_shift_layers(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
+        figure9_norms(tables.norms_table().iloc[:0]),
+        dose_screen(tables.screen_table().iloc[:0], **SCREEN),
     ]
     for figure in empties:
         assert text(figure).startswith("no ")
@@ -277,17 +285,17 @@ def test_empty_tables_give_a_figure_that_says_so():
 
 def test_categorical_columns_as_read_from_parquet_are_accepted():
     table = tables.cosine_table(seeds=(1,)).astype({"a": "category", "b": "category"})
-    assert "full vs frozen" in text(figures.figure4_cosine(table))
+    assert "full vs frozen" in text(figure4_cosine(table))
     confusion = tables.confusion_table(["full"]).astype({"regime": "category"})
     metrics = tables.metrics_table().astype(
         {"regime": "category", "metric": "category", "split": "category", "unit": "category"}
     )
-    figures.figure3_confusion(confusion, metrics)
-    figures.accuracy(metrics)
+    figure3_confusion(confusion, metrics)
+    accuracy(metrics)
     shift = tables.rank_shift_table(longest=60, median=40).astype(
         {"a": "category", "b": "category"}
     )
-    figures.figure5_rank_shift(shift)
-    figures.figure6_rank_shift_layers(shift)
+    figure5_rank_shift(shift)
+    figure6_rank_shift_layers(shift)
     norms = tables.norms_table().astype({"measure": "category", "regime": "category"})
-    figures.figure9_norms(norms)
+    figure9_norms(norms)

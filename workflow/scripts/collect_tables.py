@@ -1,0 +1,11 @@
+"""Put the tables of all seeds into one each."""
+
+import pandas as pd
+
+from keygenes.core.step import step
+from keygenes.core.tables import TABLES, read_table, write_table
+
+with step(snakemake):
+    for name, path in snakemake.output.items():
+        tables = [read_table(part) for part in snakemake.input[name]]
+        write_table(pd.concat(tables, ignore_index=True)[TABLES[name].names], path, name)

@@ -1,0 +1,313 @@
+"""From counts and annotation of any source to the canonical matrix, checked.
+
+The canonical matrix is an AnnData with raw counts (CSR, float32, sorted indices) of all measured
+genes. `var` is indexed by Ensembl gene id (no version, unique) and has a column ``symbol``. `obs`
+is indexed by cell name and has
+
+- ``n_counts`` (float64): the cell's total over all measured genes, as supplied where it is;
+- ``n_genes`` (int64): genes with a count; ``percent_mito`` (float64, %) where such genes are known;
+- where known: ``drug``, ``dose_token``, ``well``, ``replicate`` (categorical text), ``dose_um``
+  (float64, uM, NaN unknown) and the hash columns of `HASH_COLUMNS`;
+- every other column of the source under its own name.
+"""
+
+import logging
+import re
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from keygenes.core.errors import input_error
+from keygenes.inputs.genes import clean_ids, is_mitochondrial
+
+log = logging.getLogger("keygenes")
+
+UNASSIGNED = "unassigned"  # drug of a cell whose hash named none; never the vehicle
+HASH_COLUMNS = ("top_to_second_best_ratio", "qval_demultiplexing", "hash_umis")
+TEXT_COLUMNS = ("drug", "dose_token", "well", "replicate")
+NUMBER_COLUMNS = ("n_counts", "dose_um", *HASH_COLUMNS)
+OBS_COLUMNS = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
+VAR_COLUMNS = ("ensembl_id", "symbol")
+
+# The eight steps of sci-Plex 2's dilution series, per drug times its factor in uM.
+DOSE_TOKENS = ("0", "0.1", "0.5", "1", "5", "10", "50", "100")
+
+# Nutlin_100_AA01: drug, dose token, plate letter and well. SAHA_100_E09 lacks the plate letter.
+OLIGO = re.compile(r"(?P<drug>.+)_(?P<token>[0-9.]+)_(?P<well>[A-Z]?[A-H](?P<column>\d{2}))")
+
+MISSING = ("", "nan", "na", "none")  # spellings of an absent text
+
+
+def parse_oligo(oligos):
+    """Split hash names such as ``Nutlin_100_AA01``.
+
+    Parameters
+    ----------
+    oligos : array-like of str or missing, [n_cells]
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns drug, dose_token, well (text, None where the name is missing or unlike this).
+    """
+    rows = []
+    for oligo in np.asarray(oligos, dtype=object):
+        match = OLIGO.fullmatch(oligo) if isinstance(oligo, str) else None
+        rows.append(match.group("drug", "token", "well") if match else (None, None, None))
+    return pd.DataFrame(rows, columns=["drug", "dose_token", "well"], dtype=object)
+
+
+def replicate_of_well(wells):
+    """Return the replicate of sci-Plex 2 wells, from the plate column.
+
+    Columns 01, 04, 07, 10 are rep1; 02, 05, 08, 11 rep2; 03, 06, 09, 12 rep3.
+
+    Parameters
+    ----------
+    wells : array-like of str or missing, [n_cells]
+
+    Returns
+    -------
+    ndarray of object, [n_cells]
+        None where the well is missing.
+    """
+    wells = np.asarray(wells, dtype=object)
+    return np.array(
+        [f"rep{(int(well[-2:]) - 1) % 3 + 1}" if isinstance(well, str) else None for well in wells],
+        dtype=object,
+    )
+
+
+def dose_in_um(drugs, tokens, factors):
+    """Return doses in uM: token times the factor of the drug.
+
+    Parameters
+    ----------
+    drugs, tokens : array-like of str or missing, [n_cells]
+    factors : dict of str to float
+        uM per dose token.
+
+    Returns
+    -------
+    ndarray of float64, [n_cells]
+        NaN where drug or token is missing. Rounded to ten digits, so that 0.1 x 2.5 is 0.25.
+    """
+    scale = pd.Series(np.asarray(drugs, dtype=object)).map(factors).to_numpy(np.float64)
+    product = to_floats(tokens) * scale
+    return np.array([float(f"{value:.10g}") for value in product], dtype=np.float64)
+
+
+def add_wells(obs, wells):
+    """Add well and, as the plate's design implies, replicate to obs of sci-Plex 2, in place."""
+    obs["well"] = wells.to_numpy()
+    obs["replicate"] = replicate_of_well(wells)
+
+
+def doses_are_um(drugs, doses, factors):
+    """Return whether doses are uM: none of the tokens, but each a token times its factor."""
+    pairs = {
+        (drug, float(dose))
+        for drug, dose in zip(to_texts(drugs), to_floats(doses), strict=True)
+        if drug in factors and not np.isnan(float(dose))
+    }
+    tokens = np.array([float(token) for token in DOSE_TOKENS])
+    if all(np.isclose(dose, tokens).any() for _, dose in pairs):
+        return False
+    return all(np.isclose(dose, tokens * factors[drug]).any() for drug, dose in pairs)
+
+
+def add_dose(obs, entry, path):
+    """Add dose_um and a tidy dose_token to obs that has drug and dose_token, in place."""
+    if "dose_token" not in obs:
+        return
+    drugs = to_texts(obs["drug"])
+    factors = {
+        str(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
+    }
+    unknown = sorted({drug for drug in drugs if drug is not None} - set(factors))
+    if unknown:
+        raise input_error(
+            "dataset registry, key 'dose_factor'",
+            found="factors for " + (", ".join(factors) or "no drug"),
+            expected=f"one for each drug of {path}, also for " + ", ".join(unknown),
+            remedy="add the uM per dose token of each drug",
+        )
+    # A cell without a drug has no dose, whatever its column says.
+    numbers = to_floats(obs["dose_token"])
+    obs["dose_token"] = [
+        None if drug is None or np.isnan(number) else f"{number:g}"
+        for drug, number in zip(drugs, numbers, strict=True)
+    ]
+    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], factors)
+
+
+def to_floats(column):
+    """Return a column as float64, NaN where it holds no number."""
+    values = pd.Series(np.asarray(column, dtype=object))
+    return pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+
+
+def to_texts(column):
+    """Return a column as an object array of str, None where it is missing or says so."""
+    values = pd.Series(np.asarray(column, dtype=object))
+    texts = values.astype(str)
+    return np.where(values.isna() | texts.str.lower().isin(MISSING), None, texts).astype(object)
+
+
+def rename_columns(frame, names):
+    """Return `frame` with columns renamed; a column that had the new name already gives way."""
+    names = {old: new for old, new in names.items() if old in frame and old != new}
+    return frame.drop(columns=[new for new in names.values() if new in frame]).rename(columns=names)
+
+
+def require_columns(frame, columns, path, what):
+    """Raise `InputError` if `frame`, the `what` of the file at `path`, lacks one of `columns`."""
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        there = ", ".join(map(repr, frame.columns)) or "(none)"
+        raise input_error(
+            str(path),
+            found=f"{what} columns {there}",
+            expected=f"a column {missing[0]!r}",
+            remedy="name the right column (or 'index') under 'columns:' in the dataset registry, "
+            "or choose another layout",
+        )
+
+
+def _require_counts(counts, path):
+    data = counts.data
+    if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
+        found = f"values of type {data.dtype}"
+    elif (bad := data != np.rint(data)).any() or (bad := data < 0).any():
+        found = f"normalised values such as {float(data[bad][0]):g}"
+    else:
+        return
+    raise input_error(
+        str(path),
+        found=found,
+        expected="raw counts (whole numbers, not negative)",
+        remedy="give raw counts, or name the layer that holds them under 'columns: counts:' in the "
+        "dataset registry",
+    )
+
+
+def _require_cells(names, path):
+    repeated = names[names.duplicated()].unique()
+    if len(repeated):
+        raise input_error(
+            str(path),
+            found=f"{len(repeated):,} cell names more than once, such as {repeated[0]!r}",
+            expected="a name of its own for each cell",
+            remedy="make the names unique, e.g. with anndata's obs_names_make_unique",
+        )
+
+
+def _require_ids(ids, is_ensembl, path):
+    if not len(ids):
+        raise input_error(
+            str(path), found="no gene", expected="a gene per column", remedy="check the file"
+        )
+    share = is_ensembl.mean()
+    if share < 0.5:
+        example = ids[np.argmin(is_ensembl)]
+        raise input_error(
+            str(path),
+            found=f"symbols or other names ({example!r}; {share:.0%} of {len(ids):,} gene ids are "
+            "Ensembl ids)",
+            expected="Ensembl gene ids such as 'ENSG00000141510'",
+            remedy="name the column that has them under 'columns: ensembl_id:' in the dataset "
+            "registry, or add one",
+        )
+
+
+def _numbers(column, name, path):
+    """Return an obs column as float64; text that is no number at all is refused."""
+    numbers = to_floats(column)
+    text = to_texts(column)
+    wrong = np.isnan(numbers) & np.array([value is not None for value in text])
+    if wrong.any():
+        raise input_error(
+            str(path),
+            found=f"{text[wrong][0]!r} in the column for {name!r}",
+            expected="numbers",
+            remedy=f"correct 'columns: {name}:' in the dataset registry",
+        )
+    return numbers
+
+
+def _sum_duplicates(counts, ids, symbols):
+    """Return counts, ids and symbols with one column per id, in the order of first appearance."""
+    codes, unique = pd.factorize(ids)
+    if len(unique) == len(ids):
+        return counts, ids, symbols
+    ones = np.ones(len(ids), dtype=counts.dtype)
+    gather = sp.csr_matrix((ones, (np.arange(len(ids)), codes)), shape=(len(ids), len(unique)))
+    first = np.unique(codes, return_index=True)[1]
+    return (counts @ gather).tocsr(), ids[first], symbols[first]
+
+
+def canonical_matrix(counts, obs, ids, symbols, path):
+    """Check the parts of a dataset and return the canonical matrix of this module's docstring.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_matrix, [n_cells, n_genes]
+    obs : pandas.DataFrame, [n_cells]
+        Canonical names where the meaning is known.
+    ids : array-like of str, [n_genes]
+    symbols : array-like of str, [n_genes], or None
+    path : path-like
+        For messages.
+    """
+    obs = obs.copy()
+    obs.index = obs.index.astype(str)
+    obs.index.name = "cell"
+    _require_cells(obs.index, path)
+    given_ids = np.asarray(ids, dtype=object)
+    ids, is_ensembl = clean_ids(given_ids)
+    _require_ids(ids, is_ensembl, path)
+    symbols = ids if symbols is None else to_texts(symbols)
+    symbols = np.where([symbol is None for symbol in symbols], ids, symbols).astype(object)
+    _require_counts(counts, path)
+
+    counts.sum_duplicates()
+    counts, ids, symbols = _sum_duplicates(counts, ids, symbols)
+    counts = sp.csr_matrix(counts, dtype=np.float32)
+    counts.eliminate_zeros()
+    counts.sort_indices()
+
+    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    for name in NUMBER_COLUMNS:
+        if name in obs:
+            obs[name] = _numbers(obs[name], name, path)
+    if "n_counts" in obs:
+        supplied = obs["n_counts"].to_numpy()
+        if low := int((supplied < totals - 0.5).sum()):
+            log.warning("%s: n_counts of %d cells is below the sum of their counts", path, low)
+        obs["n_counts"] = np.where(np.isnan(supplied), totals, supplied)
+    else:
+        obs["n_counts"] = totals
+    obs["n_genes"] = np.diff(counts.indptr).astype(np.int64)
+    mito = is_mitochondrial(ids, symbols)
+    if mito.any():
+        in_mito = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
+        obs["percent_mito"] = 100 * in_mito / np.maximum(obs["n_counts"].to_numpy(), 1)
+
+    if "drug" in obs:
+        drugs = to_texts(obs["drug"])
+        obs["drug"] = np.where([drug is None for drug in drugs], UNASSIGNED, drugs)
+    for name in obs:
+        if name in TEXT_COLUMNS or obs[name].dtype == object:
+            obs[name] = pd.Categorical(to_texts(obs[name]))
+
+    var = pd.DataFrame({"symbol": symbols}, index=pd.Index(ids, name="ensembl_id", dtype=object))
+    log.info(
+        "%s: %s cells x %s genes, %s ids summed that were there more than once",
+        path,
+        f"{counts.shape[0]:,}",
+        f"{counts.shape[1]:,}",
+        f"{len(given_ids) - len(ids):,}",
+    )
+    return ad.AnnData(X=counts, obs=obs, var=var)

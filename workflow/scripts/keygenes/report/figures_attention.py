@@ -1,0 +1,329 @@
+"""The figures that compare the attention of two models: tables in, a matplotlib figure out.
+
+One pair of models or many, one seed or many (a null seed is the pool of all seeds). Layers, heads
+and ranks are counted from 1.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from keygenes.report.panels import add_title, is_finite, layer_head, numbered, seed_text
+from keygenes.report.style import (
+    BLUE,
+    DIVERGING,
+    GREEN,
+    ORANGE,
+    PALE,
+    SKY,
+    add_note,
+    count,
+    empty_figure,
+    heatmap,
+    number,
+    panel_grid,
+    styled,
+)
+
+
+def _pairs(frame):
+    return list(frame[["a", "b"]].astype(str).drop_duplicates().itertuples(index=False, name=None))
+
+
+def _cosine_texts(values, digits):
+    """Print cosines so that only an exact 1 reads as 1."""
+
+    def show(value):
+        text = f"{value:.{digits}f}"
+        return f">{1 - 10**-digits:.{digits}f}" if text[0] == "1" and value < 1 - 1e-6 else text
+
+    return [[show(value) for value in row] for row in values]
+
+
+@styled
+def figure4_cosine(cosine, *, task=None):
+    """Draw the cosine similarity of two models' attention per layer and head, a panel per pair.
+
+    Parameters
+    ----------
+    cosine : pandas.DataFrame
+        Schema ``cosine``. Seeds are averaged.
+    task : str, optional
+    """
+    pairs = _pairs(cosine)
+    if not pairs:
+        return empty_figure("no pair of models to compare")
+    layers, heads = int(cosine.layer.max()), int(cosine["head"].max())
+    width = max(2.3, 0.4 * heads + 0.6)
+    figure, axes = panel_grid(
+        len(pairs),
+        columns=3 if width < 3 else 1,
+        width=width,
+        height=0.24 * layers + 1.15,
+    )
+    lowest = float(np.floor(10 * cosine.cosine.min()) / 10)
+    lowest = min(lowest, 0.9) if np.isfinite(lowest) else 0.0
+    for panel, (a, b) in zip(axes, pairs, strict=True):
+        rows = cosine[(cosine.a == a) & (cosine.b == b)]
+        values = layer_head(rows, "cosine", layers, heads)
+        digits = 3 if np.nanmin(values, initial=1.0) >= 0.95 else 2
+        mesh = heatmap(
+            panel,
+            values,
+            rows=numbered(layers),
+            columns=numbered(heads),
+            texts=_cosine_texts(values, digits),
+            vmin=lowest,
+            size=7 if heads <= 8 else 5.5,
+        )
+        spread = number(rows["sd"].median(), 2)
+        n = rows.groupby("seed", dropna=False).n_cells.max().sum()
+        seeds = seed_text(rows.seed.nunique())
+        panel.set_title(f"{a} vs {b}\nn = {count(n)} cells, {seeds}, sd {spread}")
+        panel.set(xlabel="head", ylabel="layer")
+    bar = figure.colorbar(mesh, ax=axes, aspect=25, pad=0.02, shrink=0.8)
+    bar.set_label("cosine similarity")
+    bar.outline.set_visible(False)
+    add_title(figure, "Attention compared head by head", task)
+    add_note(
+        figure,
+        "Cosine of the two models' full attention matrices, cell by cell, averaged over test cells"
+        " and then over seeds; 1: equal. sd: between the cells of a seed, median over heads.",
+    )
+    return figure
+
+
+def _rank_change(rows, by):
+    """Return sums over seeds and the change in percent per group of `by`.
+
+    Sums are added before the division, so that every cell weighs the same.
+    """
+    pooled = rows.groupby(by, observed=True)[["sum_a", "sum_b", "n_cells"]].sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled["percent"] = 100.0 * (pooled.sum_a / pooled.sum_b - 1.0)
+    return pooled.replace([np.inf, -np.inf], np.nan)
+
+
+def _without_pool(rows):
+    """Return the rows of single seeds where there are any, else the pooled ones."""
+    return rows[rows.seed.notna()] if rows.seed.notna().any() else rows
+
+
+def _mark_ranks(axes, marks, limit, *, label):
+    """Draw vertical lines at the (rank, text, colour) in `marks`; name them above the panel.
+
+    `limit` is the right end of the axis; a rank beyond it is only named, with an arrow. The
+    names stand one above the other, so that close ranks do not write over each other.
+    """
+    for i, (rank, text, colour) in enumerate(marks):
+        if rank > limit:
+            rank, text = limit, f"{text} →"
+        else:
+            axes.axvline(rank, color=colour, lw=1.0, ls=(0, (4, 2)))
+        if label:
+            axes.annotate(
+                text,
+                (rank, 1.0),
+                (0, 2 + 9 * i),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                ha="left" if rank < 0.6 * limit else "right",
+                va="bottom",
+                fontsize=7,
+                color=colour,
+                annotation_clip=False,
+            )
+
+
+def _rank_marks(median_length, marker, marker_rank):
+    marks = []
+    if is_finite(median_length):
+        marks.append((median_length, f"median cell length {count(median_length)}", "black"))
+    if is_finite(marker_rank):
+        marks.append((marker_rank, f"mean rank of {marker}: {marker_rank:,.0f}", GREEN))
+    return marks
+
+
+@styled
+def figure5_rank_shift(
+    rank_shift,
+    *,
+    median_length=None,
+    marker=None,
+    marker_rank=None,
+    task=None,
+    min_cells=10,
+    window=11,
+):
+    """Draw how attention moved along the ranks, all heads and layers together, a row per pair.
+
+    Parameters
+    ----------
+    rank_shift : pandas.DataFrame
+        Schema ``rank_shift``; the rows with a null layer (all layers) are drawn, and where there
+        are none the sum over layers.
+    median_length : float, optional
+        Median number of tokens of a cell, marked.
+    marker : str, optional
+    marker_rank : float, optional
+        The marker gene and its mean rank in the cells that have it, marked.
+    task : str, optional
+    min_cells : int
+        Ranks that fewer cells (of all seeds) reach are not drawn.
+    window : int
+        Ranks in the running mean; drawn where there are at least three times as many ranks.
+    """
+    total = rank_shift[rank_shift.layer.isna()]
+    if total.empty:
+        by = ["a", "b", "seed", "rank"]
+        total = rank_shift.groupby(by, observed=True, dropna=False, as_index=False).agg(
+            sum_a=("sum_a", "sum"), sum_b=("sum_b", "sum"), n_cells=("n_cells", "max")
+        )
+    total = _without_pool(total)
+    pairs = _pairs(total)
+    if not pairs:
+        return empty_figure("no pair of models to compare")
+    figure = Figure(figsize=(6.8, 1.75 * len(pairs) + 1.9), layout="constrained")
+    axes = figure.subplots(len(pairs) + 1, 1, sharex=True, height_ratios=[1.0] * len(pairs) + [0.3])
+    marks = _rank_marks(median_length, marker, marker_rank)
+    reached = pd.Series(dtype=float)
+    limit = 1
+    for i, (panel, (a, b)) in enumerate(zip(axes, pairs, strict=False)):
+        rows = total[(total.a == a) & (total.b == b)]
+        pooled = _rank_change(rows, "rank")
+        reached = pooled.n_cells if len(pooled) > len(reached) else reached
+        pooled = pooled[pooled.n_cells >= min_cells]
+        limit = max(limit, int(pooled.index.max()) if len(pooled) else 1)
+        seeds = rows.seed.nunique()
+        values = [pooled.percent.to_numpy()]
+        if seeds > 1:
+            for j, (_, run) in enumerate(rows.groupby("seed")):
+                run = _rank_change(run[run["rank"].isin(pooled.index)], "rank")
+                values.append(run.percent.to_numpy())
+                panel.plot(
+                    run.index,
+                    run.percent,
+                    color=SKY,
+                    lw=0.5,
+                    alpha=0.7,
+                    label="single seeds" if j == 0 else None,
+                )
+        label = f"all cells of {seed_text(seeds)}"
+        panel.plot(pooled.index, pooled.percent, color=BLUE, lw=0.9, label=label)
+        if len(pooled) >= 3 * window:
+            smooth = pooled.percent.rolling(window, center=True, min_periods=1).mean()
+            text = f"running mean over {window} ranks"
+            panel.plot(smooth.index, smooth, color=ORANGE, lw=1.3, label=text)
+        values = np.concatenate(values)
+        values = values[np.isfinite(values)]
+        if len(values):
+            low, high = np.percentile(values, [0.5, 99.5])
+            low, high = min(low, 0.0), max(high, 0.0)
+            room = 0.12 * (high - low) if high - low > 0.1 else 0.5  # equal models: a flat line
+            panel.set_ylim(low - room, high + room)
+        panel.axhline(0, color="black", lw=0.6)
+        panel.grid(axis="y")
+        panel.set_ylabel("change (%)")
+        panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        panel.set_title(f"{a} vs {b}", pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
+    for i, panel in enumerate(axes):
+        panel.set_xlim(0, 1.02 * limit)
+        _mark_ranks(panel, marks, 1.02 * limit, label=i == 0)
+    strip = axes[-1]
+    reached = reached[reached.index <= limit]
+    strip.fill_between(reached.index, reached, step="mid", color=PALE, lw=0)
+    strip.set(ylim=(0, None), ylabel="n cells", xlabel="rank in the cell's encoding (1: first)")
+    strip.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+    handles = axes[0].get_legend_handles_labels()
+    figure.align_ylabels(axes)
+    add_title(figure, "Attention received per rank, all layers and heads", task)
+    add_note(
+        figure,
+        "Change of the attention that a rank receives (sum over test cells, layers, heads and"
+        " query positions) in the first model against the second, in %. Ranks reached by fewer"
+        f" than {min_cells} cells are not drawn; the axis shows 99 % of the values.",
+        legend=handles,
+    )
+    return figure
+
+
+def _bin_width(n_ranks, target=60):
+    """Return a round bin width that gives about `target` bins."""
+    for width in (1, 2, 5, 10, 20, 25, 50, 100):
+        if n_ranks / width <= target:
+            return width
+    return 100
+
+
+@styled
+def figure6_rank_shift_layers(
+    rank_shift,
+    *,
+    median_length=None,
+    marker=None,
+    marker_rank=None,
+    task=None,
+    min_cells=10,
+):
+    """Draw the change of Figure 5 layer by layer, as a map of layer x bin of ranks per pair.
+
+    Parameters are those of `figure5_rank_shift`; the rows with a layer are drawn.
+    """
+    rows = _without_pool(rank_shift[rank_shift.layer.notna()])
+    pairs = _pairs(rows)
+    if not pairs:
+        return empty_figure("no pair of models to compare")
+    rows = rows.assign(rank=rows["rank"].astype(int), layer=rows.layer.astype(int))
+    layers = rows.layer.max()
+    width = _bin_width(rows["rank"].max())
+    marks = _rank_marks(median_length, marker, marker_rank)
+    maps, limit = {}, 1
+    for a, b in pairs:
+        pair = rows[(rows.a == a) & (rows.b == b)]
+        # n per rank first: a bin is drawn where its ranks are reached by enough cells on average
+        reach = pair[pair.layer == pair.layer.min()].groupby("rank").n_cells.sum()
+        reach = reach.groupby((reach.index - 1) // width).mean()
+        binned = _rank_change(pair.assign(bin=(pair["rank"] - 1) // width), ["layer", "bin"])
+        table = binned.percent.unstack("bin")
+        kept = reach.index[reach >= min_cells]
+        limit = max(limit, int(kept.max()) + 1 if len(kept) else 1)
+        maps[a, b] = table.reindex(columns=kept)
+    finite = np.concatenate([np.abs(table.to_numpy()).ravel() for table in maps.values()])
+    finite = finite[np.isfinite(finite)]
+    top = max(float(np.percentile(finite, 98)) if len(finite) else 1.0, 1e-3)
+    figure = Figure(figsize=(6.8, (0.17 * layers + 0.75) * len(pairs) + 0.9), layout="constrained")
+    axes = figure.subplots(len(pairs), 1, sharex=True, squeeze=False).ravel()
+    for i, (panel, ((a, b), table)) in enumerate(zip(axes, maps.items(), strict=True)):
+        values = table.reindex(index=range(1, layers + 1), columns=range(limit)).to_numpy(
+            dtype=float
+        )
+        panel.set_facecolor(PALE)
+        mesh = panel.imshow(
+            np.ma.masked_invalid(values),
+            cmap=DIVERGING,
+            vmin=-top,
+            vmax=top,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0.5, limit * width + 0.5, layers + 0.5, 0.5),
+        )
+        _mark_ranks(panel, marks, limit * width, label=i == 0)
+        panel.set_yticks(range(1, layers + 1, 1 if layers <= 12 else 3))
+        panel.tick_params(axis="y", length=0)
+        panel.set_ylabel("layer")
+        panel.set_title(f"{a} vs {b}", pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
+    axes[-1].set_xlabel("rank in the cell's encoding (1: first)")
+    bar = figure.colorbar(
+        mesh, ax=list(axes), extend="both", extendfrac=0.03, aspect=25 * len(axes) ** 0.5, pad=0.02
+    )
+    bar.set_label("change (%)")
+    bar.outline.set_visible(False)
+    add_title(figure, "Attention received per rank, layer by layer", task)
+    bins = f"bins of {width} ranks" if width > 1 else "each rank"
+    add_note(
+        figure,
+        f"As Figure 5, per layer and {bins}, all seeds pooled; grey: fewer than {min_cells} cells"
+        f" reach these ranks. The scale ends at the 98th percentile, ±{number(top, 2)} %.",
+    )
+    return figure

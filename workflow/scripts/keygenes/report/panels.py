@@ -1,0 +1,43 @@
+"""What the figures have in common: titles, short texts, and tables per layer and head."""
+
+import numpy as np
+import pandas as pd
+
+
+def add_title(figure, text, task=None):
+    """Write `text`, and the task if there is one, over the whole figure."""
+    figure.suptitle(f"{text}, task {task}" if task else text, x=0.005, ha="left")
+
+
+def plural(n, noun):
+    """Return a number with its noun: "1 seed", "2 seeds"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def distinct(values):
+    """Return the distinct values of a column in the order in which they come, without nulls."""
+    return list(pd.unique(values.dropna().astype(object)))
+
+
+def seed_text(n):
+    """Return what a value over `n` seeds is of; without a seed (0) it is of the pool."""
+    return "pooled" if n == 0 else plural(n, "seed")
+
+
+def is_finite(value):
+    """Return whether there is a value at all, and a finite one."""
+    return value is not None and bool(np.isfinite(value))
+
+
+def numbered(n):
+    """Return tick labels "1" to "n", as layers and heads are counted."""
+    return [str(i + 1) for i in range(n)]
+
+
+def layer_head(frame, column, layers, heads):
+    """Return the mean of `column` over seeds, float [layers, heads], NaN where there is none."""
+    values = np.full((layers, heads), np.nan)
+    means = frame.dropna(subset=["layer", "head"]).groupby(["layer", "head"])[column].mean()
+    for (layer, head), mean in means.items():
+        values[int(layer) - 1, int(head) - 1] = mean
+    return values
