@@ -56,6 +56,8 @@ def runs(regimes):
 def table_name(path):
     """Return the schema that a file's place in the results gives it."""
     names = {"report": "token_report", "corpus_report": "token_report", "corpus": "tokens"}
+    if path.parent.name == "splits":
+        return "splits"
     stem = path.name.split(".")[-2] if "truth" in path.name else path.name.split(".")[0]
     return names.get(stem, stem)
 
