@@ -67,9 +67,6 @@ def place(tmp_path_factory):
     """Return a checkout with registries of good and bad entries, and the study's cells read."""
     folder = tmp_path_factory.mktemp("bad")
     checkout = copy_checkout(folder / "main")
-    # Four tries, each of which says the same, would only take longer.
-    rules = checkout / "workflow/rules/inputs.smk"
-    rules.write_text(rules.read_text().replace("    retries: 3\n", ""))
     matrices = write_matrices(folder)
     mirror = folder / "mirror"
     mirror.mkdir()

@@ -226,7 +226,7 @@ def show_summary():
 def show_failure(log_path):
     """Say what to do after a failure."""
     print(
-        f"The log of the failed job is under results/{STUDY}/logs/ and its last lines are above. "
+        f"The log of the failed job (results/{STUDY}/logs/, for downloads resources/logs/) is above. "
         "After a kill, run `snakemake --unlock` once with the same --configfile; then the same "
         "command again: it resumes from what is finished.",
         file=sys.stderr,

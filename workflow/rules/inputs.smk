@@ -3,14 +3,13 @@
 
 
 rule download_dataset:
-    """Fetch a file of a dataset: local path, mirror or url; resumed, verified, atomic."""
+    """Fetch a file of a dataset: local path, mirror or url; retried, resumed, verified, atomic."""
     output:
         "resources/{path}",
     log:
         "resources/logs/{path}.log",
     wildcard_constraints:
         path=download_paths("dataset"),
-    retries: 3
     conda:
         "../../envs/download.yaml"
     threads: 1

@@ -88,6 +88,7 @@ def schema_error(error, where):
         "exclusiveMinimum": "more than {}",
         "exclusiveMaximum": "less than {}",
         "minItems": "at least {} entries",
+        "minProperties": "at least {} entries",
         "pattern": "text that matches {}",
         "uniqueItems": "different entries",
     }
