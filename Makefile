@@ -17,7 +17,6 @@ $(VENV)/.complete: requirements.lock
 
 demo: env
 	$(BIN)/snakemake --cores $(CORES) --quiet rules --configfile config/demo.yaml
-	@cat results/demo/report/summary.txt
 
 check: env
 	$(BIN)/ruff check .

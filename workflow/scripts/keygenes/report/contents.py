@@ -1,11 +1,14 @@
 """What the page says: its numbers, sections, captions and provenance, from tables alone."""
 
 import json
+import textwrap
 
 import yaml
 
 from keygenes.core.files import digest_of
 from keygenes.report.captions import caption
+
+INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
 TITLES = {
     "figure1_umap": "Data",
@@ -222,5 +225,5 @@ def summary_text(headline, page, simulated):
     lines = ["", *([f"SIMULATED DATA: {simulated}."] if simulated else [])]
     width = max(len(label) for label, _, _ in headline)
     for label, value, detail in headline:
-        lines += [f"  {label:<{width}}  {value}", f"  {'':<{width}}  {detail}"]
+        lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
     return "\n".join([*lines, "", f"Report: {page}", ""])
