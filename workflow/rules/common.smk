@@ -82,14 +82,14 @@ def logfile(rule_and_wildcards):
     return f"results/{STUDY}/logs/{rule_and_wildcards}.log"
 
 
-def run_files(kind, name, regimes, seeds=None):
+def run_files(kind, name, regimes):
     """Return the paths of one file for every regime and seed of the job's task."""
 
     def paths(wildcards):
         return expand(
             out(f"{kind}/{wildcards.task}/{{regime}}/seed{{seed}}/{name}"),
             regime=regimes,
-            seed=seeds or getattr(wildcards, "seed", None) or SEEDS,
+            seed=getattr(wildcards, "seed", None) or SEEDS,
         )
 
     return paths
