@@ -22,7 +22,7 @@ rule extract_attention:
     benchmark:
         out("benchmarks/extract_attention.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
-        regime="|".join([*FINETUNED, "pretrained"]),
+        regime="|".join([*FINETUNED, *BROUGHT, "pretrained"]),
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]

@@ -56,10 +56,11 @@ TASKS = [task["name"] for task in config["tasks"]]
 SEEDS = config["seeds"]
 REGIMES = {regime["name"]: regime for regime in config["regimes"]}
 LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == "logistic"]
-FINETUNED = [name for name in REGIMES if name not in LOGISTIC]
+BROUGHT = RESOLVED["finetuned"]  # classifiers fine-tuned elsewhere
+FINETUNED = [name for name in REGIMES if name not in [*LOGISTIC, *BROUGHT]]
 PAIRS = config["attention"]["pairs"]
 COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
-ATTENDED = list(dict.fromkeys([*FINETUNED, *COMPARED]))
+ATTENDED = list(dict.fromkeys([*FINETUNED, *BROUGHT, *COMPARED]))
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
 SIMULATED = RESOLVED["dataset"].get("simulated", False)  # what is simulated, if anything
 DOWNLOADS = RESOLVED["downloads"]
@@ -116,12 +117,6 @@ def model_of(regime, part, task, seed):
     return out(f"models/{task}/{regime}/seed{seed}/{name}")
 
 
-def finetune_options(regime):
-    """Return section 'finetune' with the regime's own values over it."""
-    own = {k: v for k, v in REGIMES[regime].items() if k in config["finetune"]}
-    return {**config["finetune"], **own}
-
-
 def download_paths(kind):
     """Return a regular expression of the paths under resources/ that this kind of download makes."""
     return (
@@ -168,7 +163,7 @@ def figure_names(task):
     return [
         f"{task}/{name}"
         for name in (
-            "training_curves",
+            *(["training_curves"] if FINETUNED else []),
             "figure3_confusion",
             "accuracy",
             "figure4_cosine",

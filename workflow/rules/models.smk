@@ -1,5 +1,5 @@
 # Comes in: tokens, labels, splits, a pretrained model. Goes out: models/{task}/{regime}/seed{seed}/
-# (weights, config, history, predictions) and models/{task}/metrics, confusion (.parquet).
+# (weights, config, history, predictions, loading) and models/{task}/metrics, confusion (.parquet).
 
 
 rule pretrain:
@@ -45,6 +45,7 @@ rule finetune:
         config=out("models/{task}/{regime}/seed{seed}/config.json"),
         history=out("models/{task}/{regime}/seed{seed}/history.parquet"),
         predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+        loading=out("models/{task}/{regime}/seed{seed}/loading.json"),
     log:
         logfile("finetune.{task}.{regime}.seed{seed}"),
     benchmark:
@@ -59,13 +60,49 @@ rule finetune:
         runtime=720,
         gpu=GPUS,
     params:
-        patterns=lambda wildcards: REGIMES[wildcards.regime]["train"],
-        options=lambda wildcards: finetune_options(wildcards.regime),
+        patterns=lambda wildcards: settings.trained_patterns(REGIMES[wildcards.regime]),
+        options=lambda wildcards: settings.finetune_options(
+            config["finetune"], REGIMES[wildcards.regime]
+        ),
         max_length=config["tokens"]["max_length"],
         compute=config["compute"],
         code=code_digest("finetune"),
     script:
         "../scripts/finetune.py"
+
+
+rule adopt_model:
+    """Take over a classifier that was fine-tuned elsewhere, and let it predict the cells."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        weights=lambda wildcards: BROUGHT[wildcards.regime]["weights"],
+        config=lambda wildcards: BROUGHT[wildcards.regime]["config"],
+    output:
+        weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
+        config=out("models/{task}/{regime}/seed{seed}/config.json"),
+        predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+        loading=out("models/{task}/{regime}/seed{seed}/loading.json"),
+    log:
+        logfile("adopt_model.{task}.{regime}.seed{seed}"),
+    wildcard_constraints:
+        regime="|".join(BROUGHT) or "(?!)",
+    conda:
+        "../../envs/models.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=120,
+        gpu=GPUS,
+    params:
+        classes=lambda wildcards: BROUGHT[wildcards.regime]["classes"],
+        max_length=config["tokens"]["max_length"],
+        compute=config["compute"],
+        code=code_digest("adopt_model"),
+    script:
+        "../scripts/adopt_model.py"
 
 
 rule fit_probe:
@@ -75,6 +112,7 @@ rule fit_probe:
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/seed{seed}.parquet"),
         counts=out("cells/counts.h5ad"),
+        vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
     output:
@@ -93,6 +131,7 @@ rule fit_probe:
         runtime=120,
     params:
         features=lambda wildcards: REGIMES[wildcards.regime]["features"],
+        pooling=config["finetune"]["pooling"],
         compute=config["compute"],
         code=code_digest("fit_probe"),
     script:

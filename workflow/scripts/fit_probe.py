@@ -11,6 +11,7 @@ with step(snakemake):
         task=snakemake.wildcards.task,
         seed=int(snakemake.wildcards.seed),
         features=snakemake.params.features,
+        pooling=snakemake.params.pooling,
         batch_tokens=compute["batch_tokens"],
         threads=compute["torch_threads"],
         device=compute["device"],

@@ -123,7 +123,7 @@ def compared(tmp_path_factory):
     for name in ("frozen", "full"):
         paths = {"weights": folder / f"{name}.safetensors", "config": folder / f"{name}.json"}
         base = models["pretrained"]
-        model = pretrained_classifier(
+        model, _ = pretrained_classifier(
             base["weights"], read_config(base["config"]), ["low", "high"], 1
         )
         if name == "full":

@@ -7,7 +7,7 @@ from messages import assert_sentence
 from tiny_study import tiny_config, write_model
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
-from keygenes.core.config import read_yaml
+from keygenes.core.config import read_yaml, trained_patterns
 from keygenes.core.errors import InputError
 from keygenes.models.encoder import (
     check_fit,
@@ -60,7 +60,7 @@ def v1():
 @pytest.mark.parametrize("regime", TRAINABLE)
 def test_the_regimes_of_the_study_train_as_many_parameters_as_upstream(v1, repository, regime):
     regimes = {r["name"]: r for r in read_yaml(repository / "config/config.yaml")["regimes"]}
-    names = train_only(v1, regimes[regime]["train"])
+    names = train_only(v1, trained_patterns(regimes[regime]))
     assert count_trainable(v1) == TRAINABLE[regime]
     shapes = dict(v1.named_parameters())
     assert sum(shapes[name].numel() for name in names) == TRAINABLE[regime]
@@ -203,11 +203,12 @@ def logits_of(model):
 
 def test_a_classifier_comes_back_with_the_same_logits(tmp_path):
     paths = write_model(tmp_path / "base")
-    model = pretrained_classifier(
+    model, _ = pretrained_classifier(
         paths["weights"], read_config(paths["config"]), ["low", "mid", "high"], seed=1
     )
     save_model(model, tmp_path / "model.safetensors", tmp_path / "config.json")
-    back = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json")
+    back, loading = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json")
+    assert (loading["missing"], loading["unexpected"]) == ([], [])
     assert torch.equal(logits_of(back), logits_of(model))
     assert back.config.id2label == {0: "low", 1: "mid", 2: "high"}
     assert back.config.architectures == ["BertForSequenceClassification"]
@@ -231,13 +232,13 @@ def test_the_encoder_is_the_pretrained_one_whatever_the_file_format(tmp_path):
             hidden = trunk(input_ids=IDS, attention_mask=MASK).last_hidden_state
         assert torch.equal(hidden, expected)
         config = read_config(tmp_path / "config.json")
-        classifiers.append(pretrained_classifier(tmp_path / name, config, ["a", "b"], seed=1))
+        classifiers.append(pretrained_classifier(tmp_path / name, config, ["a", "b"], seed=1)[0])
     assert torch.equal(logits_of(classifiers[0]), logits_of(classifiers[1]))
 
 
 def test_a_classifier_s_own_encoder_is_loaded_too(tmp_path):
     paths = write_model(tmp_path)
-    model = pretrained_classifier(paths["weights"], read_config(paths["config"]), ["a", "b"], 1)
+    model, _ = pretrained_classifier(paths["weights"], read_config(paths["config"]), ["a", "b"], 1)
     save_model(model, tmp_path / "c.safetensors", tmp_path / "c.json")
     trunk = load_trunk(tmp_path / "c.safetensors", tmp_path / "c.json")
     expected = model.bert.state_dict()
@@ -263,7 +264,7 @@ def test_the_head_is_decided_by_the_seed_and_the_encoder_is_not(tmp_path):
     def model(seed):
         torch.rand(seed)  # whatever was drawn before
         config = read_config(paths["config"])
-        return pretrained_classifier(paths["weights"], config, ["a", "b"], seed).state_dict()
+        return pretrained_classifier(paths["weights"], config, ["a", "b"], seed)[0].state_dict()
 
     first, again, other = model(1), model(1), model(2)
     new = {k for k in first if k.startswith(("bert.pooler", "classifier"))}

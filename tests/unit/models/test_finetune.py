@@ -9,8 +9,9 @@ import torch
 from messages import assert_sentence
 from tiny_study import write_model, write_study
 
+from keygenes.core.config import PRESETS
 from keygenes.core.errors import InputError
-from keygenes.core.files import read_json
+from keygenes.core.files import checksum, read_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import finetune as module
 from keygenes.models.cells import of_split, task_cells
@@ -29,8 +30,12 @@ OPTIONS = {
     "warmup_fraction": 0.1,
     "max_grad_norm": 1.0,
     "attention_dropout": None,
+    "pooling": None,
 }
-OUTPUTS = ("model.safetensors", "config.json", "history.parquet", "predictions.parquet")
+OUTPUTS = (
+    *("model.safetensors", "config.json", "history.parquet", "predictions.parquet"),
+    "loading.json",
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,7 @@ def tuned(study, folder, *, patterns=FULL, seed=1, options=OPTIONS, **more):
         out_config=folder / "config.json",
         out_history=folder / "history.parquet",
         out_predictions=folder / "predictions.parquet",
+        out_loading=folder / "loading.json",
         seed=seed,
         patterns=patterns,
         options=options,
@@ -77,6 +83,59 @@ def test_the_same_run_gives_the_same_bytes(study, whole, tmp_path):
 
 def test_another_seed_gives_another_model(study, whole, tmp_path):
     assert tuned(study, tmp_path, seed=2)["model.safetensors"] != whole["model.safetensors"]
+
+
+def test_beside_the_model_stands_what_was_loaded_and_what_trained(study, tmp_path):
+    tuned(study, tmp_path, patterns=FROZEN)
+    loading = read_json(tmp_path / "loading.json")
+    new = ["bert.pooler.dense.bias", "bert.pooler.dense.weight"]
+    assert loading["missing"] == [*new, "classifier.bias", "classifier.weight"]
+    assert set(loading["trained"]) == set(loading["missing"])
+    assert loading["unexpected"] == sorted(
+        k for k in read_weights(study["weights"]) if k.startswith("cls.")
+    )
+    assert len(loading["loaded"]) == 5 + 2 * 16
+    head = 16 * 16 + 16 + 16 * 2 + 2
+    everything = sum(v.numel() for v in read_weights(tmp_path / "model.safetensors").values())
+    assert loading["parameters"] == {"trained": head, "all": everything}
+    assert loading["weights_sha256"] == checksum(study["weights"])
+
+
+def test_the_mean_is_pooled_in_training_and_known_to_the_saved_model(study, whole, tmp_path):
+    mean = tuned(study, tmp_path, options={**OPTIONS, "pooling": "mean"})
+    assert json.loads(whole["config.json"])["classifier_pooling"] == "first"
+    assert json.loads(mean["config.json"])["classifier_pooling"] == "mean"
+    assert mean["model.safetensors"] != whole["model.safetensors"]
+    table = read_table(tmp_path / "predictions.parquet")
+    _, cells, _ = task_cells(study["tokens"], study["labels"], study["splits"], "level", 1)
+    model, _ = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json")
+    for row in (0, 59):
+        ids = torch.tensor(cells[row][None].astype(np.int64))
+        with torch.no_grad():
+            state = model.bert(input_ids=ids).last_hidden_state.mean(1)
+            pooled = torch.tanh(model.bert.pooler.dense(state))
+            expected = model.classifier(pooled).double().softmax(1)[0].numpy()
+        np.testing.assert_allclose(table["probabilities"][row], expected, atol=1e-5)
+
+
+def test_pooling_at_cls_needs_a_cls(study, tmp_path):
+    with pytest.raises(InputError) as error:
+        tuned(study, tmp_path, options={**OPTIONS, "pooling": "cls"})
+    assert_sentence(error, "config key 'finetune.pooling'", "no <cls>", "'first' or 'mean'")
+    study = {
+        **write_study(tmp_path / "v2", specials=("<pad>", "<mask>", "<cls>", "<eos>")),
+        **write_model(tmp_path / "v2/base", n_tokens=34),
+    }
+    tuned(study, tmp_path, max_length=24)
+    config = read_json(tmp_path / "config.json")
+    assert (config["classifier_pooling"], config["pooling_leaves_out"]) == ("cls", [2, 3])
+
+
+def test_upstream_s_500_warm_up_steps_outlast_a_small_run(study, tmp_path):
+    options = {**OPTIONS, **PRESETS["upstream"], "epochs": 2}
+    with pytest.raises(InputError) as error:
+        tuned(study, tmp_path, options=options)
+    assert_sentence(error, "'finetune.warmup_steps'", "500 warm-up steps in a run of 6")
 
 
 def test_attention_dropout_is_the_model_s_own_unless_the_config_says_otherwise(
@@ -182,7 +241,7 @@ def test_it_learns_and_the_saved_model_predicts_what_the_table_says(study, tmp_p
     assert list(table["true"].cat.categories) == ["low", "high"]
     frame, cells, _ = task_cells(study["tokens"], study["labels"], study["splits"], "level", 1)
     assert table["cell"].tolist() == frame["cell"].tolist()
-    model = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json").eval()
+    model, _ = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json")
     for row in (0, 7, 59):  # alone, without padding
         with torch.no_grad():
             logits = model(input_ids=torch.tensor(cells[row][None].astype(np.int64))).logits
@@ -226,9 +285,10 @@ def test_a_model_with_another_vocabulary(study, tmp_path):
 
 def test_logits_do_not_depend_on_the_batches(study):
     frame, cells, _ = task_cells(study["tokens"], study["labels"], study["splits"], "level", 1)
-    model = module.pretrained_classifier(
+    model, _ = module.pretrained_classifier(
         study["weights"], module.read_config(study["config"]), ["a", "b", "c"], 1
-    ).eval()
+    )
+    model.eval()
     look = {"device": torch.device("cpu"), "precision": "float32"}
     alone = class_logits(model, cells, batch_tokens=1, **look)
     together = class_logits(model, cells, batch_tokens=10_000, **look)

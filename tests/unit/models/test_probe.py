@@ -17,10 +17,10 @@ from keygenes.core.tables import read_table
 from keygenes.models.encoder import load_trunk
 from keygenes.models.probe import (
     INVERSE_PENALTIES,
-    first_hidden_states,
     fit_logistic,
     fit_probe,
     log_expression,
+    pooled_input,
 )
 
 OUTPUTS = ("model.safetensors", "config.json", "predictions.parquet")
@@ -73,7 +73,7 @@ def test_hidden_states_are_those_at_position_0_in_the_order_of_the_cells(tmp_pat
     cells = random_cells(9)
     device = torch.device("cpu")
     for batch_tokens in (1, 60, 10_000):
-        states = first_hidden_states(trunk, cells, batch_tokens=batch_tokens, device=device)
+        states = pooled_input(trunk, cells, batch_tokens=batch_tokens, device=device)
         for i, cell in enumerate(cells):
             with torch.no_grad():
                 alone = trunk(input_ids=torch.tensor(cell[None].astype(np.int64)))
@@ -107,21 +107,27 @@ def study(tmp_path_factory):
     return {**write_study(folder), **write_model(folder), "counts": folder / "counts.h5ad"}
 
 
-def fitted(study, folder, features):
+def fitted(study, folder, features, pooling=None):
     folder.mkdir(exist_ok=True)
-    inputs = {k: v for k, v in study.items() if k != "vocabulary"}
     names = ("out_weights", "out_config", "out_predictions")
     fit_probe(
-        **inputs,
+        **study,
         **{name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
         task="level",
         seed=1,
         features=features,
+        pooling=pooling,
         batch_tokens=200,
         threads=1,
         device="cpu",
     )
     return [(folder / file).read_bytes() for file in OUTPUTS]
+
+
+def test_a_probe_reads_what_the_classifier_would(study, tmp_path):
+    first = fitted(study, tmp_path / "first", "hidden_state")
+    assert fitted(study, tmp_path / "same", "hidden_state", "first") == first
+    assert fitted(study, tmp_path / "mean", "hidden_state", "mean")[0] != first[0]
 
 
 @pytest.mark.parametrize("features", ["hidden_state", "expression"])

@@ -13,6 +13,25 @@ from keygenes.core.errors import InputError, input_error
 
 VERSION = 1
 
+# Geneformer's own defaults for a cell classifier on a V1 model, to the letter (its
+# classifier_utils.get_default_train_args): 500 warm-up steps however short the run.
+PRESETS = {
+    "upstream": {
+        "epochs": 10,
+        "batch_size": 12,
+        "learning_rate": 5e-5,
+        "weight_decay": 0.001,
+        "warmup_steps": 500,
+        "warmup_fraction": None,
+        "max_grad_norm": 1.0,
+        "attention_dropout": None,
+        "pooling": None,
+    }
+}
+
+# A regime says in exactly one of these ways where its model comes from.
+REGIME_FORMS = ("train", "freeze_layers", "finetuned", "method")
+
 
 def _key(path):
     text = ""
@@ -155,6 +174,46 @@ def entry(registry, name, key, files):
     return registry[name]
 
 
+def check_regime(regime):
+    """Raise an `InputError` unless a regime says in one way, wholly, what its model is."""
+    where = f"config key 'regimes.{regime['name']}"
+    forms = [key for key in REGIME_FORMS if key in regime] or ["preset"] * ("preset" in regime)
+    if len(forms) != 1:
+        raise input_error(
+            f"{where}'",
+            found=" and ".join(forms) or "only a name",
+            expected="one of train (patterns of parameter names), freeze_layers, finetuned (a "
+            "model of the registry), or method: logistic",
+            remedy="give exactly one" if forms else "add one",
+        )
+    if forms == ["method"] and "features" not in regime:
+        raise input_error(
+            f"{where}.features'",
+            found="nothing",
+            expected="hidden_state or expression",
+            remedy="add the key",
+        )
+
+
+def trained_patterns(regime):
+    """Return a regime as patterns of the parameters it trains (see `encoder.train_only`).
+
+    ``freeze_layers: k`` is Geneformer's own way: the first k layers are frozen, while the
+    embeddings, the other layers and the head train.
+    """
+    if "train" in regime:
+        return regime["train"]
+    frozen = [f"!bert.encoder.layer.{i}.*" for i in range(regime.get("freeze_layers", 0))]
+    return ["*", *frozen]
+
+
+def finetune_options(section, regime):
+    """Return section 'finetune' with the regime's preset, then its own keys, over it."""
+    preset = PRESETS[regime["preset"]] if "preset" in regime else {}
+    own = {key: value for key, value in regime.items() if key in section}
+    return {**section, **preset, **own}
+
+
 def check_relations(config):
     """Raise an `InputError` where keys of a valid config do not fit each other."""
     names = [regime["name"] for regime in config["regimes"]]
@@ -171,17 +230,7 @@ def check_relations(config):
                 remedy="rename one",
             )
     for regime in config["regimes"]:
-        logistic = regime.get("method") == "logistic"
-        needed = "features" if logistic else "train"
-        if needed not in regime:
-            raise input_error(
-                f"config key 'regimes.{regime['name']}.{needed}'",
-                found="nothing",
-                expected="hidden_state or expression"
-                if logistic
-                else "patterns of parameter names",
-                remedy="add the key",
-            )
+        check_regime(regime)
     tuned = [r["name"] for r in config["regimes"] if r.get("method") != "logistic"]
     asked = [("attention.pairs", name) for pair in config["attention"]["pairs"] for name in pair]
     asked.append(("evidence.regime", config["evidence"]["regime"]))
@@ -216,14 +265,14 @@ def _location(spec, where):
     return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True
 
 
-def _folder_files(folder, where):
+def _folder_files(folder, where, key="folder"):
     """Return {'config', 'weights'} of a local model folder."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         files = {"config": Path(folder) / "config.json", "weights": Path(folder) / name}
         if all(path.is_file() for path in files.values()):
             return {part: str(path) for part, path in files.items()}
     raise input_error(
-        f"{where}, key 'folder'",
+        f"{where}, key '{key}'",
         found=f"no model in {folder}",
         expected="config.json and model.safetensors (or pytorch_model.bin)",
         remedy="correct the path",
@@ -238,6 +287,7 @@ def resolve(config, datasets, models, gene_sets):
     dict
         dataset, vocabulary, model : registry entries (vocabulary and model may be None);
         dataset_files {dataset: {part: path}}; vocabulary_files, model_files {part: path};
+        finetuned {regime: {config, weights, classes}} of classifiers that were brought along;
         gene_set_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
         dataset, model and gene_set.
     """
@@ -266,6 +316,17 @@ def resolve(config, datasets, models, gene_sets):
             )
         return found, locate("dataset", name, found["files"])
 
+    def model_entry(name, key):
+        found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
+        if found["vocabulary"] != config["tokens"]["vocabulary"]:
+            raise input_error(
+                "config key 'tokens.vocabulary'",
+                found=f"'{config['tokens']['vocabulary']}'",
+                expected=f"'{found['vocabulary']}', which {where} was trained with",
+                remedy="change one of the two",
+            )
+        return found, where
+
     dataset, places = dataset_files(config["dataset"], "dataset")
     all_places = {config["dataset"]: places}
     if config["model"] == "pretrain":
@@ -273,19 +334,28 @@ def resolve(config, datasets, models, gene_sets):
         all_places[name] = dataset_files(name, "pretrain.dataset")[1]
         model, model_files = None, {}
     else:
-        model = entry(models["models"], config["model"], "model", files["models"])
-        where = f"model '{config['model']}'"
-        if "folder" in model:
-            model_files = _folder_files(model["folder"], where)
-        else:
+        model, where = model_entry(config["model"], "model")
+        if "files" in model:
             model_files = locate("model", config["model"], model["files"])
-        if model["vocabulary"] != config["tokens"]["vocabulary"]:
-            raise input_error(
-                "config key 'tokens.vocabulary'",
-                found=f"'{config['tokens']['vocabulary']}'",
-                expected=f"'{model['vocabulary']}', which {where} was trained with",
-                remedy="change one of the two",
-            )
+        else:
+            key = "folder" if "folder" in model else "finetuned"
+            model_files = _folder_files(model[key], where, key)
+    finetuned = {}
+    for regime in config["regimes"]:
+        if "finetuned" in regime:
+            key = f"regimes.{regime['name']}.finetuned"
+            found, where = model_entry(regime["finetuned"], key)
+            if "finetuned" not in found:
+                raise input_error(
+                    where,
+                    found="no key 'finetuned'",
+                    expected="the folder of a fine-tuned classifier",
+                    remedy="add it to the model registry",
+                )
+            finetuned[regime["name"]] = {
+                **_folder_files(found["finetuned"], where, "finetuned"),
+                "classes": found.get("classes"),
+            }
     vocabulary, vocabulary_files = None, {}
     if (name := config["tokens"]["vocabulary"]) != "dataset":
         key = "tokens.vocabulary"
@@ -308,6 +378,7 @@ def resolve(config, datasets, models, gene_sets):
         "vocabulary": vocabulary,
         "dataset_files": all_places,
         "model_files": model_files,
+        "finetuned": finetuned,
         "vocabulary_files": vocabulary_files,
         "gene_set_files": set_files,
         "downloads": downloads,

@@ -19,7 +19,11 @@ log = logging.getLogger("keygenes")
 
 # A pretrained masked-language model has no pooler and no classifier: those start at random.
 NEW_IN_CLASSIFIER = ("bert.pooler.", "classifier.")
-NOT_IN_CLASSIFIER = ("cls.", "bert.embeddings.position_ids", "bert.pooler.")
+# What such a model has and a classifier has no place for: its output layer, and a buffer that
+# old versions of transformers stored.
+NOT_IN_CLASSIFIER = ("cls.", "bert.embeddings.position_ids")
+
+POOLINGS = ("first", "mean", "cls")
 
 
 def read_config(path):
@@ -55,11 +59,17 @@ def check_fit(config, *, vocabulary_size, max_length, where):
 
 
 def read_weights(path):
-    """Return the tensors of a weight file, by name, on the CPU."""
+    """Return the tensors of a weight file, by name, on the CPU.
+
+    A bare encoder (`BertModel`) names its tensors without ``bert.``; here they get it.
+    """
     try:
         if str(path).endswith(".safetensors"):
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+            tensors = safetensors.torch.load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        bare = "embeddings.word_embeddings.weight" in tensors
+        return {f"bert.{k}" if bare else k: v for k, v in tensors.items()}
     except Exception as error:  # torch and safetensors raise many kinds for a bad file
         raise input_error(
             str(path),
@@ -97,35 +107,66 @@ def pretrained_classifier(weights_path, config, class_names, seed):
     Parameters
     ----------
     weights_path : path-like
-        A masked-language model's (or another classifier's) weights.
+        A masked-language model's (or another classifier's) weights. A pooler among them is used,
+        as `from_pretrained` would; a classifier never, since its classes are others.
     config : BertConfig
     class_names : sequence of str
     seed : int
-        Set before the model is built: pooler and classifier start at random.
+        Set before the model is built: what the file lacks starts at random.
+
+    Returns
+    -------
+    model : BertForSequenceClassification
+    loading : dict
+        As from `load_tensors`.
     """
     config.num_labels = len(class_names)
     config.id2label = dict(enumerate(class_names))
     config.label2id = {name: i for i, name in enumerate(class_names)}
     torch.manual_seed(seed)
     model = BertForSequenceClassification(config)
-    tensors = read_weights(weights_path)
-    keep = {
-        k: v for k, v in tensors.items() if not k.startswith(NOT_IN_CLASSIFIER + ("classifier.",))
-    }
-    load_tensors(model, keep, weights_path, may_miss=NEW_IN_CLASSIFIER)
-    return model
+    loading = load_tensors(
+        model,
+        read_weights(weights_path),
+        weights_path,
+        may_miss=NEW_IN_CLASSIFIER,
+        leave_out=(*NOT_IN_CLASSIFIER, "classifier."),
+    )
+    return model, loading
 
 
-def load_tensors(model, tensors, where, may_miss=()):
-    """Load tensors into a model; only names that start with `may_miss` may be missing."""
+def load_tensors(model, tensors, where, *, may_miss=(), leave_out=()):
+    """Load tensors into a model, by name, and return what went where.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    tensors : dict of str to tensor
+    where : path-like
+        For messages.
+    may_miss : tuple of str
+        Starts of the names that the file may lack; these stay as they are.
+    leave_out : tuple of str
+        Starts of the names that the file may have in excess.
+
+    Returns
+    -------
+    dict
+        Sorted names: ``loaded``; ``missing``, in the model only; ``unexpected``, in the file only.
+
+    Raises
+    ------
+    InputError
+        If any other tensor is missing, unknown or of another shape.
+    """
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    wrong = [k for k, v in tensors.items() if k in shapes and shapes[k] != tuple(v.shape)]
-    missing = [
-        k for k in shapes if k not in tensors and not k.startswith(tuple(may_miss) or ("\0",))
-    ]
-    unexpected = [k for k in tensors if k not in shapes]
-    if wrong or missing or unexpected:
-        parts = (("of another shape", wrong), ("missing", missing), ("unknown", unexpected))
+    chosen = {k: v for k, v in tensors.items() if not k.startswith(tuple(leave_out) or ("\0",))}
+    wrong = [k for k, v in chosen.items() if k in shapes and shapes[k] != tuple(v.shape)]
+    missing = [k for k in shapes if k not in chosen]
+    needed = [k for k in missing if not k.startswith(tuple(may_miss) or ("\0",))]
+    unknown = [k for k in chosen if k not in shapes]
+    if wrong or needed or unknown:
+        parts = (("of another shape", wrong), ("missing", needed), ("unknown", unknown))
         found = "; ".join(f"{len(v)} tensors {name}, e.g. {v[0]}" for name, v in parts if v)
         raise input_error(
             str(where),
@@ -133,47 +174,144 @@ def load_tensors(model, tensors, where, may_miss=()):
             expected=f"the tensors of a {type(model).__name__} as its config.json describes it",
             remedy="use weights and config of the same model",
         )
-    model.load_state_dict(tensors, strict=False)
-    new = [k for k in shapes if k not in tensors]
-    log.info("%s: %d tensors loaded, new: %s", where, len(tensors), ", ".join(new) or "none")
+    model.load_state_dict(chosen, strict=False)
+    unexpected = sorted(k for k in tensors if k not in chosen)
+    log.info(
+        "%s: %d tensors loaded; missing, so new: %s; not used: %s",
+        *(where, len(chosen), ", ".join(missing) or "none", ", ".join(unexpected) or "none"),
+    )
+    return {"loaded": sorted(chosen), "missing": sorted(missing), "unexpected": unexpected}
 
 
 def load_classifier(weights_path, config_path):
-    """Return a fine-tuned classifier as `save_model` wrote it."""
+    """Return a fine-tuned classifier, of `save_model` or of Geneformer, and what was loaded.
+
+    Returns
+    -------
+    model : BertForSequenceClassification
+        In eval mode.
+    loading : dict
+        As from `load_tensors`.
+    """
     model = BertForSequenceClassification(read_config(config_path))
-    load_tensors(model, read_weights(weights_path), weights_path)
-    return model
+    loading = load_tensors(
+        model,
+        read_weights(weights_path),
+        weights_path,
+        leave_out=("bert.embeddings.position_ids",),
+    )
+    return model.eval(), loading
 
 
 def load_trunk(weights_path, config_path):
     """Return the encoder (`BertModel`) of a masked-language model or classifier, in eval mode."""
     config = read_config(config_path)
     model = BertForSequenceClassification(config)
-    tensors = read_weights(weights_path)
-    keep = {k: v for k, v in tensors.items() if k.startswith("bert.") and "position_ids" not in k}
-    load_tensors(model, keep, weights_path, may_miss=NEW_IN_CLASSIFIER)
+    load_tensors(
+        model,
+        read_weights(weights_path),
+        weights_path,
+        may_miss=NEW_IN_CLASSIFIER,
+        leave_out=(*NOT_IN_CLASSIFIER, "classifier."),
+    )
     return model.bert.eval()
 
 
+def set_pooling(config, pooling, vocabulary):
+    """Let a config say which hidden states its classifier reads.
+
+    Parameters
+    ----------
+    config : BertConfig
+        Gains `classifier_pooling` and `pooling_leaves_out`, which go into its config.json.
+    pooling : {'first', 'mean', 'cls', None}
+        The state of position 0 (upstream's; in V1 the top-ranked gene), the mean over the genes
+        of the cell, or the state of ``<cls>``. None: 'cls' where the vocabulary has it, else
+        'first'.
+    vocabulary : DataFrame
+        Table 'vocabulary'.
+
+    Raises
+    ------
+    InputError
+        If 'cls' is asked for and the vocabulary has none.
+    """
+    frame = vocabulary.loc[vocabulary["ensembl_id"].isin(["<cls>", "<eos>"])]
+    has_cls = "<cls>" in set(frame["ensembl_id"])
+    if pooling == "cls" and not has_cls:
+        raise input_error(
+            "config key 'finetune.pooling'",
+            found="'cls', but the vocabulary has no <cls> token",
+            expected="'first' or 'mean' with this vocabulary",
+            remedy="set it to null: the model's own",
+        )
+    config.classifier_pooling = pooling or ("cls" if has_cls else "first")
+    config.pooling_leaves_out = sorted(int(token) for token in frame["token"])
+
+
+def pooled_states(hidden, ids, mask, config):
+    """Return what the pooler of a classifier reads: one hidden state per cell.
+
+    Parameters
+    ----------
+    hidden : tensor [n_cells, length, hidden]
+        Of the last layer.
+    ids, mask : int64 tensors [n_cells, length]
+    config : BertConfig
+        See `set_pooling`; a config that does not say means position 0.
+
+    Returns
+    -------
+    tensor [n_cells, hidden]
+    """
+    if getattr(config, "classifier_pooling", "first") != "mean":
+        return hidden[:, 0]
+    # <cls> and <eos> are no genes
+    frame = torch.tensor(config.pooling_leaves_out, device=ids.device, dtype=ids.dtype)
+    weights = (mask.bool() & ~torch.isin(ids, frame)).to(hidden.dtype)
+    return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
+def head_logits(model, pooled):
+    """Return the logits of a classifier from pooled hidden states [n_cells, hidden]."""
+    pooler = model.bert.pooler
+    return model.classifier(model.dropout(pooler.activation(pooler.dense(pooled))))
+
+
+def cell_logits(model, ids, mask):
+    """Return the logits of a classifier for padded cells [n_cells, length], as pooled."""
+    hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    return head_logits(model, pooled_states(hidden, ids, mask, model.config))
+
+
 def train_only(model, patterns):
-    """Let only the parameters that match a pattern be trained; return their names.
+    """Let only the parameters that a regime names be trained; return their names.
 
     Parameters
     ----------
     patterns : list of str
-        Shell patterns on parameter names; ``{last}`` stands for the last layer's index.
+        Shell patterns on parameter names, read from the first to the last: ``pattern`` adds,
+        ``!pattern`` takes out again. ``{last}`` stands for the last layer's index.
+
+    Raises
+    ------
+    InputError
+        If a pattern matches no parameter of the model.
     """
-    patterns = [p.format(last=model.config.num_hidden_layers - 1) for p in patterns]
     names = [name for name, _ in model.named_parameters()]
+    trained = set()
     for pattern in patterns:
-        if not fnmatch.filter(names, pattern):
+        pattern = pattern.format(last=model.config.num_hidden_layers - 1)
+        matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
+        if not matched:
             raise input_error(
                 "config key 'regimes'",
                 found=f"the pattern '{pattern}', which matches no parameter",
-                expected="patterns such as 'bert.encoder.layer.5.*' or 'classifier.*'",
+                expected="patterns such as 'bert.encoder.layer.5.*' or 'classifier.*', of the "
+                f"{model.config.num_hidden_layers} layers that the model has",
                 remedy="correct it",
             )
-    trained = {n for p in patterns for n in fnmatch.filter(names, p)}
+        trained = trained - matched if pattern.startswith("!") else trained | matched
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     return [name for name in names if name in trained]

@@ -7,17 +7,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from keygenes.core.files import checksum, digest_of
+from keygenes.core.files import checksum, digest_of, write_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import of_split, task_cells
 from keygenes.models.device import autocast, set_up_torch
 from keygenes.models.encoder import (
+    cell_logits,
     check_fit,
     count_trainable,
     pretrained_classifier,
     read_config,
     save_model,
+    set_pooling,
     train_only,
 )
 from keygenes.models.train import train, warmup_steps
@@ -44,7 +46,7 @@ def class_logits(model, cells, *, batch_tokens, device, precision):
     for batch in budget_batches(lengths, batch_tokens):
         ids, mask = padded([cells[i] for i in batch], device)
         with autocast(device, precision):
-            logits[batch] = model(input_ids=ids, attention_mask=mask).logits.float().cpu()
+            logits[batch] = cell_logits(model, ids, mask).float().cpu()
     return logits
 
 
@@ -80,6 +82,7 @@ def finetune(
     out_config,
     out_history,
     out_predictions,
+    out_loading,
     task,
     seed,
     patterns,
@@ -96,30 +99,28 @@ def finetune(
     ----------
     tokens, labels, splits, vocabulary, weights, config : path-like
         Inputs: tables, and the pretrained model.
-    out_weights, out_config, out_history, out_predictions : path-like
+    out_weights, out_config, out_history, out_predictions, out_loading : path-like
+        `out_loading` tells which parameters came from the file and which train.
     task : str
     seed : int
         Chooses the split; also seeds the new head, the order of the cells and dropout.
     patterns : list of str
-        The regime: shell patterns on parameter names.
+        The regime: shell patterns on parameter names (`train_only`).
     options : dict
         Section 'finetune' of the config, with the regime's own values over it.
     """
     device = set_up_torch(threads=threads, device=device)
     frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
+    table = read_table(vocabulary)
     bert = read_config(config)
-    check_fit(
-        bert,
-        vocabulary_size=len(read_table(vocabulary)),
-        max_length=max_length,
-        where=str(config),
-    )
+    check_fit(bert, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    set_pooling(bert, options["pooling"], table)
     if options["attention_dropout"] is not None:
         bert.attention_probs_dropout_prob = options["attention_dropout"]
-    model = pretrained_classifier(weights, bert, classes, seed)
-    train_only(model, patterns)
-    total = sum(p.numel() for p in model.parameters())
-    log.info("%s: %d of %d parameters train", ", ".join(patterns), count_trainable(model), total)
+    model, loading = pretrained_classifier(weights, bert, classes, seed)
+    trained = train_only(model, patterns)
+    n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
+    log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
     model.to(device)
 
     ids = [cell.tolist() for cell in cells]
@@ -131,7 +132,7 @@ def finetune(
 
     def batch_loss(batch, rng):
         ids, mask = padded([train_cells[i] for i in batch], device)
-        logits = model(input_ids=ids, attention_mask=mask).logits
+        logits = cell_logits(model, ids, mask)
         return torch.nn.functional.cross_entropy(logits, train_labels[batch].to(device))
 
     history = train(
@@ -155,5 +156,10 @@ def finetune(
     probabilities = class_logits(model, cells, **look).double().softmax(1).numpy()
     write_table(predictions_table(frame, probabilities, classes), out_predictions, "predictions")
     write_table(history, out_history, "history")
+    counts = {"trained": n_trained, "all": total}
+    write_json(
+        {"weights_sha256": checksum(weights), "parameters": counts, **loading, "trained": trained},
+        out_loading,
+    )
     save_model(model, out_weights, out_config)
     Path(out_weights).with_name("resume.pt").unlink(missing_ok=True)

@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 from keygenes.core.errors import input_error
 from keygenes.core.files import write_json, written
 from keygenes.core.matrices import read_matrix
-from keygenes.core.tables import write_table
+from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
-from keygenes.models.encoder import load_trunk
+from keygenes.models.encoder import load_trunk, pooled_states, set_pooling
 from keygenes.models.finetune import predictions_table
 
 log = logging.getLogger("keygenes")
@@ -27,8 +27,8 @@ INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 @torch.inference_mode()
-def first_hidden_states(trunk, cells, *, batch_tokens, device):
-    """Return the last layer's hidden state at position 0, what the pooler reads.
+def pooled_input(trunk, cells, *, batch_tokens, device):
+    """Return what the pooler of a classifier on this encoder reads, as its config pools.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def first_hidden_states(trunk, cells, *, batch_tokens, device):
     for batch in budget_batches(lengths, batch_tokens):
         ids, mask = padded([cells[i] for i in batch], device)
         hidden = trunk(input_ids=ids, attention_mask=mask).last_hidden_state
-        states[batch] = hidden[:, 0].double().cpu().numpy()
+        states[batch] = pooled_states(hidden, ids, mask, trunk.config).double().cpu().numpy()
     return states
 
 
@@ -79,6 +79,7 @@ def fit_probe(
     labels,
     splits,
     counts,
+    vocabulary,
     weights,
     config,
     out_weights,
@@ -87,6 +88,7 @@ def fit_probe(
     task,
     seed,
     features,
+    pooling,
     batch_tokens,
     threads,
     device,
@@ -96,12 +98,15 @@ def fit_probe(
     Parameters
     ----------
     features : {'hidden_state', 'expression'}
+    pooling : {'first', 'mean', 'cls', None}
+        Of the hidden states (`set_pooling`).
     """
     device = set_up_torch(threads=threads, device=device)
     frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
     if features == "hidden_state":
         trunk = load_trunk(weights, config).to(device)
-        matrix = first_hidden_states(trunk, cells, batch_tokens=batch_tokens, device=device)
+        set_pooling(trunk.config, pooling, read_table(vocabulary))
+        matrix = pooled_input(trunk, cells, batch_tokens=batch_tokens, device=device)
     elif features == "expression":
         matrix = log_expression(counts, frame["cell"])
     else:

@@ -17,14 +17,17 @@ log = logging.getLogger("keygenes")
 
 
 def warmup_steps(total, at_most, fraction):
-    """Return min(at_most, fraction of all steps); an `InputError` if nothing is left to train."""
-    steps = min(at_most, int(fraction * total))
+    """Return min(at_most, fraction of all steps); an `InputError` if nothing is left to train.
+
+    Without a fraction (None) the steps are `at_most`, however short the run.
+    """
+    steps = at_most if fraction is None else min(at_most, int(fraction * total))
     if steps >= total:
         raise input_error(
             "config key 'finetune.warmup_steps'",
             found=f"{steps} warm-up steps in a run of {total}",
             expected="fewer warm-up steps than steps",
-            remedy="lower finetune.warmup_fraction or train longer",
+            remedy="set finetune.warmup_fraction to 0.1, lower warmup_steps, or train longer",
         )
     return steps
 

@@ -1,0 +1,113 @@
+"""A classifier that was fine-tuned elsewhere: checked, put in the task's order, and applied."""
+
+import logging
+
+import torch
+
+from keygenes.core.errors import input_error
+from keygenes.core.files import checksum, write_json
+from keygenes.core.tables import read_table, write_table
+from keygenes.models.cells import task_cells
+from keygenes.models.device import set_up_torch
+from keygenes.models.encoder import check_fit, load_classifier, save_model, set_pooling
+from keygenes.models.finetune import class_logits, predictions_table
+
+log = logging.getLogger("keygenes")
+
+
+def output_order(config, names, classes, where):
+    """Return, for each class of a task, which output of a classifier stands for it.
+
+    Parameters
+    ----------
+    config : BertConfig
+        Its `id2label` names the outputs, unless `names` does.
+    names : list of str or None
+        Key 'classes' of the model's registry entry, in the order of the outputs.
+    classes : list of str
+        Of the task.
+    where : path-like
+        For messages.
+
+    Raises
+    ------
+    InputError
+        If the outputs are not named as the classes of the task.
+    """
+    if names is None:
+        names = [config.id2label[i] for i in range(config.num_labels)]
+    if len(names) != config.num_labels or sorted(names) != sorted(classes):
+        raise input_error(
+            str(where),
+            found=f"{config.num_labels} outputs, named {', '.join(names)}",
+            expected=f"the classes of the task, {', '.join(classes)}",
+            remedy="list them under 'classes' of the model in the registry, in the order of its "
+            "outputs, or give the task the classes that the model was trained on",
+        )
+    return [names.index(name) for name in classes]
+
+
+def reorder_outputs(model, order, classes):
+    """Let a classifier give its outputs in another order, named by `classes`; in place."""
+    with torch.no_grad():
+        model.classifier.weight.copy_(model.classifier.weight[order].clone())
+        model.classifier.bias.copy_(model.classifier.bias[order].clone())
+    model.config.id2label = dict(enumerate(classes))
+    model.config.label2id = {name: i for i, name in enumerate(classes)}
+
+
+def adopt_model(
+    *,
+    tokens,
+    labels,
+    splits,
+    vocabulary,
+    weights,
+    config,
+    out_weights,
+    out_config,
+    out_predictions,
+    out_loading,
+    task,
+    seed,
+    classes,
+    max_length,
+    batch_tokens,
+    threads,
+    device,
+    precision,
+):
+    """Write a brought classifier as this pipeline's own, and its predictions of the cells.
+
+    Nothing is trained: every seed gets the same model, and its own test cells. Whether the model
+    has seen these cells before, nothing here can tell.
+
+    Parameters
+    ----------
+    weights, config : path-like
+        A `BertForSequenceClassification`, of Geneformer or of this pipeline.
+    classes : list of str or None
+        Names of its outputs (`output_order`).
+    """
+    device = set_up_torch(threads=threads, device=device)
+    table = read_table(vocabulary)
+    frame, cells, task_classes = task_cells(tokens, labels, splits, task, seed)
+    model, loading = load_classifier(weights, config)
+    check_fit(model.config, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    reorder_outputs(model, output_order(model.config, classes, task_classes, config), task_classes)
+    set_pooling(model.config, getattr(model.config, "classifier_pooling", None), table)
+    model.to(device)
+    log.info("%s: taken over as it is; make sure that it was not trained on these cells", weights)
+    logits = class_logits(
+        model, cells, batch_tokens=batch_tokens, device=device, precision=precision
+    )
+    probabilities = logits.double().softmax(1).numpy()
+    write_table(
+        predictions_table(frame, probabilities, task_classes), out_predictions, "predictions"
+    )
+    counts = {"trained": 0, "all": sum(p.numel() for p in model.parameters())}
+    write_json(
+        {"weights_sha256": checksum(weights), "parameters": counts, **loading, "trained": []},
+        out_loading,
+    )
+    save_model(model, out_weights, out_config)
