@@ -222,6 +222,7 @@ def test_rule_is_complete(rule):
 
 def test_rule_names_are_verb_noun():
     verbs = [
+        "adopt",
         "download",
         "simulate",
         "read",

@@ -87,6 +87,8 @@ rule adopt_model:
         loading=out("models/{task}/{regime}/seed{seed}/loading.json"),
     log:
         logfile("adopt_model.{task}.{regime}.seed{seed}"),
+    benchmark:
+        out("benchmarks/adopt_model.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
         regime="|".join(BROUGHT) or "(?!)",
     conda:

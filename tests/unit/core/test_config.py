@@ -172,7 +172,11 @@ def test_a_wrong_registry_names_its_file(here, tmp_path):
 RELATIONS = {
     "two regimes": ("regimes.1.name", "frozen", ["'regimes'", "two entries named 'frozen'"]),
     "two tasks": ("tasks.1.name", "dose", ["'tasks'", "two entries named 'dose'"]),
-    "nothing trains": ("regimes.0.train", ..., ["'regimes.frozen.train'", "found nothing"]),
+    "nothing trains": ("regimes.0.train", ..., ["'regimes.frozen'", "only a name", "add one"]),
+    "two forms": (
+        *("regimes.0.freeze_layers", 2),
+        ["'regimes.frozen'", "train and freeze_layers", "give exactly one"],
+    ),
     "no features": ("regimes.5.features", ..., ["'regimes.linear_probe.features'", "expression"]),
     "pair": ("attention.pairs", [["full", "half"]], ["'attention.pairs'", "'half'", "last_layer"]),
     "pair of a regression": (
@@ -308,3 +312,64 @@ def test_a_pretrained_model_needs_its_own_vocabulary(study):
     with pytest.raises(InputError) as error:
         resolved(study)
     assert_sentence(error, "config key 'tokens.vocabulary'", "found 'dataset'")
+
+
+def test_a_regime_is_a_list_of_patterns_whatever_its_form():
+    assert settings.trained_patterns({"name": "a", "train": ["classifier.*"]}) == ["classifier.*"]
+    frozen = ["*", "!bert.encoder.layer.0.*", "!bert.encoder.layer.1.*"]
+    assert settings.trained_patterns({"name": "a", "freeze_layers": 2}) == frozen
+    assert settings.trained_patterns({"name": "a", "preset": "upstream"}) == ["*"]
+
+
+def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
+    section = study["finetune"]
+    assert settings.finetune_options(section, {"name": "a", "train": ["*"]}) == section
+    upstream = settings.finetune_options(section, {"name": "a", "preset": "upstream"})
+    assert upstream == settings.PRESETS["upstream"]
+    assert set(upstream) == set(section), "a preset leaves no key to the section"
+    assert (upstream["epochs"], upstream["warmup_steps"], upstream["warmup_fraction"]) == (
+        *(10, 500, None),
+    )
+    own = settings.finetune_options(section, {"name": "a", "preset": "upstream", "epochs": 2})
+    assert own == {**upstream, "epochs": 2}
+
+
+def test_a_preset_is_a_regime_of_its_own(study):
+    study["regimes"].append({"name": "upstream", "preset": "upstream"})
+    settings.check(study, schema("config"), "config key")
+    settings.check_relations(study)
+    put(study, "regimes.0.preset", "thesis")
+    with pytest.raises(InputError) as error:
+        settings.check(study, schema("config"), "config key")
+    assert_sentence(error, "config key 'regimes[0].preset'", "'thesis'", "upstream")
+
+
+def test_a_classifier_brought_along(study, tmp_path):
+    study["regimes"].append({"name": "theirs", "finetuned": "mine"})
+    settings.check(study, schema("config"), "config key")
+    settings.check_relations(study)
+    entry = {"vocabulary": "geneformer_v1", "finetuned": str(tmp_path), "classes": ["low", "high"]}
+    with pytest.raises(InputError) as error:
+        resolved_with(study, models={"mine": entry})
+    assert_sentence(error, "model 'mine', key 'finetuned'", str(tmp_path), "config.json")
+    for name in ("config.json", "pytorch_model.bin"):
+        (tmp_path / name).touch()
+    found = resolved_with(study, models={"mine": entry})
+    assert found["finetuned"] == {
+        "theirs": {
+            "config": str(tmp_path / "config.json"),
+            "weights": str(tmp_path / "pytorch_model.bin"),
+            "classes": ["low", "high"],
+        }
+    }
+    assert found["model_files"]["weights"].endswith("Geneformer-V1-10M/model.safetensors")
+    put(study, "model", "mine")  # alone, its own encoder is the model to compare with
+    found = resolved_with(study, models={"mine": entry})
+    assert found["model_files"]["weights"] == str(tmp_path / "pytorch_model.bin")
+    with pytest.raises(InputError) as error:
+        resolved_with(study, models={"mine": {**entry, "vocabulary": "geneformer_v2"}})
+    assert_sentence(error, "'tokens.vocabulary'", "'geneformer_v2', which model 'mine'")
+    study["regimes"][-1]["finetuned"] = "geneformer_v1_10m"
+    with pytest.raises(InputError) as error:
+        resolved_with(study, models={"mine": entry})
+    assert_sentence(error, "model 'geneformer_v1_10m'", "no key 'finetuned'")
