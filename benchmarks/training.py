@@ -20,6 +20,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.attention.extract import attention_sums  # noqa: E402
+from keygenes.core.config import trained_patterns  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
 from keygenes.models.encoder import train_mode, train_only  # noqa: E402
 
@@ -63,7 +64,7 @@ def seconds_per_cell(length, batch_size, repeats):
     ids, mask = padded(cells)
     labels = torch.zeros(batch_size, dtype=torch.long)
     config = yaml.safe_load((REPO / "config/config.yaml").read_text())
-    regimes = {r["name"]: r["train"] for r in config["regimes"] if "train" in r}
+    regimes = {r["name"]: trained_patterns(r) for r in config["regimes"] if "method" not in r}
     seconds = {}
     for dropout in (0.02, 0.0):
         model = v1(dropout)

@@ -71,6 +71,6 @@ def test_outputs_without_names_stop_with_a_sentence(demo, brought):
         demo, "--cores", 1, *TARGETS, "--configfile", brought(classes=["LABEL_0", "LABEL_1"])
     )
     assert run.returncode != 0
-    assert "2 outputs, named LABEL_0, LABEL_1, but expected the classes of the task" in run.text
+    assert "2 outputs, named LABEL_0, LABEL_1, expected the classes of the task" in run.text
     assert "Traceback" not in run.text
     assert not (demo / "results/demo/models/level/theirs/seed1/model.safetensors").exists()
