@@ -215,7 +215,10 @@ def test_tables_have_their_schema_row_groups_and_stamp_and_read_back(tmp_path, c
     assert report["cell"].tolist() == [f"cell{i}" for i in range(2500)]
     assert report.loc[report["length"] == 0, "cell"].tolist() == ["cell5", "cell2048"]
     assert "2 cells without a gene of the vocabulary left out: cell5, cell2048" in caplog.text
-    assert "280 of 300 genes are in the vocabulary" in caplog.text
+    assert (
+        "2500 cells, 280 of 300 genes in the vocabulary (280 tokens), 20 genes out of it"
+        in caplog.text
+    )
 
     cells, ids, offsets = read_tokens(tokens_path)
     assert (ids.dtype, offsets.dtype) == (np.int32, np.int64)
