@@ -196,6 +196,23 @@ def test_number_types_are_followed_as_upstream_computes_with_them(tmp_path):
     assert len(orders) == 3
 
 
+def test_stored_zeros_are_tokens_upstream(tmp_path):
+    def with_zeros(table):
+        # Gene 0 is stored as zero in the first cell: it ranks last, where upstream keeps it.
+        cells = [list(ids) for ids in table["input_ids"]]
+        cells[0] = [t for t in cells[0] if t != 2] + [2]
+        return table.assign(input_ids=cells)
+
+    def layout(counts):
+        stored = sparse.csr_matrix(counts)
+        stored[0, 0] = 0
+        return stored
+
+    assert compared(tmp_path, "v1", GENES, change=with_zeros, layout=layout)["identical"] == 40
+    result = compare_folder(tmp_path, "v1", tmp_path / "dictionaries", upstream=False)
+    assert result["mismatched"] == ["cell0"]
+
+
 def test_agreement_tells_ties_from_order_and_counts_tokens_twice():
     scores = [3, 2, 2, 1]  # of genes 10, 11, 12, 13
     assert agreement([10, 11, 12, 13], [10, 11, 12, 13], scores) == (True, True, True)
