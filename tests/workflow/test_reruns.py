@@ -52,6 +52,7 @@ KEYS = [
     ({"finetune.learning_rate": 2.0e-4}, AFTER_FINETUNE),
     ({"pretrain.seed": 2}, AFTER_PRETRAIN),
     ({"tokens.max_length": 256}, AFTER_TOKENS | AFTER_CORPUS),
+    ({"tokens.upstream": True}, AFTER_TOKENS | AFTER_CORPUS),
     ({"select.min_counts": 400}, AFTER_SELECTION),
     # The labels are one table: a class of one task concerns every task.
     ({"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}}, AFTER_LABELS),

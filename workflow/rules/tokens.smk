@@ -48,6 +48,7 @@ rule tokenize_cells:
         runtime=60,
     params:
         max_length=config["tokens"]["max_length"],
+        upstream=config["tokens"]["upstream"],
         version=(RESOLVED["vocabulary"] or {}).get("version", "v1"),
         code=code_digest("tokenize_cells"),
     script:

@@ -11,5 +11,6 @@ with step(snakemake):
         snakemake.output.report,
         max_length=snakemake.params.max_length,
         version=snakemake.params.version,
+        upstream=snakemake.params.upstream,
         mapping_path=snakemake.input.get("mapping"),
     )

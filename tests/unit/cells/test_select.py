@@ -227,3 +227,23 @@ def test_equal_options_give_equal_bytes(tmp_path):
         selected(tmp_path / name, matrix_of(obs_of(60)), max_cells_per_dose=7)
     for name in ("counts.h5ad", "screen.h5ad", "selection.parquet"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [int, float, bool, "category"])
+def test_cells_that_did_not_pass_the_users_filter_go_first(tmp_path, dtype):
+    obs = obs_of(12).assign(filter_pass=pd.Series(np.resize([1, 1, 1, 0], 12)).to_numpy())
+    obs["filter_pass"] = obs["filter_pass"].astype(dtype)
+    counts, screen, steps = selected(tmp_path, matrix_of(obs))
+    assert steps["step"].tolist()[:3] == ["dataset", "filter_pass", "drug"]
+    assert steps["n_cells"].tolist()[:3] == [12, 9, 9]
+    failed = {"cell3", "cell7", "cell11"}
+    assert not failed & (set(counts.obs_names) | set(screen.obs_names))
+
+
+def test_missing_filter_values_do_not_pass():
+    values = pd.array([1, 0, None, 2], dtype="Int64")
+    assert select.passing_cells(pd.DataFrame({"filter_pass": values})).tolist() == [
+        *(True, False, False, False)
+    ]
+    text = pd.DataFrame({"filter_pass": ["1", None]})
+    assert not select.passing_cells(text).any()

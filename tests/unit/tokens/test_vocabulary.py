@@ -172,6 +172,8 @@ def test_the_real_dictionaries():
         old / f"token{stem}", old / f"gene_median{stem}", old / "gene_name_id_dict_gc30M.pkl"
     )
     assert len(v1) == 25_426
+    genes = v1[~is_special(v1["ensembl_id"])]
+    assert (genes["symbol"] == genes["ensembl_id"]).sum() == 4_179
     row = v1.set_index("symbol").loc["MDM2"]
     assert row["ensembl_id"] == "ENSG00000135679"
     assert row["median"] == pytest.approx(2.58, abs=0.01)
@@ -184,3 +186,7 @@ def test_the_real_dictionaries():
     )
     assert len(v2) == 20_275
     assert v2["ensembl_id"].tolist()[:4] == ["<pad>", "<mask>", "<cls>", "<eos>"]
+    symbols = v2.set_index("ensembl_id")["symbol"]
+    assert symbols["ENSG00000135679"] == "MDM2"
+    genes = v2[~is_special(v2["ensembl_id"])]
+    assert (genes["symbol"] == genes["ensembl_id"]).sum() == 825

@@ -1,5 +1,6 @@
 """Columns of obs: what values they hold, and which cells have one of them."""
 
+import numpy as np
 import pandas as pd
 
 from keygenes.core.errors import input_error
@@ -32,6 +33,17 @@ def require_column(obs, column, key):
             expected=f"one of the dataset's: {', '.join(map(str, obs.columns))}",
             remedy="name one of these or map it in the dataset's registry entry",
         )
+
+
+def passing_cells(obs):
+    """Return a boolean array: cells whose 'filter_pass' is 1; all where there is no such column.
+
+    The column is Geneformer's convention; its tokenizer passes over every other cell.
+    """
+    if "filter_pass" not in obs:
+        return np.ones(len(obs), bool)
+    values = obs["filter_pass"].astype(object)
+    return np.array([not pd.isna(value) and value == 1 for value in values], dtype=bool)
 
 
 def vehicle_cells(obs, vehicle):

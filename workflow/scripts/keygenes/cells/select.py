@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import scanpy
 
-from keygenes.cells.columns import known_values, require_column, values_in, vehicle_cells
+from keygenes.cells.columns import (
+    known_values,
+    passing_cells,
+    require_column,
+    values_in,
+    vehicle_cells,
+)
 from keygenes.core.errors import input_error
 from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import write_table
@@ -132,6 +138,8 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
             )
 
     record("dataset", where)
+    if "filter_pass" in adata.obs:
+        keep(passing_cells(adata.obs), "filter_pass", "filter_pass = 1")
     if options["drug"] is not None:
         keep(drug_mask(adata.obs, options["drug"]), "drug", f"drug = {options['drug']}")
     if options["hash_filter"] is not None:

@@ -1,8 +1,10 @@
 """From counts and annotation of any source to the canonical matrix, checked.
 
 The canonical matrix is an AnnData with raw counts (CSR, float32, sorted indices) of all measured
-genes. `var` is indexed by Ensembl gene id (no version, unique) and has a column ``symbol``. `obs`
-is indexed by cell name and has
+genes. `var` is indexed by Ensembl gene id (no version, unique) and has the columns ``symbol`` and
+``given_id``, the id as supplied. Where columns of one gene were summed, ``obsm["given_counts"]``
+(CSR, float32) keeps them apart and ``uns["given_columns"]`` names them (given_id, ensembl_id).
+`obs` is indexed by cell name and has
 
 - ``n_counts`` (float64): the cell's total over all measured genes, as supplied where it is;
 - ``n_genes`` (int64): genes with a count; ``percent_mito`` (float64, %) where such genes are known;
@@ -237,15 +239,26 @@ def _numbers(column, name, path):
     return numbers
 
 
-def _sum_duplicates(counts, ids, symbols):
-    """Return counts, ids and symbols with one column per id, in the order of first appearance."""
+def _sum_duplicates(counts, ids):
+    """Return counts with one column per id, the first column of each id, and all that were summed.
+
+    The order is that of first appearance.
+    """
     codes, unique = pd.factorize(ids)
+    first = np.unique(codes, return_index=True)[1]
     if len(unique) == len(ids):
-        return counts, ids, symbols
+        return counts, first, first[:0]
     ones = np.ones(len(ids), dtype=counts.dtype)
     gather = sp.csr_matrix((ones, (np.arange(len(ids)), codes)), shape=(len(ids), len(unique)))
-    first = np.unique(codes, return_index=True)[1]
-    return (counts @ gather).tocsr(), ids[first], symbols[first]
+    return (counts @ gather).tocsr(), first, np.flatnonzero(np.bincount(codes)[codes] > 1)
+
+
+def _as_stored(counts):
+    """Return counts as CSR of float32 with sorted indices and no stored zeros."""
+    counts = sp.csr_matrix(counts, dtype=np.float32)
+    counts.eliminate_zeros()
+    counts.sort_indices()
+    return counts
 
 
 def canonical_matrix(counts, obs, ids, symbols, path):
@@ -265,7 +278,7 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     obs.index = obs.index.astype(str)
     obs.index.name = "cell"
     _require_cells(obs.index, path)
-    given_ids = np.asarray(ids, dtype=object)
+    given_ids = np.array([str(given) for given in ids], dtype=object)
     ids, is_ensembl = clean_ids(given_ids)
     _require_ids(ids, is_ensembl, path)
     symbols = ids if symbols is None else to_texts(symbols)
@@ -273,10 +286,12 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     _require_counts(counts, path)
 
     counts.sum_duplicates()
-    counts, ids, symbols = _sum_duplicates(counts, ids, symbols)
-    counts = sp.csr_matrix(counts, dtype=np.float32)
-    counts.eliminate_zeros()
-    counts.sort_indices()
+    given_counts = counts
+    counts, first, summed = _sum_duplicates(given_counts, ids)
+    # Upstream's tokenizer does not sum all that is summed here, so `tokens.upstream` needs both.
+    apart = {"given_id": given_ids[summed], "ensembl_id": ids[summed]}
+    ids, symbols = ids[first], symbols[first]
+    counts = _as_stored(counts)
 
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     for name in NUMBER_COLUMNS:
@@ -302,7 +317,10 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         if name in TEXT_COLUMNS or obs[name].dtype == object:
             obs[name] = pd.Categorical(to_texts(obs[name]))
 
-    var = pd.DataFrame({"symbol": symbols}, index=pd.Index(ids, name="ensembl_id", dtype=object))
+    var = pd.DataFrame(
+        {"symbol": symbols, "given_id": given_ids[first]},
+        index=pd.Index(ids, name="ensembl_id", dtype=object),
+    )
     log.info(
         "%s: %s cells x %s genes, %s ids summed that were there more than once",
         path,
@@ -310,4 +328,8 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         f"{counts.shape[1]:,}",
         f"{len(given_ids) - len(ids):,}",
     )
-    return ad.AnnData(X=counts, obs=obs, var=var)
+    adata = ad.AnnData(X=counts, obs=obs, var=var)
+    if len(summed):
+        adata.obsm["given_counts"] = _as_stored(given_counts[:, summed])
+        adata.uns["given_columns"] = apart
+    return adata

@@ -4,6 +4,10 @@ A gene's score is its share of the cell's counts divided by the gene's median ov
 so that what is high everywhere (ribosomal genes) does not lead every list. Arithmetic follows
 Geneformer's tokenizer to the last bit; ties are broken by the gene's column, where upstream's
 unstable sort leaves the order to the processor.
+
+Upstream loses genes in silence, among them every id with a version. The default mode looks a gene
+up by all its spellings; upstream mode finds what upstream finds, and no more. Each case is in
+`docs/geneformer-compatibility.md`.
 """
 
 import logging
@@ -16,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
 
+from keygenes.cells.columns import passing_cells
 from keygenes.core.errors import input_error
 from keygenes.core.files import written
 from keygenes.core.tables import TABLES, read_table, stamp_bytes, write_table
@@ -55,7 +60,32 @@ def vocabulary_ids(ensembl_ids, known, mapping=None):
     return found
 
 
-def plan_genes(ensembl_ids, vocabulary, mapping=None):
+def upstream_ids(ensembl_ids, known, mapping=None):
+    """Return the id under which Geneformer's tokenizer finds each gene, and whether it sums.
+
+    Parameters
+    ----------
+    ensembl_ids : sequence of str [n_genes]
+        As the user gave them: nothing is stripped.
+    known, mapping
+        See `vocabulary_ids`. Without a mapping an id counts as it is written.
+
+    Returns
+    -------
+    list of (str or None) [n_genes]
+    bool
+        Whether the columns of one gene are summed. Upstream does so only if its mapping sends
+        two different ids, as written, to one gene; an id that stands there twice is none of these.
+    """
+    if mapping is None:
+        return [given if given in known else None for given in ensembl_ids], False
+    mapping = {key: value for key, value in mapping.items() if value in known}
+    listed = {given for given in ensembl_ids if given in mapping}
+    summed = len(listed) != len({mapping[given] for given in listed})
+    return [mapping.get(given.upper()) for given in ensembl_ids], summed
+
+
+def plan_genes(ensembl_ids, vocabulary, mapping=None, *, upstream=False):
     """Return how the columns of a matrix turn into tokens.
 
     Parameters
@@ -65,30 +95,31 @@ def plan_genes(ensembl_ids, vocabulary, mapping=None):
         Columns token, ensembl_id, median.
     mapping : dict, optional
         See `vocabulary_ids`.
+    upstream : bool
+        Look genes up by `upstream_ids`: one gene may then have several columns and tokens.
 
     Returns
     -------
     projection : scipy.sparse.csr_matrix of float64 [n_genes, n_kept]
         Ones; sums the columns of one gene. Kept genes stand in the order of their first column.
     tokens : int32 array [n_kept]
-    weights : float64 array [n_kept]
-        Reciprocal of the median.
+    medians : float64 array [n_kept]
     """
     genes = vocabulary[~is_special(vocabulary["ensembl_id"])]
     row_of = dict(zip(genes["ensembl_id"], range(len(genes)), strict=True))
-    found = vocabulary_ids(ensembl_ids, row_of.keys(), mapping)
-    kept = {}  # vocabulary row -> column of the projection
-    pairs = [
-        (column, kept.setdefault(row_of[gene], len(kept)))
-        for column, gene in enumerate(found)
-        if gene is not None
-    ]
-    rows, columns = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    shape = (len(found), len(kept))
-    projection = sparse.csr_matrix((np.ones(len(pairs)), (rows, columns)), shape=shape)
-    chosen = np.fromiter(kept, dtype=np.int64, count=len(kept))
+    if upstream:
+        found, summed = upstream_ids(ensembl_ids, row_of.keys(), mapping)
+    else:
+        found, summed = vocabulary_ids(ensembl_ids, row_of.keys(), mapping), True
+    columns = np.array([i for i, gene in enumerate(found) if gene is not None], dtype=np.int64)
+    chosen = np.array([row_of[found[i]] for i in columns], dtype=np.int64)
+    codes = np.arange(len(chosen))
+    if summed:
+        codes, chosen = pd.factorize(chosen)
+    shape = (len(found), len(chosen))
+    projection = sparse.csr_matrix((np.ones(len(codes)), (columns, codes)), shape=shape)
     tokens = genes["token"].to_numpy(np.int32)[chosen]
-    return projection, tokens, 1 / genes["median"].to_numpy(np.float64)[chosen]
+    return projection, tokens, genes["median"].to_numpy(np.float64)[chosen]
 
 
 def frame_tokens(vocabulary, version, max_length):
@@ -141,28 +172,72 @@ def frame_tokens(vocabulary, version, max_length):
     return before, after, room
 
 
-def encode_block(counts, n_counts, plan, frame):
+def rank_values(counts, n_counts, plan):
+    """Return what genes are ranked by: counts per 10,000 of the cell, over the gene's median.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_matrix or array [n_cells, n_genes]
+        Dense counts are divided by total and median; sparse ones multiplied by the reciprocals.
+    n_counts : array [n_cells]
+        Float64 unless float32 is to be followed, in which upstream then computes too.
+    plan : tuple
+        From `plan_genes`.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix of float64 [n_cells, n_kept]
+        With sorted indices.
+    scipy.sparse.csr_matrix [n_cells, n_kept]
+        The counts behind them, entry for entry.
+    """
+    projection, _, medians = plan
+    divided = isinstance(counts, np.ndarray)
+    inside = sparse.csr_matrix(counts)
+    if projection.nnz == projection.shape[1]:  # nothing to sum; stored zeros stay as they are
+        inside = inside[:, np.flatnonzero(np.diff(projection.indptr))]
+    else:
+        inside = inside @ projection.astype(inside.dtype)
+    inside.sort_indices()
+    per_entry = np.diff(inside.indptr)
+    # In this order, and by reciprocals as SciPy divides a sparse matrix: a true division, or
+    # float32, moves genes in a share of the cells away from where Geneformer saw them.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if divided:
+            scaled = inside.data / np.repeat(n_counts, per_entry) * TARGET_SUM
+            values = scaled / medians[inside.indices]
+        else:
+            scaled = inside.data * np.repeat(1 / n_counts, per_entry) * TARGET_SUM
+            values = scaled * (1 / medians)[inside.indices]
+    return sparse.csr_matrix((values, inside.indices, inside.indptr), inside.shape), inside
+
+
+def encode_block(counts, n_counts, plan, frame, *, upstream=False):
     """Encode some cells; the arguments are those of `encode_cells`, prepared.
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
-    n_counts : float64 array [n_cells]
+    counts : scipy.sparse.csr_matrix or array [n_cells, n_genes]
+    n_counts : array [n_cells]
     plan : tuple
         From `plan_genes`.
     frame : tuple
         From `frame_tokens`.
+    upstream : bool
+        Keep the number types, stored zeros and the special tokens of a cell without genes.
 
     Returns
     -------
     list of int32 arrays, pandas.DataFrame
         As from `encode_cells`; the frame has the column `counts` (row sum) in addition.
     """
-    projection, tokens, weights = plan
+    _, tokens, _ = plan
     before, after, room = frame
-    counts = counts.astype(np.float64)
-    counts.eliminate_zeros()
-    totals = np.asarray(counts.sum(axis=1)).ravel()
+    if not upstream:
+        counts = sparse.csr_matrix(counts).astype(np.float64)
+        counts.eliminate_zeros()
+        n_counts = n_counts.astype(np.float64)
+    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     if not (n_counts[totals > 0] > 0).all():
         raise input_error(
             "obs column 'n_counts'",
@@ -170,25 +245,20 @@ def encode_block(counts, n_counts, plan, frame):
             expected="the total counts of each cell over all measured genes",
             remedy="correct the column, or leave it out of the dataset's 'columns'",
         )
-    inside = counts @ projection
-    inside.sort_indices()
-    kept = np.asarray(inside.sum(axis=1)).ravel()
+    values, inside = rank_values(counts, n_counts, plan)
+    kept = np.asarray(inside.sum(axis=1, dtype=np.float64)).ravel()
     n_inside = np.diff(inside.indptr)
-    # Multiply by reciprocals and in this order, in float64: a true division, or float32, moves
-    # genes in a share of the cells away from where Geneformer was trained to see them.
-    with np.errstate(divide="ignore"):
-        per_cell = np.repeat(1 / n_counts, n_inside)
-    falling = -(inside.data * per_cell * TARGET_SUM * weights[inside.indices])
-    ranked = tokens[inside.indices]
+    falling, ranked = -values.data, tokens[values.indices]
     encoded = []
-    for start, stop in zip(inside.indptr[:-1], inside.indptr[1:], strict=True):
+    for start, stop in zip(values.indptr[:-1], values.indptr[1:], strict=True):
         order = np.argsort(falling[start:stop], kind="stable")[:room]
         genes = ranked[start:stop][order]
-        encoded.append(np.concatenate([before, genes, after]) if len(genes) else genes)
+        framed = len(genes) or upstream
+        encoded.append(np.concatenate([before, genes, after]) if framed else genes)
     report = pd.DataFrame(
         {
-            "n_counts": n_counts,
-            "n_genes": np.diff(counts.indptr).astype(np.int64),
+            "n_counts": n_counts.astype(np.float64),
+            "n_genes": np.asarray((counts != 0).sum(axis=1)).ravel().astype(np.int64),
             "n_in_vocabulary": n_inside.astype(np.int64),
             "counts_lost": np.divide(
                 totals - kept, totals, out=np.zeros_like(totals), where=totals > 0
@@ -202,13 +272,21 @@ def encode_block(counts, n_counts, plan, frame):
 
 
 def encode_cells(
-    counts, n_counts, ensembl_ids, vocabulary, *, max_length, special_tokens, mapping=None
+    counts,
+    n_counts,
+    ensembl_ids,
+    vocabulary,
+    *,
+    max_length,
+    special_tokens,
+    mapping=None,
+    upstream=False,
 ):
     """Encode cells as ranked gene tokens.
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
+    counts : scipy.sparse.csr_matrix or array [n_cells, n_genes]
         Raw counts.
     n_counts : float array [n_cells]
         Total counts of each cell over ALL measured genes, not only those in `counts`.
@@ -222,12 +300,16 @@ def encode_cells(
         v1: genes only; v2: ``<cls>``, genes, ``<eos>``.
     mapping : dict, optional
         V2's dictionary from any gene id to the id in the vocabulary.
+    upstream : bool
+        Do what Geneformer's tokenizer does: ids are looked up as given (`upstream_ids`), dense
+        counts and float32 totals are computed with as they are.
 
     Returns
     -------
     list of int32 arrays
-        Per cell the tokens by falling score, ties by column; empty (without special tokens) for
-        a cell that has no gene of the vocabulary.
+        Per cell the tokens by falling score, ties by column. A cell without a gene of the
+        vocabulary is empty; in upstream mode it has v2's special tokens, as in upstream's older
+        versions (newer ones leave the cell out).
     pandas.DataFrame
         One row per cell: n_counts, n_genes (with a count), n_in_vocabulary, counts_lost (share,
         0 to 1, of the cell's counts in the matrix outside the vocabulary), length, n_truncated.
@@ -237,29 +319,59 @@ def encode_cells(
     InputError
         If a cell with counts has no positive `n_counts`, or `max_length` leaves no room.
     """
-    plan = plan_genes(ensembl_ids, vocabulary, mapping)
+    plan = plan_genes(ensembl_ids, vocabulary, mapping, upstream=upstream)
     frame = frame_tokens(vocabulary, special_tokens, max_length)
-    n_counts = np.asarray(n_counts, dtype=np.float64)
+    n_counts = np.asarray(n_counts)
     encoded, reports = [], []
     for start in range(0, max(counts.shape[0], 1), BLOCK):
         rows = slice(start, start + BLOCK)
-        ids, report = encode_block(sparse.csr_matrix(counts[rows]), n_counts[rows], plan, frame)
+        ids, report = encode_block(counts[rows], n_counts[rows], plan, frame, upstream=upstream)
         encoded += ids
         reports.append(report)
     return encoded, pd.concat(reports, ignore_index=True).drop(columns="counts")
 
 
-def _check_loss(path, ids, plan, report, log):
+def _columns_given(adata, path):
+    """Return the columns of a canonical matrix before any were summed.
+
+    Returns
+    -------
+    ids : list of str [n_columns]
+        As the user gave them; columns that were summed stand side by side.
+    columns : int array [n_columns]
+        Where each lies in [X, obsm given_counts].
+    """
+    if "given_id" not in adata.var:
+        raise input_error(
+            path,
+            found="a matrix without the gene ids as they were given (var 'given_id')",
+            expected="them, which 'tokens.upstream: true' looks up",
+            remedy="delete the file and run again",
+        )
+    given = adata.var["given_id"].astype(str).to_numpy()
+    if "given_counts" not in adata.obsm:
+        return given.tolist(), np.arange(adata.n_vars)
+    apart = adata.uns["given_columns"]
+    at = adata.var_names.get_indexer(apart["ensembl_id"])  # -1: not among the selected genes
+    whole = np.setdiff1d(np.arange(adata.n_vars), at)
+    parts = np.flatnonzero(at >= 0)
+    order = np.argsort(np.concatenate([whole, at[parts]]), kind="stable")
+    ids = np.concatenate([given[whole], np.asarray(apart["given_id"], dtype=str)[parts]])
+    return ids[order].tolist(), np.concatenate([whole, adata.n_vars + parts])[order]
+
+
+def _check_loss(path, ids, plan, report, upstream, log):
     """Log what the vocabulary leaves out of a matrix; refuse it when that is nearly all."""
     total = report["counts"].sum()
     lost = (report["counts_lost"] * report["counts"]).sum() / total if total else 1.0
     projection, tokens, _ = plan
     inside = projection.nnz
     log.info(
-        "%d of %d genes are in the vocabulary (%d tokens), the other %d hold %.1f %% of the counts",
-        *(inside, len(ids), len(tokens), len(ids) - inside, 100 * lost),
+        "%d cells, %d of %d genes in the vocabulary (%d tokens), %d genes out of it with %.1f %% "
+        "of the counts, which are lost",
+        *(len(report), inside, len(ids), len(tokens), len(ids) - inside, 100 * lost),
     )
-    if lost > REFUSE_LOST:
+    if lost > REFUSE_LOST and not upstream:
         raise input_error(
             path,
             found=f"{100 * lost:.0f} % of the counts in genes that the vocabulary does not have "
@@ -275,17 +387,28 @@ def _check_loss(path, ids, plan, report, log):
 
 
 def write_tokens(
-    adata_path, vocabulary_path, tokens_path, report_path, *, max_length, version, mapping_path=None
+    adata_path,
+    vocabulary_path,
+    tokens_path,
+    report_path,
+    *,
+    max_length,
+    version,
+    upstream=False,
+    mapping_path=None,
 ):
     """Encode the cells of a canonical h5ad and write the token table and its loss report.
 
-    The matrix is read, encoded and written 1,024 cells at a time. Cells without any gene of the
-    vocabulary are named in the log and left out of the tokens; the report keeps them (length 0).
+    The matrix is read, encoded and written 1,024 cells at a time. Where obs has 'filter_pass', only
+    cells with 1 are encoded. Cells without any gene of the vocabulary are named in the log and left
+    out of the tokens; the report keeps them (length 0). Upstream mode keeps them in both, with
+    length 0 (v1) or 2 (v2).
 
     Parameters
     ----------
     adata_path : path-like
-        Canonical h5ad: raw counts, obs n_counts, var index Ensembl id.
+        Canonical h5ad: raw counts, obs n_counts, var index Ensembl id; in upstream mode also the
+        ids as given, see `keygenes.inputs.canonical`.
     vocabulary_path : path-like
         Table with the schema "vocabulary".
     tokens_path, report_path : path-like
@@ -294,13 +417,16 @@ def write_tokens(
         Tokens per cell, special tokens included.
     version : {"v1", "v2"}
         Of the special tokens.
+    upstream : bool
+        Find the genes, and only those, that Geneformer's tokenizer finds (`upstream_ids`).
     mapping_path : path-like, optional
         V2's pickled mapping of gene ids.
 
     Raises
     ------
     InputError
-        If more than 80 % of the counts lie outside the vocabulary.
+        If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode), or
+        no cell passes.
     """
     log = logging.getLogger("keygenes")
     vocabulary = read_table(vocabulary_path)
@@ -308,53 +434,78 @@ def write_tokens(
     frame = frame_tokens(vocabulary, version, max_length)
     adata = anndata.read_h5ad(adata_path, backed="r")
     try:
-        ids = adata.var_names
-        plan = plan_genes(ids, vocabulary, mapping)
+        ids, columns = adata.var_names, None
+        if upstream:
+            ids, columns = _columns_given(adata, adata_path)
+        plan = plan_genes(ids, vocabulary, mapping, upstream=upstream)
         cells = adata.obs_names.to_numpy(dtype=str)
         n_counts = adata.obs["n_counts"].to_numpy(np.float64)
+        passing = passing_cells(adata.obs)
+        if not passing.any():
+            raise input_error(
+                adata_path,
+                found=f"no cell with filter_pass = 1 among {len(cells)}",
+                expected="1 for every cell to keep, Geneformer's convention",
+                remedy="correct the obs column 'filter_pass' of the dataset, or remove it",
+            )
+        if not passing.all():
+            log.info("%d of %d cells have filter_pass = 1", passing.sum(), len(cells))
         # Written piecemeal, not by `write_table`, so the provenance is added here.
-        schema, reports = TABLES["tokens"].with_metadata({"keygenes": stamp_bytes()}), []
+        frame_length = len(frame[0]) + len(frame[1])
+        metadata = {"keygenes": stamp_bytes(), "special_tokens": str(frame_length)}
+        schema, reports = TABLES["tokens"].with_metadata(metadata), []
         with (
             written(tokens_path) as part,
             pq.ParquetWriter(part, schema, compression="zstd") as writer,
         ):
             for start in range(0, adata.n_obs, BLOCK):
-                rows = slice(start, start + BLOCK)
-                block = sparse.csr_matrix(adata.X[rows])
-                encoded, report = encode_block(block, n_counts[rows], plan, frame)
+                rows = np.arange(start, min(start + BLOCK, adata.n_obs))
+                block = sparse.csr_matrix(adata.X[rows[0] : rows[-1] + 1])[passing[rows]]
+                rows = rows[passing[rows]]
+                if columns is not None and "given_counts" in adata.obsm:
+                    block = sparse.hstack([block, adata.obsm["given_counts"][rows]], format="csr")
+                    block = block[:, columns]
+                encoded, report = encode_block(
+                    block, n_counts[rows], plan, frame, upstream=upstream
+                )
                 report.insert(0, "cell", cells[rows])
                 reports.append(report)
-                filled = report["length"].to_numpy() > 0
-                lengths = report["length"].to_numpy()[filled]
-                if not filled.any():
+                kept = upstream | (report["length"].to_numpy() > 0)
+                lengths = report["length"].to_numpy()[kept]
+                if not kept.any():
                     continue
                 offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
                 flat = np.concatenate(encoded)
                 columns = {
-                    "cell": pa.array(cells[rows][filled]),
+                    "cell": pa.array(cells[rows][kept]),
                     "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)),
                     "length": pa.array(lengths),
                 }
                 writer.write_table(pa.table(columns, schema=schema))
             report = pd.concat(reports, ignore_index=True)
-            _check_loss(adata_path, ids, plan, report, log)
+            _check_loss(adata_path, ids, plan, report, upstream, log)
             write_table(report.drop(columns="counts"), report_path, "token_report")
     finally:
         adata.file.close()
-    empty = report.loc[report["length"] == 0, "cell"]
+    empty = report.loc[report["n_in_vocabulary"] == 0, "cell"]
     if len(empty):
         named = ", ".join(empty[:10]) + (", ..." if len(empty) > 10 else "")
-        log.info("%d cells without a gene of the vocabulary left out: %s", len(empty), named)
-    kept = report.loc[report["length"] > 0]
-    log.info(
-        "%d cells encoded: median %d tokens, longest %d, %d cells cut at %d",
-        *(len(kept), kept["length"].median(), kept["length"].max()),
-        *((kept["n_truncated"] > 0).sum(), max_length),
-    )
+        fate = "kept" if upstream else "left out"
+        log.info("%d cells without a gene of the vocabulary %s: %s", len(empty), fate, named)
+    lengths = report.loc[report["n_in_vocabulary"] > 0, "length"]
+    if len(lengths):
+        log.info(
+            "%d cells encoded: median %d tokens, longest %d, %d cells cut at %d",
+            *(len(lengths), lengths.median(), lengths.max()),
+            *((report["n_truncated"] > 0).sum(), max_length),
+        )
 
 
 def read_tokens(path):
     """Read a token table into flat arrays, row group by row group.
+
+    Cells without a gene, which upstream mode keeps in the table, have nothing to learn from: they
+    are left out and counted in the log.
 
     Parameters
     ----------
@@ -370,12 +521,20 @@ def read_tokens(path):
         Cell i is ``ids[offsets[i]:offsets[i + 1]]``.
     """
     with pq.ParquetFile(path, memory_map=True) as table:
+        n_special = int((table.schema_arrow.metadata or {}).get(b"special_tokens", 0))
         lengths = table.read(columns=["length"])["length"].to_numpy()
+        kept = lengths > n_special
+        if not kept.all():
+            log = logging.getLogger("keygenes")
+            log.info("%s: %d cells without a gene left out", path, (~kept).sum())
+        lengths = lengths[kept]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         ids = np.empty(offsets[-1], dtype=np.int32)
-        cells, filled = [], 0
+        cells, filled, start = [], 0, 0
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group, columns=["cell", "input_ids"])
+            start, first = start + len(rows), start
+            rows = rows.filter(pa.array(kept[first:start]))
             cells += rows["cell"].to_pylist()
             for chunk in rows["input_ids"].chunks:
                 flat = chunk.flatten().to_numpy()

@@ -113,14 +113,14 @@ def _checked_tokens(path):
     return tokens
 
 
-def geneformer_vocabulary(tokens_path, medians_path, names_path, mapping_path=None):
+def geneformer_vocabulary(tokens_path, medians_path, names_path=None, mapping_path=None):
     """Return the vocabulary that Geneformer's dictionaries define.
 
     Parameters
     ----------
     tokens_path, medians_path, names_path : path-like
         Pickled dictionaries: Ensembl id to token, Ensembl id to median of its non-zero counts per
-        10,000, gene name to Ensembl id.
+        10,000, gene name to Ensembl id. Without names every gene is called by its id.
     mapping_path : path-like, optional
         V2's dictionary from any gene id to the id in the vocabulary; only checked here (every
         gene of the vocabulary must map to itself), `encode` uses it.
@@ -165,7 +165,8 @@ def geneformer_vocabulary(tokens_path, medians_path, names_path, mapping_path=No
                 remedy="take both dictionaries from the same Geneformer version",
             )
     symbols = {}
-    for name, gene in sorted(read_pickled_dict(names_path).items()):
+    names = {} if names_path is None else read_pickled_dict(names_path)
+    for name, gene in sorted(names.items()):
         symbols.setdefault(gene, name)
     return pd.DataFrame(
         {
