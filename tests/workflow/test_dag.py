@@ -237,6 +237,7 @@ def test_rule_names_are_verb_noun():
         "fit",
         "extract",
         "compare",
+        "merge",
         "collect",
         "score",
         "plot",

@@ -106,7 +106,7 @@ FILES = [
     ("workflow/scripts/keygenes/tokens/encode.py", AFTER_TOKENS | AFTER_CORPUS),
     ("workflow/scripts/keygenes/models/train.py", AFTER_PRETRAIN),
     ("workflow/scripts/keygenes/models/probe.py", {"fit_probe"} | AFTER_PREDICTIONS),
-    ("workflow/scripts/keygenes/attention/layers.py", AFTER_ATTENTION),
+    ("workflow/scripts/keygenes/attention/stream.py", AFTER_ATTENTION),
     ("workflow/scripts/keygenes/evidence/score.py", AFTER_SCORES),
     ("workflow/scripts/keygenes/report/figures_attention.py", {"plot_attention"} | REPORT),
     ("workflow/scripts/keygenes/report/style.py", PLOTS | REPORT),

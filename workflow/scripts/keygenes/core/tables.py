@@ -126,6 +126,15 @@ TABLES = {
         mean=FLOAT,
         sd=FLOAT,
     ),
+    "heads": _schema(
+        subset=CATEGORY,
+        layer=INT,
+        head=INT,
+        measure=CATEGORY,
+        n_cells=INT,
+        mean=FLOAT,
+        sd=FLOAT,
+    ),
     "cosine": _schema(
         a=CATEGORY,
         b=CATEGORY,
