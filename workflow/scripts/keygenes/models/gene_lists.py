@@ -160,7 +160,7 @@ def find_tokens(table, vocabulary, path):
         )
     known = known.set_index(key).reindex(given)
     other = "symbol" if key == "ensembl_id" else "ensembl_id"
-    fallback = table["symbol"].to_numpy(object) if "symbol" in table else ""
+    fallback = table[other].to_numpy(object) if other in table else ""
     return pd.DataFrame(
         {
             key: given,

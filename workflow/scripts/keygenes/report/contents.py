@@ -117,13 +117,14 @@ def headline_numbers(tables, config):
                 "differentially expressed",
             )
         )
-    return rows + [_gene_headline(t["name"], tables["gene_metrics"]) for t in gene_tasks(config)]
+    return rows + [
+        gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
+    ]
 
 
-def _gene_headline(task, metrics):
+def gene_headline(task, metrics):
     """Return the line of a task of genes: the pretrained encoder's ROC-AUC beside its controls."""
-    table = metrics[task]
-    table = table[(table["metric"] == "roc_auc") & table["seed"].isna()]
+    table = metrics[(metrics["metric"] == "roc_auc") & metrics["seed"].isna()]
     table = table[table["class"] == table["class"].iloc[-1]].set_index("encoder")
     row = table.loc["pretrained"]
     others = ", ".join(
@@ -218,6 +219,18 @@ def page_sections(tables, config, figures, dataset):
                 ],
             }
         )
+    return sections + gene_sections(tables, config, figures)
+
+
+def gene_sections(tables, config, figures):
+    """Return one section per task of genes.
+
+    Parameters
+    ----------
+    tables : dict
+        Per task of genes gene_classes, gene_metrics and gene_scores (the task's evidence).
+    """
+    sections, root = [], f"results/{config['study']}"
     for task in (t["name"] for t in gene_tasks(config)):
         genes, scores = tables["gene_classes"][task], tables["gene_scores"][task]
         found, seen = genes["token"].notna(), genes["n_cells"] > 0
@@ -244,7 +257,7 @@ def page_sections(tables, config, figures, dataset):
                         f"The genes with the highest probability of class "
                         f"'{genes['class'].cat.categories[-1]}' (pretrained encoder, out of fold, "
                         "mean over cells and seeds).",
-                        best[columns].head(evidence["n_key_genes"]),
+                        best[columns].head(config["evidence"]["n_key_genes"]),
                         f"evidence/{task}/genes.parquet",
                     ),
                 ],

@@ -97,7 +97,8 @@ def gene_classes(metrics, genes, classes, *, task=None):
     names = list(classes["class"].cat.categories)
     of_class = [n for n in names if (table["class"] == n).any()]
     height = max(0.24 * len(encoders) + 0.95, 0.5 * len(names) + 0.75)
-    figure = Figure(figsize=(3.1 + 1.9 * len(of_class) + 1.2, height), layout="constrained")
+    width = min(1.9, 6.0 / len(of_class))  # a page is as wide with many classes as with two
+    figure = Figure(figsize=(4.3 + width * len(of_class), height), layout="constrained")
     panels = figure.subplots(
         1, len(of_class) + 1, squeeze=False, width_ratios=[1.0] * len(of_class) + [1.45]
     )[0]
