@@ -38,7 +38,10 @@ def _areas(axes, metrics, encoders):
     axes.axvline(0.5, color=GREY, ls="--", lw=0.8, zorder=0)
     axes.set_yticks(range(len(encoders)), [NAMES.get(e, e) for e in encoders])
     axes.set_ylim(len(encoders) - 0.5, -0.5)
-    axes.set_xlim(min(0.25, metrics.ci_low.min(), metrics.value.min()), 1.0)
+    lowest = min(0.25, metrics.ci_low.min(), metrics.value.min())
+    ticks = [t for t in (0, 0.25, 0.5, 0.75, 1) if t >= lowest]
+    axes.set_xlim(lowest, 1.0)
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 
