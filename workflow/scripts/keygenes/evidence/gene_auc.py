@@ -91,7 +91,8 @@ def gene_metrics(predictions, n_bootstrap):
 
     Two classes have one row each (the area of the second class), more classes one per class
     against the rest. ``roc_auc`` is the area; ``gain`` is that of the pretrained encoder less that
-    of a control, both over the same resamples of genes. A row without a seed pools the seeds.
+    of a control, both over the same resamples of genes. A row without a seed pools the seeds; where
+    areas of seeds are averaged instead (see `pooled`), its counts are the largest of theirs.
 
     Parameters
     ----------
@@ -121,7 +122,6 @@ def gene_metrics(predictions, n_bootstrap):
             metrics = {"roc_auc": area}
             if encoder in PAIRED:
                 metrics["gain"] = areas[REAL, seed, code] - area
-            codes = runs[0][0]
             rows += [
                 {
                     "encoder": encoder,
@@ -131,8 +131,8 @@ def gene_metrics(predictions, n_bootstrap):
                     "value": values[0],
                     "ci_low": np.nanquantile(values[1:], 0.025),
                     "ci_high": np.nanquantile(values[1:], 0.975),
-                    "n_genes": int((codes >= 0).sum()),
-                    "n_positive": int((codes == code).sum()),
+                    "n_genes": max(int((codes >= 0).sum()) for codes, _ in runs),
+                    "n_positive": max(int((codes == code).sum()) for codes, _ in runs),
                     "n_cells": int(max(drawn)),
                 }
                 for metric, values in metrics.items()

@@ -35,7 +35,7 @@ def _areas(axes, metrics, encoders):
             axes.plot(row.value, y, "o", ms=4.5, color=colour)
             text = f"{row.value:.2f}"
             axes.text(1.03, y, text, va="center", fontsize=7, color=colour)
-    axes.axvline(0.5, color=GREY, ls="--", lw=0.8, zorder=0)
+    axes.axvline(0.5, color="black", ls="--", lw=0.8, zorder=1)
     axes.set_yticks(range(len(encoders)), [NAMES.get(e, e) for e in encoders])
     axes.set_ylim(len(encoders) - 0.5, -0.5)
     lowest = min(0.25, metrics.ci_low.min(), metrics.value.min())
