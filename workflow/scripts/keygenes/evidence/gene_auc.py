@@ -75,7 +75,9 @@ def pooled(runs):
     """Return runs of several seeds as one, where they predict the same labels; else as they are.
 
     Out-of-fold probabilities are averaged over the seeds that score the gene. Each seed permutes
-    the labels anew, so that the permuted runs stay apart and their AUCs are averaged instead.
+    the labels anew, so that the permuted runs stay apart and their AUCs are averaged instead,
+    without an interval: resampling genes holds the trained models fixed, and areas of permuted
+    labels spread wider than that. Their own spread over the seeds is what chance looks like.
     """
     codes = np.max([run[0] for run in runs], axis=0)
     if any(((run[0] >= 0) & (run[0] != codes)).any() for run in runs):
@@ -129,8 +131,8 @@ def gene_metrics(predictions, n_bootstrap):
                     "metric": metric,
                     "class": classes[code],
                     "value": values[0],
-                    "ci_low": np.nanquantile(values[1:], 0.025),
-                    "ci_high": np.nanquantile(values[1:], 0.975),
+                    "ci_low": np.nanquantile(values[1:], 0.025) if len(runs) == 1 else np.nan,
+                    "ci_high": np.nanquantile(values[1:], 0.975) if len(runs) == 1 else np.nan,
                     "n_genes": max(int((codes >= 0).sum()) for codes, _ in runs),
                     "n_positive": max(int((codes == code).sum()) for codes, _ in runs),
                     "n_cells": int(max(drawn)),

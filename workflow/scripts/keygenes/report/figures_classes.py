@@ -129,7 +129,8 @@ def gene_classes(metrics, genes, classes, *, task=None):
         figure,
         f"Dots: {plural(len(seeds), 'seed')} pooled, n = {count(pool.n_genes)} genes in"
         f" {count(pool.n_cells)} cells per seed; bars: 95 % bootstrap interval over genes; open"
-        " circles: single seeds; dashed: chance. Every gene is scored by a model that never saw its"
+        " circles: single seeds (of shuffled labels: single permutations, which is how far chance"
+        " goes); dashed: 0.5. Every gene is scored by a model that never saw its"
         f" label. Pretrained less control: {gained}. Of {count(len(classes))} listed genes"
         f" {100 * share[0]:.0f} % are in the vocabulary and {100 * share[1]:.0f} % expressed in the"
         " study. Right: dots are genes; circle and bar: median and quartiles.",
