@@ -25,7 +25,8 @@ def gene_config(folder, changes=None, classes=CLASSES):
         chosen = genes["kind"].isin([*CLASSES["common"]["kind"], "other"])
         genes.loc[chosen, ["ensembl_id", "kind"]].head(80).to_csv(listed, index=False)
     entry = {"title": "a test", "file": {"path": str(listed)}, "classes": classes}
-    (folder / "lists.yaml").write_text(yaml.safe_dump({"gene_classes": {"simulated": entry}}))
+    lists = yaml.safe_dump({"gene_classes": {"simulated": entry}}, sort_keys=False)  # last: scored
+    (folder / "lists.yaml").write_text(lists)
     tasks = yaml.safe_load((REPOSITORY / DEMO).read_text(encoding="utf-8"))["tasks"]
     small = {
         "tasks": [*tasks, {"name": "common", "type": "gene", "gene_classes": "simulated"}],

@@ -23,6 +23,10 @@ NAMES = {
 }
 
 
+def _signed(value):
+    return f"{round(value, 2) + 0.0:+.2f}"  # no "-0.00"
+
+
 def _areas(axes, metrics, encoders):
     """Draw the area of every encoder: the pool with its interval, single seeds as circles."""
     for y, encoder in enumerate(encoders):
@@ -119,7 +123,7 @@ def gene_classes(metrics, genes, classes, *, task=None):
     gains = metrics[(metrics.metric == "gain") & metrics.seed.isna()]
     gains = gains[gains["class"] == of_class[-1]]
     gained = ", ".join(
-        f"{NAMES[r.encoder]} {r.value:+.2f} ({r.ci_low:+.2f} to {r.ci_high:+.2f})"
+        f"{NAMES[r.encoder]} {_signed(r.value)} ({_signed(r.ci_low)} to {_signed(r.ci_high)})"
         for r in gains.itertuples()
     )
     seeds = distinct(table.seed)
