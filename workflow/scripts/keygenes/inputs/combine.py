@@ -86,8 +86,8 @@ def combine(parts):
         obs[column] = pd.Categorical(text, sorted(text.dropna().unique()))
     counts = sp.vstack(blocks, format="csr")
     counts.sort_indices()
-    shared = sum(ids.isin(part.var_names) for part in parts.values()) == len(parts)
-    log.info("combined: %d cells, %d genes, %d in every dataset", *counts.shape, shared.sum())
+    in_all = sum(ids.isin(part.var_names) for part in parts.values()) == len(parts)
+    log.info("combined: %d cells, %d genes, %d in every dataset", *counts.shape, in_all.sum())
     var = pd.DataFrame(
         {"symbol": _symbols(parts, ids)}, index=pd.Index(ids, name="ensembl_id", dtype=object)
     )

@@ -3,7 +3,7 @@
 Geneformer's gene classification (Theodoris et al. 2023): the tokens of listed genes carry their
 class, every other token is ignored; the head is a dropout and a linear layer on each token's last
 hidden state. A gene is scored by the model of the fold that held it out, in the very cells that
-trained this model: the cells are shared, the gene's label was never seen.
+trained this model: it knows the cells, but never saw the gene's label.
 """
 
 import fnmatch
