@@ -26,7 +26,7 @@ AFTER_SELECTION = {"select_cells"} | AFTER_LABELS | AFTER_EMBEDDING | AFTER_SCRE
 EVERYTHING = (
     {"simulate_dataset", "read_dataset", "build_vocabulary"} | AFTER_CORPUS | AFTER_SELECTION
 )
-PLOTS = {
+PLOTS = {  # of the demo, which has no task of genes
     *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
     *("plot_attention", "plot_genes"),
 }

@@ -13,7 +13,8 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
 from keygenes.core.code import code_digest
-from keygenes.core.errors import InputError
+from keygenes.core.errors import InputError, input_error
+from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
 def schema(name):
@@ -31,8 +32,9 @@ try:
     settings.check_relations(config)
     DATASETS = registry("datasets")["datasets"]
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
-    GENE_SETS = registry("gene_sets")["gene_sets"]
-    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS)
+    GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
+    GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
+    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -52,7 +54,10 @@ os.environ.update(
 )
 
 STUDY = config["study"]
-TASKS = [task["name"] for task in config["tasks"]]
+CELL_TASKS = cell_tasks(config)
+TASKS = [task["name"] for task in CELL_TASKS]  # of cells; those of genes are kept apart
+GENE_TASKS = {task["name"]: task["gene_classes"] for task in gene_tasks(config)}
+GENE_MODELS = ["pretrained", "random_encoder", "shuffled_labels", "logistic"]  # and its controls
 SEEDS = config["seeds"]
 REGIMES = {regime["name"]: regime for regime in config["regimes"]}
 LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == "logistic"]
@@ -62,13 +67,18 @@ PAIRS = config["attention"]["pairs"]
 COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
 ATTENDED = list(dict.fromkeys([*FINETUNED, *BROUGHT, *COMPARED]))
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
-SIMULATED = RESOLVED["dataset"].get("simulated", False)  # what is simulated, if anything
+COMBINED = RESOLVED["combined"]
+MEMBERS = COMBINED.get(config["dataset"], [config["dataset"]])
+SIMULATED = next(  # what is simulated, if anything
+    (DATASETS[name]["simulated"] for name in MEMBERS if DATASETS[name].get("simulated")), False
+)
 DOWNLOADS = RESOLVED["downloads"]
 
 
 wildcard_constraints:
     task="|".join(TASKS),
     regime="|".join([*REGIMES, "pretrained"]),
+    encoder="|".join(GENE_MODELS),
     seed=r"\d+",
     dataset="|".join(map(re.escape, DATASETS)),
 
@@ -177,12 +187,18 @@ def figure_names(task):
 
 def dataset_has_doses():
     """Return whether the study's cells carry doses (then they are screened one by one)."""
-    entry = RESOLVED["dataset"]
-    return entry["layout"] != "h5ad" or "dose_um" in entry.get("columns", {})
+    return any(
+        DATASETS[name]["layout"] != "h5ad" or "dose_um" in DATASETS[name].get("columns", {})
+        for name in MEMBERS
+    )
 
 
 SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has_doses() else [])
-FIGURES = SHARED_FIGURES + [name for task in TASKS for name in figure_names(task)]
+FIGURES = [
+    *SHARED_FIGURES,
+    *[name for task in TASKS for name in figure_names(task)],
+    *[f"{task}/gene_classes" for task in GENE_TASKS],
+]
 
 
 def all_targets():
@@ -208,6 +224,22 @@ def train_targets():
             seed=SEEDS,
         ),
         *expand(out("models/{task}/metrics.parquet"), task=TASKS),
+    ]
+
+
+def gene_class_targets(wildcards):
+    """Return the results of the tasks that classify genes; refuse where there is none."""
+    if not GENE_TASKS:
+        error = input_error(
+            "config key 'tasks'",
+            found="no task of type 'gene'",
+            expected="one, for the target gene_classes_only",
+            remedy="add {name: ..., type: gene, gene_classes: ...}",
+        )
+        raise WorkflowError(str(error))
+    return [
+        *expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
+        *expand(out("figures/{task}/gene_classes.svg"), task=GENE_TASKS),
     ]
 
 

@@ -10,6 +10,7 @@ import jsonschema
 import yaml
 
 from keygenes.core.errors import InputError, input_error
+from keygenes.core.tasks import cell_tasks, gene_tasks
 
 VERSION = 1
 
@@ -168,7 +169,7 @@ def entry(registry, name, key, files):
         raise input_error(
             f"config key '{key}'",
             found=f"'{name}', which is in no registry ({', '.join(files)})",
-            expected=f"one of {', '.join(sorted(registry))}",
+            expected=f"one of {', '.join(sorted(registry)) or '(none)'}",
             remedy=f"write '{close[0]}' or add an entry" if close else "add an entry",
         )
     return registry[name]
@@ -229,6 +230,22 @@ def check_relations(config):
                 expected="different names",
                 remedy="rename one",
             )
+    for task in config["tasks"]:
+        foreign = {"column", "classes"} if task.get("type") == "gene" else {"gene_classes"}
+        if wrong := sorted(foreign & set(task)):
+            raise input_error(
+                f"config key 'tasks.{task['name']}.{wrong[0]}'",
+                found=f"a key that a task of type '{task.get('type', 'cell')}' does not have",
+                expected="column and classes for cells, gene_classes for genes",
+                remedy="remove it or correct the task's type",
+            )
+    if not cell_tasks(config):
+        raise input_error(
+            "config key 'tasks'",
+            found="only tasks of type 'gene'",
+            expected="at least one task with classes of cells, which the rest of the study needs",
+            remedy="add one with name, column and classes",
+        )
     for regime in config["regimes"]:
         check_regime(regime)
     tuned = [r["name"] for r in config["regimes"] if r.get("method") != "logistic"]
@@ -279,16 +296,31 @@ def _folder_files(folder, where, key="folder"):
     )
 
 
-def resolve(config, datasets, models, gene_sets):
+def _members(name, datasets, files):
+    """Return the names of the datasets that a dataset is made of: itself, unless it combines."""
+    members = datasets[name].get("combine")
+    for member in members or []:
+        if "combine" in entry(datasets, member, f"datasets.{name}.combine", files):
+            raise input_error(
+                f"dataset '{name}', key 'combine'",
+                found=f"'{member}', which combines datasets itself",
+                expected="datasets that are read from files",
+                remedy="list its members instead",
+            )
+    return members or [name]
+
+
+def resolve(config, datasets, models, gene_sets, gene_classes):
     """Return where every input of a study lies, and which of them must be downloaded.
 
     Returns
     -------
     dict
         dataset, vocabulary, model : registry entries (vocabulary and model may be None);
-        dataset_files {dataset: {part: path}}; vocabulary_files, model_files {part: path};
-        finetuned {regime: {config, weights, classes}} of classifiers that were brought along;
-        gene_set_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
+        combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
+        a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
+        {config, weights, classes}} of classifiers that were brought along; gene_set_files,
+        gene_class_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
         dataset, model and gene_set.
     """
     files = config["registries"]
@@ -303,10 +335,10 @@ def resolve(config, datasets, models, gene_sets):
                 downloads[kind][places[part]] = {"name": title, "spec": spec}
         return places
 
-    def dataset_files(name, key):
-        found = entry(datasets, name, key, files["datasets"])
+    def dataset_files(name):
+        found = datasets[name]
         if "simulate" in found:
-            return found, {}
+            return {}
         if not found.get("files"):
             raise input_error(
                 f"dataset '{name}'",
@@ -314,7 +346,7 @@ def resolve(config, datasets, models, gene_sets):
                 expected="the files of its layout",
                 remedy="add them to the registry",
             )
-        return found, locate("dataset", name, found["files"])
+        return locate("dataset", name, found["files"])
 
     def model_entry(name, key):
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
@@ -327,11 +359,17 @@ def resolve(config, datasets, models, gene_sets):
             )
         return found, where
 
-    dataset, places = dataset_files(config["dataset"], "dataset")
-    all_places = {config["dataset"]: places}
+    wanted = {"dataset": config["dataset"]}
     if config["model"] == "pretrain":
-        name = config["pretrain"]["dataset"]
-        all_places[name] = dataset_files(name, "pretrain.dataset")[1]
+        wanted["pretrain.dataset"] = config["pretrain"]["dataset"]
+    combined, all_places = {}, {}
+    for key, name in wanted.items():
+        entry(datasets, name, key, files["datasets"])
+        members = _members(name, datasets, files["datasets"])
+        if members != [name]:
+            combined[name] = members
+        all_places |= {member: dataset_files(member) for member in members}
+    if config["model"] == "pretrain":
         model, model_files = None, {}
     else:
         model, where = model_entry(config["model"], "model")
@@ -372,8 +410,14 @@ def resolve(config, datasets, models, gene_sets):
     for name in config["evidence"]["gene_sets"]:
         found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
         set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+    class_files = {}
+    for task in gene_tasks(config):
+        name, key = task["gene_classes"], f"tasks.{task['name']}.gene_classes"
+        found = entry(gene_classes, name, key, files["gene_sets"])
+        class_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
     return {
-        "dataset": dataset,
+        "dataset": datasets[config["dataset"]],
+        "combined": combined,
         "model": model,
         "vocabulary": vocabulary,
         "dataset_files": all_places,
@@ -381,5 +425,6 @@ def resolve(config, datasets, models, gene_sets):
         "finetuned": finetuned,
         "vocabulary_files": vocabulary_files,
         "gene_set_files": set_files,
+        "gene_class_files": class_files,
         "downloads": downloads,
     }

@@ -91,6 +91,30 @@ TABLES = {
         n_units=INT,
         unit=CATEGORY,
     ),
+    "gene_classes": _schema(
+        ensembl_id=TEXT, symbol=TEXT, **{"class": CATEGORY}, token=INT, n_cells=INT
+    ),
+    "gene_predictions": _schema(
+        ensembl_id=TEXT,
+        symbol=TEXT,
+        fold=INT,
+        true=CATEGORY,
+        probabilities=pa.list_(FLOAT),
+        n_cells=INT,
+        n_drawn=INT,
+    ),
+    "gene_metrics": _schema(
+        encoder=CATEGORY,
+        seed=INT,
+        metric=CATEGORY,
+        **{"class": CATEGORY},
+        value=FLOAT,
+        ci_low=FLOAT,
+        ci_high=FLOAT,
+        n_genes=INT,
+        n_positive=INT,
+        n_cells=INT,
+    ),
     "confusion": _schema(regime=CATEGORY, seed=INT, true=TEXT, predicted=TEXT, n_cells=INT),
     # attention/
     "by_rank": _schema(
