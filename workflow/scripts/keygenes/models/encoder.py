@@ -284,7 +284,7 @@ def cell_logits(model, ids, mask):
     return head_logits(model, pooled_states(hidden, ids, mask, model.config))
 
 
-def train_only(model, patterns):
+def train_only(model, patterns, where="config key 'regimes'"):
     """Let only the parameters that a regime names be trained; return their names.
 
     Parameters
@@ -292,6 +292,8 @@ def train_only(model, patterns):
     patterns : list of str
         Shell patterns on parameter names, read from the first to the last: ``pattern`` adds,
         ``!pattern`` takes out again. ``{last}`` stands for the last layer's index.
+    where : str
+        What messages call the patterns.
 
     Raises
     ------
@@ -305,7 +307,7 @@ def train_only(model, patterns):
         matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
         if not matched:
             raise input_error(
-                "config key 'regimes'",
+                where,
                 found=f"the pattern '{pattern}', which matches no parameter",
                 expected="patterns such as 'bert.encoder.layer.5.*' or 'classifier.*', of the "
                 f"{model.config.num_hidden_layers} layers that the model has",
