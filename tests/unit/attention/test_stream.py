@@ -10,10 +10,10 @@ from keygenes.attention import stream
 from keygenes.attention.stream import (
     ROW_STATISTICS,
     STREAM,
+    add_pair_norms,
     attention_products,
     attention_statistics,
     gram_factors,
-    pair_norm_sums,
     queries_and_keys,
     query_blocks,
     reduced_attention,
@@ -278,7 +278,16 @@ def test_factors_of_a_gram_matrix_and_of_one_whose_heads_depend_on_each_other():
     )
     weights = torch.rand(4, 5, 6, generator=rng)
     expected = torch.einsum("hij,hjd->ijd", weights, vectors).norm(dim=-1).sum(0)
-    torch.testing.assert_close(pair_norm_sums(weights, factors), expected, atol=1e-3, rtol=1e-3)
+    sums = torch.ones(6)
+    add_pair_norms(sums, weights, factors)
+    torch.testing.assert_close(sums, 1 + expected, atol=1e-3, rtol=1e-3)
+    on_device = torch.ones(6)  # what runs where nothing is compiled
+
+    class Elsewhere(torch.Tensor):
+        device = torch.device("meta")
+
+    add_pair_norms(on_device, weights.as_subclass(Elsewhere), factors)
+    torch.testing.assert_close(torch.Tensor(on_device), sums)
 
 
 def test_queries_and_keys_are_all_that_a_comparison_needs(trunk, reference):

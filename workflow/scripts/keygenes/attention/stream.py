@@ -153,7 +153,7 @@ def gram_factors(gram):
     heads depend on each other a diagonal entry is 0, and so is its row.
     """
     heads = gram.shape[0]
-    factors = torch.zeros_like(gram)
+    factors = gram.new_zeros(gram.shape)
     left = gram.double().clone()
     for h in range(heads):
         pivot = left[h, h].clamp_min(0)
@@ -165,24 +165,29 @@ def gram_factors(gram):
     return factors
 
 
-def pair_norm_sums(weights, factors):
-    """Return sum_i ||sum_h alpha^h_ij f^h(x_j)|| over some rows: tensor [L].
+def add_pair_norms(sums, weights, factors):
+    """Add sum_i ||sum_h alpha^h_ij f^h(x_j)|| over some rows to `sums`, in place.
 
     Parameters
     ----------
+    sums : tensor [L]
     weights : tensor [heads, n_rows, L]
         Attention.
     factors : tensor [heads, heads, L]
         From `gram_factors`.
     """
-    heads = weights.shape[0]
-    squared = torch.zeros_like(weights[0])
-    for r in range(heads):
+    if weights.device.type == "cpu":
+        from keygenes.attention import pair_norms  # compiling takes a second: only if asked for
+
+        pair_norms.add_pair_norms(sums.numpy(), weights.numpy(), factors.numpy())
+        return
+    squares = torch.zeros_like(weights[0])
+    for r in range(len(weights)):
         part = weights[r] * factors[r, r]
-        for h in range(r + 1, heads):
+        for h in range(r + 1, len(weights)):
             part.addcmul_(weights[h], factors[r, h])
-        squared.addcmul_(part, part)
-    return squared.sqrt_().sum(0)
+        squares.addcmul_(part, part)
+    sums += squares.sqrt_().sum(0)
 
 
 def reduced_attention(query, key, value, scaling, factors=None):
@@ -224,7 +229,7 @@ def reduced_attention(query, key, value, scaling, factors=None):
             rows[i] += (share * inverse).sum(-1)
         if factors is not None:
             exponentials *= inverse[..., None]
-            pair_norm += pair_norm_sums(exponentials, factors)
+            add_pair_norms(pair_norm, exponentials, factors)
     return context, received[:, 0], rows / length, pair_norm
 
 
@@ -238,7 +243,7 @@ def attention_statistics(trunk, input_ids, attention_mask, *, pair_norms=False):
     input_ids, attention_mask : int64 tensors [n_cells, L]
         Padded right; the mask is 1 on genes and 0 on padding.
     pair_norms : bool
-        Whether to compute `LayerStatistics.pair_norm`, which costs about as much as the rest.
+        Whether to compute `LayerStatistics.pair_norm` too.
 
     Returns
     -------
