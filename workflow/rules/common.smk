@@ -63,9 +63,14 @@ REGIMES = {regime["name"]: regime for regime in config["regimes"]}
 LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == "logistic"]
 BROUGHT = RESOLVED["finetuned"]  # classifiers fine-tuned elsewhere
 FINETUNED = [name for name in REGIMES if name not in [*LOGISTIC, *BROUGHT]]
+CACHE = config["finetune"]["cache"]
+TRAINED = {name: settings.trained_patterns(REGIMES[name]) for name in FINETUNED}
+CACHED = [name for name in FINETUNED if CACHE and not settings.embeddings_train(TRAINED[name])]
 PAIRS = config["attention"]["pairs"]
 COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
 ATTENDED = list(dict.fromkeys([*FINETUNED, *BROUGHT, *COMPARED]))
+# What the models depend on; fine-tuning alone has processes and compile.
+COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
 COMBINED = RESOLVED["combined"]
 MEMBERS = COMBINED.get(config["dataset"], [config["dataset"]])

@@ -25,10 +25,56 @@ rule pretrain:
     params:
         options={k: v for k, v in config["pretrain"].items() if k != "dataset"},
         max_length=config["tokens"]["max_length"],
-        compute=config["compute"],
+        compute=COMPUTE,
         code=code_digest("pretrain"),
     script:
         "../scripts/pretrain.py"
+
+
+def trunk_states(regime):
+    """Return the list of states that a regime's training starts from, or nothing.
+
+    They follow from the tokens and weights, which fine-tuning has as inputs too: `ancient`, so
+    that another regime or a new list of them does not train this one again.
+    """
+    return ancient(out("models/cache/states.json")) if regime in CACHED else []
+
+
+rule cache_trunk:
+    """Compute once what frozen layers make of the cells, for all regimes, tasks and seeds."""
+    input:
+        tokens=out("tokens.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        weights=base_model("weights"),
+        config=base_model("config"),
+    output:
+        states=out("models/cache/states.json"),
+    log:
+        logfile("cache_trunk"),
+    benchmark:
+        out("benchmarks/cache_trunk.tsv")
+    conda:
+        "../../envs/models.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=360,
+        gpu=GPUS,
+    params:
+        # of each regime that leaves the embeddings frozen: what trains, and what is pooled
+        regimes=[
+            [
+                TRAINED[name],
+                settings.finetune_options(config["finetune"], REGIMES[name])["pooling"],
+            ]
+            for name in CACHED
+        ],
+        cache=CACHE,
+        max_length=config["tokens"]["max_length"],
+        compute=COMPUTE,
+        code=code_digest("cache_trunk"),
+    script:
+        "../scripts/cache_trunk.py"
 
 
 rule finetune:
@@ -40,6 +86,7 @@ rule finetune:
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
+        states=lambda wildcards: trunk_states(wildcards.regime),
     output:
         weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
         config=out("models/{task}/{regime}/seed{seed}/config.json"),
@@ -54,16 +101,17 @@ rule finetune:
         regime="|".join(FINETUNED) or "(?!)",
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: config["compute"]["torch_threads"] * config["compute"]["processes"]
     resources:
         mem_mb=memory(8000),
         runtime=720,
-        gpu=GPUS,
+        gpu=GPUS * config["compute"]["processes"],
     params:
-        patterns=lambda wildcards: settings.trained_patterns(REGIMES[wildcards.regime]),
+        patterns=lambda wildcards: TRAINED[wildcards.regime],
         options=lambda wildcards: settings.finetune_options(
             config["finetune"], REGIMES[wildcards.regime]
         ),
+        cache=lambda wildcards: CACHE if wildcards.regime in CACHED else None,
         max_length=config["tokens"]["max_length"],
         compute=config["compute"],
         code=code_digest("finetune"),
@@ -101,7 +149,7 @@ rule adopt_model:
     params:
         classes=lambda wildcards: BROUGHT[wildcards.regime]["classes"],
         max_length=config["tokens"]["max_length"],
-        compute=config["compute"],
+        compute=COMPUTE,
         code=code_digest("adopt_model"),
     script:
         "../scripts/adopt_model.py"
@@ -134,7 +182,7 @@ rule fit_probe:
     params:
         features=lambda wildcards: REGIMES[wildcards.regime]["features"],
         pooling=config["finetune"]["pooling"],
-        compute=config["compute"],
+        compute=COMPUTE,
         code=code_digest("fit_probe"),
     script:
         "../scripts/fit_probe.py"

@@ -2,19 +2,26 @@
 
 from keygenes.core.step import step
 from keygenes.models.finetune import finetune
+from keygenes.models.parallel import run_together
 
-with step(snakemake):
-    compute = snakemake.params.compute
-    finetune(
-        **dict(snakemake.input.items()),
-        **{f"out_{name}": path for name, path in snakemake.output.items()},
-        task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
-        patterns=snakemake.params.patterns,
-        options=snakemake.params.options,
-        max_length=snakemake.params.max_length,
-        batch_tokens=compute["batch_tokens"],
-        threads=compute["torch_threads"],
-        device=compute["device"],
-        precision=compute["precision"],
-    )
+if __name__ == "__main__":  # processes started from here read this file again
+    with step(snakemake):
+        compute = snakemake.params.compute
+        paths = {k: str(v) if v else None for k, v in snakemake.input.items()}
+        run_together(
+            finetune,
+            compute["processes"],
+            **paths,
+            **{f"out_{name}": str(path) for name, path in snakemake.output.items()},
+            task=snakemake.wildcards.task,
+            seed=int(snakemake.wildcards.seed),
+            patterns=list(snakemake.params.patterns),
+            options=dict(snakemake.params.options),
+            cache=snakemake.params.cache,
+            max_length=snakemake.params.max_length,
+            batch_tokens=compute["batch_tokens"],
+            threads=compute["torch_threads"],
+            device=compute["device"],
+            precision=compute["precision"],
+            compile=compute["compile"],
+        )

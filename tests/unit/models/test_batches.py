@@ -7,6 +7,8 @@ from keygenes.models.batches import (
     budget_batches,
     length_grouped_batches,
     padded,
+    padding_waste,
+    parts_of,
     with_progress,
 )
 
@@ -57,6 +59,28 @@ def test_budget_batches_hold_every_cell_once_within_the_budget(budget):
 def test_a_budget_is_used_up():
     assert [len(b) for b in budget_batches(np.full(10, 100), 400)] == [4, 4, 2]
     assert [len(b) for b in budget_batches(np.array([500, 100, 100]), 400)] == [1, 2]
+
+
+def test_a_batch_in_parts_holds_every_cell_once():
+    batch = np.array([700, 3, 50, 8, 9])
+    assert [p.tolist() for p in parts_of(batch, LENGTHS, None)] == [batch.tolist()]
+    parts = parts_of(batch, LENGTHS, 500)
+    assert len(parts) > 1
+    assert sorted(np.concatenate(parts)) == sorted(batch)
+    assert all(len(p) == 1 or len(p) * LENGTHS[p].max() <= 500 for p in parts)
+    assert parts_of(batch[:0], LENGTHS, 500) == parts_of(batch[:0], LENGTHS, None) == []
+
+
+def test_little_of_a_study_s_batches_is_padding():
+    assert padding_waste(np.array([4, 2, 3]), [np.array([0, 1]), np.array([2])]) == (
+        pytest.approx(2 / 11)
+    )
+    assert padding_waste(LENGTHS, []) == 1
+    lengths = np.clip(RNG.lognormal(np.log(683), 0.35, 3800), 100, 2048).astype(int)
+    batches = length_grouped_batches(lengths, 12, np.random.default_rng(1))
+    assert padding_waste(lengths, batches) < 0.05
+    parts = [part for batch in batches for part in parts_of(batch, lengths, 4096)]
+    assert padding_waste(lengths, parts) < padding_waste(lengths, batches)
 
 
 def test_progress_passes_everything_on_and_logs_a_bar(caplog):

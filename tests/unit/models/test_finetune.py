@@ -296,6 +296,48 @@ def test_logits_do_not_depend_on_the_batches(study):
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
 
 
+def test_validation_goes_on_in_halves_when_memory_runs_out(study, monkeypatch, caplog):
+    _, cells, _ = task_cells(study["tokens"], study["labels"], study["splits"], "level", 1)
+    model, _ = module.pretrained_classifier(
+        study["weights"], module.read_config(study["config"]), ["a", "b", "c"], 1
+    )
+    model.eval()
+    look = {"batch_tokens": 10_000, "device": torch.device("cpu"), "precision": "float32"}
+    expected, sizes, logits = class_logits(model, cells, **look), [], module.batch_logits
+
+    def small(model, cells, states, batch, device):
+        assert torch.is_inference_mode_enabled()
+        sizes.append(len(batch))
+        if len(batch) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits(model, cells, states, batch, device)
+
+    monkeypatch.setattr(module, "batch_logits", small)
+    torch.testing.assert_close(class_logits(model, cells, **look), expected, atol=1e-5, rtol=0)
+    assert sizes == [60, 30, 15, 15, 30, 15, 15]
+    assert "going on with 30 at a time" in caplog.text
+
+
+def test_compiled_layers_learn_the_same(study, tmp_path, monkeypatch):
+    compiled, options = [], {**OPTIONS, "epochs": 1}
+    plain = torch.nn.Module.compile
+
+    def eager(self, **how):
+        compiled.append(type(self).__name__)
+        plain(self, **how, backend="eager")  # no C++ compiler is needed for this one
+
+    monkeypatch.setattr(torch.nn.Module, "compile", eager)
+    expected = tuned(study, tmp_path / "a", options=options)
+    assert compiled == []
+    tuned(study, tmp_path / "b", options=options, compile=True)
+    assert compiled == ["BertLayer"] * 2
+    names = read_weights(tmp_path / "a/model.safetensors").keys()
+    assert read_weights(tmp_path / "b/model.safetensors").keys() == names
+    histories = [read_table(tmp_path / f / "history.parquet") for f in "ab"]
+    np.testing.assert_allclose(*(history["valid_loss"] for history in histories), atol=1e-4, rtol=0)
+    assert expected["config.json"] == (tmp_path / "b/config.json").read_bytes()
+
+
 def test_loss_and_accuracy_of_known_logits():
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 0.0]])
     loss, accuracy = loss_and_accuracy(logits, torch.tensor([0, 1, 1, 0]))

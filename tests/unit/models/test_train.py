@@ -20,7 +20,7 @@ X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 Y = (X @ torch.tensor([1.0, -2.0, 0.5]))[:, None]
 
 
-def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, **options):
+def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, lengths=None, **options):
     """Fit a line; return (model, history, calls). `valid_losses` replaces the true ones."""
     torch.manual_seed(0)
     model = model or torch.nn.Linear(3, 1)
@@ -52,7 +52,8 @@ def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, **option
         "run": ["test"],
         "label": "line",
     }
-    history = train(model, np.full(40, 5), batch_loss or loss, validate, **{**settings, **options})
+    lengths = np.full(40, 5) if lengths is None else lengths
+    history = train(model, lengths, batch_loss or loss, validate, **{**settings, **options})
     return model, history, calls
 
 
@@ -153,6 +154,77 @@ def test_gradients_are_clipped(tmp_path):
 
     assert max(step(0.5)) <= 0.5 + 1e-4
     assert min(step(1e9)) > 10
+
+
+def test_a_step_in_parts_is_the_whole_step(tmp_path):
+    lengths = np.random.default_rng(0).integers(3, 9, 40)
+    whole, history, _ = fitted(tmp_path / "a", lengths=lengths)
+    for i, batch_tokens in enumerate((1, 13, 20, 10_000)):
+        model, again, calls = fitted(tmp_path / f"b{i}", lengths=lengths, batch_tokens=batch_tokens)
+        for batch in calls:
+            assert len(batch) == 1 or len(batch) * lengths[batch].max() <= batch_tokens
+        assert sorted(np.concatenate(calls[: len(calls) // 3])) == list(range(40))
+        torch.testing.assert_close(model.weight, whole.weight, atol=1e-6, rtol=0)
+        np.testing.assert_allclose(again["train_loss"], history["train_loss"], rtol=1e-6)
+        assert again["step"].equals(history["step"]), "as many steps as ever"
+    assert len(calls) == 15, "a batch within the budget is not cut"
+
+
+MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate"),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY)
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_out_of_memory_halves_what_goes_through_at_once(tmp_path, caplog, error, where):
+    whole, history, _ = fitted(tmp_path / "a")
+    model = torch.nn.Linear(3, 1)
+    torch.manual_seed(0)
+    model.reset_parameters()
+    failed = []
+
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise error
+
+    def batch_loss(batch, rng):
+        loss = torch.nn.functional.mse_loss(model(X[batch]), Y[batch])
+        if len(batch) <= 3:  # 3 cells of 5 tokens fit
+            return loss
+        failed.append(len(batch))
+        if where == "forward":
+            raise error
+        return Fails.apply(loss) + loss  # some gradients are there already when it fails
+
+    with caplog.at_level(logging.WARNING, "keygenes"):
+        _, again, _ = fitted(tmp_path / "b", model=model, batch_loss=batch_loss, batch_tokens=40)
+    assert failed == [8, 4], "once, then it is remembered"
+    assert "40 tokens in a batch: going on with at most 20" in caplog.text
+    torch.testing.assert_close(model.weight, whole.weight, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(again["valid_loss"], history["valid_loss"], rtol=1e-5)
+
+
+def test_a_cell_too_large_for_memory_and_other_errors(tmp_path):
+    def fails(error):
+        def batch_loss(batch, rng):
+            raise error
+
+        return batch_loss
+
+    with pytest.raises(InputError) as raised:
+        fitted(tmp_path, batch_loss=fails(MEMORY[0]), batch_tokens=40)
+    assert_sentence(raised, "'tokens.max_length'", "a cell of 5 tokens", "lower it")
+    with pytest.raises(torch.OutOfMemoryError):
+        fitted(tmp_path, batch_loss=fails(MEMORY[0]))  # a loss that must not be cut
+    with pytest.raises(RuntimeError, match="shape"):
+        fitted(tmp_path, batch_loss=fails(RuntimeError("shape")), batch_tokens=40)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

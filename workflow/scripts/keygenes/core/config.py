@@ -4,6 +4,7 @@ Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
 import difflib
+import fnmatch
 from pathlib import Path
 
 import jsonschema
@@ -208,8 +209,28 @@ def trained_patterns(regime):
     return ["*", *frozen]
 
 
+def embeddings_train(patterns):
+    """Return whether a regime trains the embeddings: then no layer sees the same input twice."""
+    names = {
+        f"bert.embeddings.{name}"
+        for name in (
+            *("word_embeddings.weight", "position_embeddings.weight"),
+            *("token_type_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias"),
+        )
+    }
+    trained = set()
+    for pattern in patterns:
+        matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
+        trained = trained - matched if pattern.startswith("!") else trained | matched
+    return bool(trained)
+
+
 def finetune_options(section, regime):
-    """Return section 'finetune' with the regime's preset, then its own keys, over it."""
+    """Return section 'finetune' with the regime's preset, then its own keys, over it.
+
+    Without 'cache', which is no regime's own.
+    """
+    section = {key: value for key, value in section.items() if key != "cache"}
     preset = PRESETS[regime["preset"]] if "preset" in regime else {}
     own = {key: value for key, value in regime.items() if key in section}
     return {**section, **preset, **own}

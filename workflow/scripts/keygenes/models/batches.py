@@ -67,6 +67,19 @@ def budget_batches(lengths, batch_tokens):
     return batches
 
 
+def parts_of(batch, lengths, batch_tokens):
+    """Return a batch of indices in parts of at most `batch_tokens` each (None: whole)."""
+    if batch_tokens is None or not len(batch):
+        return [batch] if len(batch) else []
+    return [batch[part] for part in budget_batches(lengths[batch], batch_tokens)]
+
+
+def padding_waste(lengths, batches):
+    """Return the share of the positions of batches that is padding."""
+    positions = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
+    return 1 - sum(int(lengths[batch].sum()) for batch in batches) / max(1, positions)
+
+
 def with_progress(batches, label, *, every_s=60):
     """Yield the batches, logging a bar with rate and time left at most every `every_s` seconds."""
     started = last = time.monotonic()

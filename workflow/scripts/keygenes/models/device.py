@@ -1,11 +1,36 @@
-"""Where and how torch computes: device, threads, precision, determinism."""
+"""Where and how torch computes: device, threads, precision, determinism, memory, processes."""
 
 import contextlib
+import logging
 import os
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
 from keygenes.core.errors import input_error
+
+log = logging.getLogger("keygenes")
+
+
+class Group(NamedTuple):
+    """The processes of one job, as one of them sees it.
+
+    Attributes
+    ----------
+    rank : int
+        This process; 0 writes the files.
+    size : int
+    total : callable
+        ``total(tensor)`` -> the sum of the tensor over all processes, in each of them.
+    """
+
+    rank: int
+    size: int
+    total: Callable
+
+
+ALONE = Group(0, 1, lambda tensor: tensor)
 
 
 def set_up_torch(*, threads, device):
@@ -39,3 +64,39 @@ def autocast(device, precision):
     """Return the context to train in: bf16 on a GPU that has it, float32 elsewhere."""
     bf16 = device.type == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+def out_of_memory(error):
+    """Return whether an error says that memory ran out, on a GPU or on a CPU."""
+    text = str(error)
+    cpu = "not enough memory" in text or "can't allocate memory" in text
+    return isinstance(error, torch.OutOfMemoryError) or isinstance(error, RuntimeError) and cpu
+
+
+def halving(run, batch):
+    """Call ``run(batch)``; where memory runs out, on the two halves of the batch instead.
+
+    Parameters
+    ----------
+    run : callable
+        Its results do not depend on what else is in the batch.
+    batch : int array
+    """
+    try:
+        run(batch)
+        return
+    except RuntimeError as error:
+        if len(batch) == 1 or not out_of_memory(error):
+            raise
+    # out of the except block, whose error holds on to the tensors
+    free_memory()
+    half = len(batch) // 2
+    log.warning("out of memory with %d cells: going on with %d at a time", len(batch), half)
+    for part in (batch[:half], batch[half:]):
+        halving(run, part)
+
+
+def free_memory():
+    """Give what torch has cached back to the GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

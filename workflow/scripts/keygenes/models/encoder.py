@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers.masking_utils import create_bidirectional_mask
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import written
@@ -278,9 +279,40 @@ def head_logits(model, pooled):
     return model.classifier(model.dropout(pooler.activation(pooler.dense(pooled))))
 
 
-def cell_logits(model, ids, mask):
-    """Return the logits of a classifier for padded cells [n_cells, length], as pooled."""
-    hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+def states_between(trunk, hidden, mask, first, last):
+    """Yield the hidden states after `first`, ..., `last` layers, starting from those after `first`.
+
+    Parameters
+    ----------
+    trunk : transformers.BertModel
+    hidden : tensor [n_cells, length, hidden]
+        After `first` layers; after none, the output of the embeddings.
+    mask : int64 tensor [n_cells, length]
+    first, last : int
+    """
+    # the form of the mask that the attention implementation wants, as `BertModel` makes it
+    attention_mask = create_bidirectional_mask(
+        config=trunk.config, inputs_embeds=hidden, attention_mask=mask
+    )
+    yield hidden
+    for layer in trunk.encoder.layer[first:last]:
+        hidden = layer(hidden, attention_mask)
+        yield hidden
+
+
+def cell_logits(model, ids, mask, hidden=None, first=0):
+    """Return the logits of a classifier for padded cells [n_cells, length], as pooled.
+
+    Parameters
+    ----------
+    hidden : tensor [n_cells, length, hidden] or None
+        Hidden states after `first` layers, where they are known; None: computed from the ids.
+    """
+    if hidden is None:
+        hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    else:
+        n_layers = model.config.num_hidden_layers
+        *_, hidden = states_between(model.bert, hidden, mask, first, n_layers)
     return head_logits(model, pooled_states(hidden, ids, mask, model.config))
 
 
@@ -317,6 +349,19 @@ def train_only(model, patterns, where="config key 'regimes'"):
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     return [name for name in names if name in trained]
+
+
+def frozen_layers(model):
+    """Return how many layers, counted from the embeddings, give the same output all through.
+
+    0 where the embeddings train. A part that is frozen above one that trains does not count.
+    """
+    if any(p.requires_grad for p in model.bert.embeddings.parameters()):
+        return 0
+    for n, layer in enumerate(model.bert.encoder.layer):
+        if any(p.requires_grad for p in layer.parameters()):
+            return n
+    return model.config.num_hidden_layers
 
 
 def train_mode(model):

@@ -10,12 +10,13 @@ import torch
 from keygenes.core.files import checksum, digest_of, write_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.cells import of_split, task_cells
-from keygenes.models.device import autocast, set_up_torch
+from keygenes.models.cells import task_cells
+from keygenes.models.device import ALONE, autocast, halving, set_up_torch
 from keygenes.models.encoder import (
     cell_logits,
     check_fit,
     count_trainable,
+    head_logits,
     pretrained_classifier,
     read_config,
     save_model,
@@ -23,12 +24,34 @@ from keygenes.models.encoder import (
     train_only,
 )
 from keygenes.models.train import train, warmup_steps
+from keygenes.models.trunk import find_states, of_cells, state_batch
+from keygenes.tokens.encode import read_tokens
 
 log = logging.getLogger("keygenes")
 
 
+def batch_logits(model, cells, states, batch, device):
+    """Return a classifier's logits of some cells [n, n_classes].
+
+    Parameters
+    ----------
+    cells : list of int arrays
+        Tokens of all cells.
+    states : States or None
+        Their hidden states after the layers that are frozen; None: computed from the tokens.
+    batch : int array
+        Positions of the cells.
+    """
+    if states is not None and states.pooled:
+        return head_logits(model, state_batch(states, batch, device))
+    ids, mask = padded([cells[i] for i in batch], device)
+    if states is None:
+        return cell_logits(model, ids, mask)
+    return cell_logits(model, ids, mask, state_batch(states, batch, device), states.first)
+
+
 @torch.inference_mode()
-def class_logits(model, cells, *, batch_tokens, device, precision):
+def class_logits(model, cells, *, batch_tokens, device, precision, states=None, group=ALONE):
     """Return the logits of a classifier on cells.
 
     Parameters
@@ -36,18 +59,25 @@ def class_logits(model, cells, *, batch_tokens, device, precision):
     model : BertForSequenceClassification
         In eval mode.
     cells : list of int arrays
+    states : States or None
+        See `batch_logits`.
+    group : Group
+        The processes that share the cells.
 
     Returns
     -------
     float32 tensor [n_cells, n_classes], on the CPU, in the order of `cells`
     """
-    logits = torch.empty(len(cells), model.config.num_labels)
+    logits = torch.zeros(len(cells), model.config.num_labels)
     lengths = np.array([len(cell) for cell in cells])
-    for batch in budget_batches(lengths, batch_tokens):
-        ids, mask = padded([cells[i] for i in batch], device)
+
+    def keep(batch):
         with autocast(device, precision):
-            logits[batch] = cell_logits(model, ids, mask).float().cpu()
-    return logits
+            logits[batch] = batch_logits(model, cells, states, batch, device).float().cpu()
+
+    for batch in budget_batches(lengths, batch_tokens)[group.rank :: group.size]:
+        halving(keep, batch)
+    return group.total(logits.to(device)).cpu() if group.size > 1 else logits
 
 
 def loss_and_accuracy(logits, labels):
@@ -92,6 +122,10 @@ def finetune(
     threads,
     device,
     precision,
+    states=None,
+    cache=None,
+    compile=False,
+    group=ALONE,
 ):
     """Fine-tune the parameters that match `patterns`; write model, history and predictions.
 
@@ -108,6 +142,15 @@ def finetune(
         The regime: shell patterns on parameter names (`train_only`).
     options : dict
         Section 'finetune' of the config, with the regime's own values over it.
+    states : path-like or None
+        What `trunk.cache_trunk` has written for this study, if anything.
+    cache : dict or None
+        Section 'finetune.cache': what the frozen layers make of the cells is computed once and
+        kept. None: in every epoch.
+    compile : bool
+        Compile the layers (`torch.compile`).
+    group : Group
+        The processes of this job; the first one writes.
     """
     device = set_up_torch(threads=threads, device=device)
     frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
@@ -123,23 +166,34 @@ def finetune(
     log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
     model.to(device)
 
+    if compile:
+        for layer in model.bert.encoder.layer:
+            layer.compile(dynamic=True)
+
     ids = [cell.tolist() for cell in cells]
-    train_frame, train_cells = of_split(frame, cells, "train")
-    valid_frame, valid_cells = of_split(frame, cells, "valid")
-    train_labels = torch.tensor(train_frame["label"].to_numpy())
-    valid_labels = torch.tensor(valid_frame["label"].to_numpy())
+    own = Path(out_weights).with_name("states")
     look = {"batch_tokens": batch_tokens, "device": device, "precision": precision}
+    model.eval()
+    known = find_states(model, tokens, weights, states, own, cache=cache, group=group, **look)
+    position = {name: i for i, name in enumerate(read_tokens(tokens)[0])}
+    known = of_cells(known, frame["cell"].map(position).to_numpy())
+    rows = {split: np.flatnonzero(frame["split"] == split) for split in ("train", "valid")}
+    targets = torch.tensor(frame["label"].to_numpy())
+    valid_cells = [cells[i] for i in rows["valid"]]
+    valid = {**look, "states": of_cells(known, rows["valid"]), "group": group}
 
     def batch_loss(batch, rng):
-        ids, mask = padded([train_cells[i] for i in batch], device)
-        logits = cell_logits(model, ids, mask)
-        return torch.nn.functional.cross_entropy(logits, train_labels[batch].to(device))
+        chosen = rows["train"][batch]
+        logits = batch_logits(model, cells, known, chosen, device)
+        return torch.nn.functional.cross_entropy(logits, targets[chosen].to(device))
 
     history = train(
         model,
-        np.array([len(cell) for cell in train_cells]),
+        np.array([len(cells[i]) for i in rows["train"]]),
         batch_loss,
-        lambda: loss_and_accuracy(class_logits(model, valid_cells, **look), valid_labels),
+        lambda: loss_and_accuracy(
+            class_logits(model, valid_cells, **valid), targets[rows["valid"]]
+        ),
         epochs=options["epochs"],
         batch_size=options["batch_size"],
         learning_rate=options["learning_rate"],
@@ -150,10 +204,16 @@ def finetune(
         device=device,
         precision=precision,
         checkpoint=Path(out_weights).with_name("resume.pt"),
-        run=[patterns, options, checksum(weights), classes, frame.to_csv(), digest_of(ids)],
+        run=[patterns, options, checksum(weights), classes, frame.to_csv(), digest_of(ids)]
+        + [cache, batch_tokens, group.size],
         label=f"{task}, seed {seed}",
+        batch_tokens=batch_tokens,
+        group=group,
     )
-    probabilities = class_logits(model, cells, **look).double().softmax(1).numpy()
+    logits = class_logits(model, cells, **look, states=known, group=group)
+    if group.rank > 0:
+        return
+    probabilities = logits.double().softmax(1).numpy()
     write_table(predictions_table(frame, probabilities, classes), out_predictions, "predictions")
     write_table(history, out_history, "history")
     counts = {"trained": n_trained, "all": total}

@@ -9,8 +9,13 @@ import torch
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import digest_of, written
-from keygenes.models.batches import length_grouped_batches, with_progress
-from keygenes.models.device import autocast
+from keygenes.models.batches import (
+    length_grouped_batches,
+    padding_waste,
+    parts_of,
+    with_progress,
+)
+from keygenes.models.device import ALONE, autocast, free_memory, out_of_memory
 from keygenes.models.encoder import train_mode
 
 log = logging.getLogger("keygenes")
@@ -93,6 +98,61 @@ def load_checkpoint(path, digest):
     return state
 
 
+def smaller_budget(parts, lengths):
+    """Return half the tokens of the largest part of a batch that memory did not suffice for."""
+    largest = max(len(part) * int(lengths[part].max()) for part in parts)
+    if all(len(part) == 1 for part in parts):
+        raise input_error(
+            "config key 'tokens.max_length'",
+            found=f"a cell of {largest} tokens, for which alone memory does not suffice",
+            expected="cells that fit, one at a time",
+            remedy="lower it, or use a machine with more memory",
+        )
+    log.warning(
+        "out of memory with %d tokens in a batch: going on with at most %d (lower "
+        "compute.batch_tokens to start there)",
+        *(largest, largest // 2),
+    )
+    return largest // 2
+
+
+def backward(parts, n, batch_loss, rng, optimizer, device, precision):
+    """Leave the gradient of a batch's mean loss in the parameters; return that loss.
+
+    Parameters
+    ----------
+    parts : list of int arrays
+        The batch, or this process's share of it, computed one part after the other.
+    n : int
+        Cells of the whole batch: each part counts with its share of them.
+    """
+    total = 0.0
+    for i, part in enumerate(parts):
+        with autocast(device, precision):
+            loss = batch_loss(part, rng) * (len(part) / n)
+        if i == 0:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def sum_gradients(parameters, loss, group):
+    """Sum the gradients of all processes, in place and in one message; return the summed loss.
+
+    A process that had no cell of the batch adds zeros.
+    """
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    flat = torch.cat([*(p.grad.flatten() for p in parameters), parameters[0].new_tensor([loss])])
+    flat = group.total(flat)
+    sizes = [p.numel() for p in parameters]
+    for p, values in zip(parameters, flat[:-1].split(sizes), strict=True):
+        p.grad.copy_(values.view_as(p))
+    return flat[-1].item()
+
+
 def train(
     model,
     lengths,
@@ -111,6 +171,8 @@ def train(
     checkpoint,
     run,
     label,
+    batch_tokens=None,
+    group=ALONE,
 ):
     """Train a model in place and leave the weights of its best epoch in it.
 
@@ -133,6 +195,12 @@ def train(
         Where the state after each epoch is kept; removed at the end.
     run : object
         What identifies this run; a checkpoint of another one is ignored.
+    batch_tokens : int or None
+        Tokens, padding included, that go through the model at once. A step stays one of
+        `batch_size` cells: the gradients of its parts add up. Only for a loss that is a mean over
+        cells. Halved when memory runs out. None: a whole batch at once.
+    group : Group
+        The processes that share each batch; all must be given the same arguments.
 
     Returns
     -------
@@ -147,6 +215,7 @@ def train(
     n_batches = -(-len(lengths) // batch_size)
     total = epochs * n_batches
     optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay), lr=learning_rate)
+    trained = [p for p in model.parameters() if p.requires_grad]
     factor = linear_schedule(total, warmup(total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     history, best, first = [], trained_tensors(model), 1
@@ -158,21 +227,37 @@ def train(
         history, best, first = state["history"], state["best"], state["epoch"] + 1
         log.info("%s: resuming after epoch %d", label, state["epoch"])
     for epoch in range(first, epochs + 1):
-        torch.manual_seed(seed * 10_000 + epoch)
+        # each process drops out other units; the first one those of a process alone
+        torch.manual_seed(seed * 10_000 + epoch + group.rank * 10**9)
         rng = np.random.default_rng([seed, epoch])
         batches = length_grouped_batches(lengths, batch_size, rng)
         train_mode(model)
-        loss_sum = 0.0
+        loss_sum, passed = 0.0, []
         for batch in with_progress(batches, f"{label} epoch {epoch}/{epochs}"):
-            with autocast(device, precision):
-                loss = batch_loss(batch, rng)
-            require_finite(loss.item(), f"{label}, epoch {epoch}", learning_rate)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            own = batch[group.rank :: group.size]
+            while True:
+                parts = parts_of(own, lengths, batch_tokens)
+                try:
+                    loss = backward(
+                        parts, len(batch), batch_loss, rng, optimizer, device, precision
+                    )
+                    break
+                except RuntimeError as error:
+                    if batch_tokens is None or not out_of_memory(error):
+                        raise
+                optimizer.zero_grad(set_to_none=True)
+                free_memory()
+                batch_tokens = smaller_budget(parts, lengths)
+            passed += parts
+            if group.size > 1:
+                if not parts:
+                    optimizer.zero_grad(set_to_none=True)
+                loss = sum_gradients(trained, loss, group)
+            require_finite(loss, f"{label}, epoch {epoch}", learning_rate)
             torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
             optimizer.step()
             schedule.step()
-            loss_sum += loss.item() * len(batch)
+            loss_sum += loss * len(batch)
         model.eval()
         valid_loss = valid_accuracy = math.nan
         if validate:
@@ -195,11 +280,12 @@ def train(
         )
         found = f"valid loss {valid_loss:.4f}, valid accuracy {valid_accuracy:.3f}"
         log.info(
-            "%s epoch %d/%d: train loss %.4f%s%s",
-            *(label, epoch, epochs, history[-1]["train_loss"]),
-            f", {found}" if validate else "",
-            " (best)" if validate and is_best else "",
+            "%s epoch %d/%d: train loss %.4f%s, padding %.1f %%%s",
+            *(label, epoch, epochs, history[-1]["train_loss"], f", {found}" if validate else ""),
+            *(100 * padding_waste(lengths, passed), " (best)" if validate and is_best else ""),
         )
+        if group.rank > 0:
+            continue
         with written(checkpoint) as part:
             torch.save(
                 {
