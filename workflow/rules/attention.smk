@@ -52,6 +52,7 @@ rule extract_shard:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/seed{seed}.parquet"),
+        vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
         config=lambda w: model_of(w.regime, "config", w.task, w.seed),

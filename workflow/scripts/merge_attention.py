@@ -8,8 +8,8 @@ with step(snakemake):
     inputs, outputs = snakemake.input, snakemake.output
     write_attention(
         merged_sums(inputs.sums),
-        inputs.vocabulary,
         [outputs[name] for name in ("by_rank", "by_gene", "by_well", "norms", "heads")],
+        vocabulary=inputs.vocabulary,
         tokens=inputs.tokens,
         labels=inputs.labels,
         splits=inputs.splits,

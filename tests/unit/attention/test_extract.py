@@ -349,7 +349,7 @@ def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
     whole = tmp_path / "whole"
     extracted(whole, *study, obs, batch_tokens=40, pair_norms=True)
     where = {
-        **{k: v for k, v in files.items() if k != "vocabulary"},
+        **files,
         "counts_obs": obs,
         **{"task": "level", "seed": 1, "pair_norms": True},
     }
@@ -366,8 +366,6 @@ def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
         outputs = [tmp_path / "merged" / path.name for path in sorted(whole.iterdir())]
         names = ("by_rank", "by_gene", "by_well", "norms", "heads")
         by_name = {path.stem: path for path in outputs}
-        write_attention(
-            merged_sums(order), files["vocabulary"], [by_name[n] for n in names], **where
-        )
+        write_attention(merged_sums(order), [by_name[n] for n in names], **where)
         for path in whole.iterdir():
             assert path.read_bytes() == by_name[path.stem].read_bytes(), path.stem

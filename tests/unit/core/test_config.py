@@ -76,6 +76,8 @@ CASES = {
     "version": ("version", 2, ["'version'", "found 2", "expected 1", "config/config.yaml"]),
     "version as text": ("version", "1", ["'version'", "found '1'", "expected 1"]),
     "type": ("finetune.epochs", "many", ["'finetune.epochs'", "'many'", "type integer"]),
+    "a count with a point": ("finetune.epochs", 5.0, ["'finetune.epochs'", "5.0", "integer"]),
+    "a count in quotes": ("finetune.epochs", "5", ["'finetune.epochs'", "whole", "without quotes"]),
     "type of a flag": ("seeds", 1, ["'seeds'", "found 1", "type array"]),
     "enum": ("split.by", "well", ["'split.by'", "'well'", "one of ['replicate', 'random']"]),
     "missing": ("compute.device", ..., ["'compute.device'", "found nothing", "add the key"]),
@@ -187,6 +189,15 @@ RELATIONS = {
     "two regimes": ("regimes.1.name", "frozen", ["'regimes'", "two entries named 'frozen'"]),
     "two tasks": ("tasks.1.name", "dose", ["'tasks'", "two entries named 'dose'"]),
     "nothing trains": ("regimes.0.train", ..., ["'regimes.frozen'", "only a name", "add one"]),
+    "a reserved name": ("regimes.0.name", "pretrained", ["'regimes.pretrained'", "rename"]),
+    "epochs of a regression": (
+        *("regimes.5.epochs", 3),
+        ["'regimes.linear_probe.epochs'", "'method' does not read", "features", "remove it"],
+    ),
+    "features of a training": (
+        *("regimes.0.features", "expression"),
+        ["'regimes.frozen.features'", "'train' does not read"],
+    ),
     "two forms": (
         *("regimes.0.freeze_layers", 2),
         ["'regimes.frozen'", "train and freeze_layers", "give exactly one"],
@@ -349,11 +360,12 @@ def test_a_regime_is_a_list_of_patterns_whatever_its_form():
 
 
 def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
-    section = study["finetune"]
-    assert settings.finetune_options(section, {"name": "a", "train": ["*"]}) == section
+    section = {k: v for k, v in study["finetune"].items() if k != "cache"}  # how, not what
+    assert settings.finetune_options(study["finetune"], {"name": "a", "train": ["*"]}) == section
     upstream = settings.finetune_options(section, {"name": "a", "preset": "upstream"})
     assert upstream == settings.PRESETS["upstream"]
-    assert set(upstream) == set(section), "a preset leaves no key to the section"
+    for preset in settings.PRESETS.values():
+        assert set(section) == set(preset), "a preset leaves no key to the section"
     assert (upstream["epochs"], upstream["warmup_steps"], upstream["warmup_fraction"]) == (
         *(10, 500, None),
     )

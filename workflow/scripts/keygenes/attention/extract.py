@@ -15,7 +15,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
-from keygenes.models.encoder import load_trunk
+from keygenes.models.encoder import check_fit, load_trunk
 
 log = logging.getLogger("keygenes")
 
@@ -351,6 +351,7 @@ def subset_sums(
     tokens,
     labels,
     splits,
+    vocabulary,
     counts_obs,
     weights,
     config,
@@ -378,6 +379,8 @@ def subset_sums(
     """
     device = set_up_torch(threads=threads, device=device)
     trunk = load_trunk(weights, config).to(device)
+    n_tokens = len(read_table(vocabulary))
+    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
     frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
     wells = well_codes(counts_obs, frame["cell"])
     is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
@@ -439,7 +442,7 @@ def merged_sums(paths):
 
 
 def write_attention(
-    sums, vocabulary, outputs, *, tokens, labels, splits, counts_obs, task, seed, pair_norms, **_
+    sums, outputs, *, vocabulary, tokens, labels, splits, counts_obs, task, seed, pair_norms, **_
 ):
     """Write the tables of a model's attention from its sums.
 
@@ -470,16 +473,13 @@ def write_attention(
         write_table(pd.concat(frames, ignore_index=True), path, name)
 
 
-def extract_attention(
-    *, out_by_rank, out_by_gene, out_by_well, out_norms, out_heads, vocabulary, **where
-):
+def extract_attention(*, out_by_rank, out_by_gene, out_by_well, out_norms, out_heads, **where):
     """Write attention statistics of one model on test cells and on vehicle training cells.
 
     Parameters
     ----------
-    vocabulary : path-like
     where : dict
         Arguments of `subset_sums`.
     """
     outputs = (out_by_rank, out_by_gene, out_by_well, out_norms, out_heads)
-    write_attention(subset_sums(**where), vocabulary, outputs, **where)
+    write_attention(subset_sums(**where), outputs, **where)

@@ -15,24 +15,27 @@ from keygenes.core.tasks import cell_tasks, gene_tasks
 
 VERSION = 1
 
-# Geneformer's own defaults for a cell classifier on a V1 model, to the letter (its
-# classifier_utils.get_default_train_args): 500 warm-up steps however short the run.
-PRESETS = {
-    "upstream": {
-        "epochs": 10,
-        "batch_size": 12,
-        "learning_rate": 5e-5,
-        "weight_decay": 0.001,
-        "warmup_steps": 500,
-        "warmup_fraction": None,
-        "max_grad_norm": 1.0,
-        "attention_dropout": None,
-        "pooling": None,
-    }
+# Geneformer's own defaults for a cell classifier, to the letter (its
+# classifier_utils.get_default_train_args): for V1, 500 warm-up steps however short the run.
+_UPSTREAM = {
+    "epochs": 10,
+    "batch_size": 12,
+    "learning_rate": 5e-5,
+    "weight_decay": 0.001,
+    "warmup_steps": 500,
+    "warmup_fraction": None,
+    "max_grad_norm": 1.0,
+    "attention_dropout": None,
+    "pooling": None,
 }
+# To other models than those of six layers upstream gives no warm-up.
+PRESETS = {"upstream": _UPSTREAM, "upstream_v2": {**_UPSTREAM, "warmup_steps": 0}}
 
-# A regime says in exactly one of these ways where its model comes from.
+# A regime says in exactly one of these ways where its model comes from; of the other keys, those
+# of section 'finetune' concern regimes that train, except where named here.
 REGIME_FORMS = ("train", "freeze_layers", "finetuned", "method")
+KEYS_OF_FORM = {"finetuned": {"finetuned"}, "method": {"method", "features", "pooling"}}
+RESERVED_REGIMES = ("pretrained", "majority")  # the model before training, and a baseline
 
 
 def _key(path):
@@ -95,11 +98,13 @@ def schema_error(error, where):
             remedy="start from a copy of config/config.yaml of this release",
         )
     if _looks_like_number(value) and error.validator == "type":
+        whole = "number" not in error.validator_value  # one type, or several
+        remedy = f"write {_dotted(value)}: YAML reads a number like 1e-5, without a dot, as text"
         return input_error(
             f"{where} '{key}'",
             found=f"the text '{value}'",
-            expected="a number",
-            remedy=f"write {_dotted(value)}: YAML reads a number like 1e-5, without a dot, as text",
+            expected="a whole number" if whole else "a number",
+            remedy="write it without quotes" if whole else remedy,
         )
     rules = {
         "type": "type {}",
@@ -120,10 +125,19 @@ def schema_error(error, where):
     return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy="correct it")
 
 
+# JSON's 5.0 is an integer; here what counts layers or epochs must be written as one.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
 def check(document, schema, where):
     """Raise an `InputError` for the first key of a document that its schema refuses."""
     errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(document),
+        _Validator(schema).iter_errors(document),
         key=lambda e: (e.validator != "const", [str(p) for p in e.absolute_path]),
     )
     if errors:
@@ -179,6 +193,13 @@ def entry(registry, name, key, files):
 def check_regime(regime):
     """Raise an `InputError` unless a regime says in one way, wholly, what its model is."""
     where = f"config key 'regimes.{regime['name']}"
+    if regime["name"] in RESERVED_REGIMES:
+        raise input_error(
+            f"{where}'",
+            found="a name that stands for something else in the tables",
+            expected=f"a name other than {' and '.join(RESERVED_REGIMES)}",
+            remedy="rename the regime",
+        )
     forms = [key for key in REGIME_FORMS if key in regime] or ["preset"] * ("preset" in regime)
     if len(forms) != 1:
         raise input_error(
@@ -187,6 +208,16 @@ def check_regime(regime):
             expected="one of train (patterns of parameter names), freeze_layers, finetuned (a "
             "model of the registry), or method: logistic",
             remedy="give exactly one" if forms else "add one",
+        )
+    foreign = set(regime) - {"name"} - KEYS_OF_FORM.get(forms[0], set(regime) - {"features"})
+    if foreign:
+        raise input_error(
+            f"{where}.{min(foreign)}'",
+            found=f"a key that a regime with '{forms[0]}' does not read",
+            expected=f"none but {', '.join(sorted(KEYS_OF_FORM[forms[0]]))}"
+            if forms[0] in KEYS_OF_FORM
+            else "no 'features', which are for method: logistic",
+            remedy="remove it",
         )
     if forms == ["method"] and "features" not in regime:
         raise input_error(
@@ -415,6 +446,13 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                 **_folder_files(found["finetuned"], where, "finetuned"),
                 "classes": found.get("classes"),
             }
+    if config["tokens"]["upstream"] and combined:
+        raise input_error(
+            "config key 'tokens.upstream'",
+            found=f"true, with '{min(combined)}', which combines several datasets",
+            expected="false, or a dataset of its own: upstream reads ids as one file gives them",
+            remedy="change one of the two",
+        )
     vocabulary, vocabulary_files = None, {}
     if (name := config["tokens"]["vocabulary"]) != "dataset":
         key = "tokens.vocabulary"

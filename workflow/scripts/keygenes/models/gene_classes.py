@@ -25,6 +25,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import autocast, set_up_torch
 from keygenes.models.encoder import check_fit, load_trunk, read_config, train_only
+from keygenes.models.gene_lists import cells_with
 from keygenes.models.train import load_checkpoint, train, warmup_steps
 from keygenes.tokens.encode import read_tokens
 from keygenes.tokens.vocabulary import is_special
@@ -293,7 +294,8 @@ def expressed_genes(genes, cells, folds):
     InputError
         If a class has fewer of them than there are folds.
     """
-    seen = np.bincount(np.concatenate(cells)) if cells else np.zeros(1, int)
+    n_tokens = 1 + max((int(cell.max()) for cell in cells), default=0)
+    seen = cells_with(cells, n_tokens)
     frame = genes[genes["token"].notna()].astype({"token": int})
     frame = frame[frame["token"] < len(seen)]
     frame = frame.assign(n_cells=seen[frame["token"]])

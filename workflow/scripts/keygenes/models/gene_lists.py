@@ -10,6 +10,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.tables import read_table, write_table
 from keygenes.inputs.genes import clean_ids
 from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.vocabulary import is_special
 
 log = logging.getLogger("keygenes")
 
@@ -39,6 +40,14 @@ def read_listed(path):
             expected="a table of genes as TSV or CSV",
             remedy="correct the file or its path in the gene-set registry",
         ) from error
+    repeated = [name for name in columns if columns.count(name) > 1]
+    if repeated:
+        raise input_error(
+            str(path),
+            found=f"the column '{repeated[0]}' twice",
+            expected="different names in the header",
+            remedy="rename one",
+        )
     short = next((i for i, row in enumerate(rows) if len(row) != len(columns)), None)
     if short is not None:
         raise input_error(
@@ -132,6 +141,13 @@ def find_tokens(table, vocabulary, path):
     """
     key = "ensembl_id" if "ensembl_id" in table else "symbol"
     given = table[key].to_numpy(object)
+    if (given == "").any():
+        raise input_error(
+            f"{path}, column '{key}'",
+            found=f"{(given == '').sum()} rows without a gene",
+            expected="a gene in every row that has a class",
+            remedy="fill them in or remove the rows",
+        )
     given = clean_ids(given)[0] if key == "ensembl_id" else given
     repeated = pd.Series(given)[pd.Series(given).duplicated()].unique()
     if len(repeated):
@@ -141,7 +157,8 @@ def find_tokens(table, vocabulary, path):
             expected="a row per gene",
             remedy="remove the other rows",
         )
-    known = vocabulary[vocabulary[key].isin(given)]
+    genes = vocabulary[~is_special(vocabulary["ensembl_id"])]
+    known = genes[genes[key].isin(given)]
     several = known.loc[known[key].duplicated(), key].unique()
     if len(several):
         raise input_error(
@@ -170,6 +187,17 @@ def find_tokens(table, vocabulary, path):
     )
 
 
+def cells_with(cells, n_tokens):
+    """Return in how many cells each token stands: int array [n_tokens].
+
+    In upstream mode a gene can stand in a cell twice.
+    """
+    seen = np.zeros(n_tokens, int)
+    for cell in cells:
+        seen[cell] += 1  # once, however often it is indexed
+    return seen
+
+
 def label_genes(*, genes, tokens, vocabulary, out_genes, classes):
     """Write table 'gene_classes': the listed genes that have a class, and who expresses them.
 
@@ -185,9 +213,9 @@ def label_genes(*, genes, tokens, vocabulary, out_genes, classes):
     of_class = classes_of(table, classes, genes)
     listed = of_class.codes >= 0
     frame = find_tokens(table[listed].reset_index(drop=True), read_table(vocabulary), genes)
-    _, ids, _ = read_tokens(tokens)
+    _, ids, offsets = read_tokens(tokens)
     n_tokens = 1 + max(int(frame["token"].max()), int(ids.max(initial=0)))
-    seen = np.bincount(ids, minlength=n_tokens)  # a gene has at most one token in a cell
+    seen = cells_with(np.split(ids, offsets[1:-1]), n_tokens)
     known = frame["token"].notna()
     frame["n_cells"] = 0
     frame.loc[known, "n_cells"] = seen[frame.loc[known, "token"].astype(int)]
