@@ -82,6 +82,9 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
     targets = torch.from_numpy(at % 5)
 
     def run():
+        threads = torch.get_num_threads()
+        if states is not None and states.pooled:
+            torch.set_num_threads(1)  # as `finetune` does
         model = v1()
         train_only(model, REGIMES[regime])
         model.to(look["device"])
@@ -115,6 +118,7 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
             batch_tokens=look["batch_tokens"],
         )
         (folder / f"{regime}.pt").unlink()
+        torch.set_num_threads(threads)
 
     return run
 
@@ -149,7 +153,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="under a minute on two cores")
     options = parser.parse_args()
     if options.quick:
-        options.cells, options.length, options.repeats = 48, 256, 2
+        options.cells, options.length, options.repeats = 36, 128, 2
     logging.getLogger("keygenes").setLevel(logging.ERROR)
     device = set_up_torch(threads=options.threads, device=options.device)
     look = {"batch_tokens": options.batch_tokens, "device": device, "precision": "auto"}

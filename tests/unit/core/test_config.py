@@ -323,7 +323,10 @@ def test_a_regime_is_a_list_of_patterns_whatever_its_form():
 
 def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
     section = study["finetune"]
+    del section["cache"]  # the study's, never a regime's
     assert settings.finetune_options(section, {"name": "a", "train": ["*"]}) == section
+    with_cache = {**section, "cache": {"max_gb": 1, "dtype": "float16"}}
+    assert settings.finetune_options(with_cache, {"name": "a", "train": ["*"]}) == section
     upstream = settings.finetune_options(section, {"name": "a", "preset": "upstream"})
     assert upstream == settings.PRESETS["upstream"]
     assert set(upstream) == set(section), "a preset leaves no key to the section"
@@ -332,6 +335,18 @@ def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study
     )
     own = settings.finetune_options(section, {"name": "a", "preset": "upstream", "epochs": 2})
     assert own == {**upstream, "epochs": 2}
+
+
+def test_which_regimes_train_the_embeddings(study):
+    trained = {
+        regime["name"]: settings.embeddings_train(settings.trained_patterns(regime))
+        for regime in study["regimes"]
+        if "method" not in regime
+    }
+    freeze = {"upstream_freeze6": True, "upstream_freeze5": True}
+    assert trained == {"frozen": False, "last_layer": False, "full": True, **freeze}
+    assert not settings.embeddings_train(["*", "!bert.embeddings.*"])
+    assert settings.embeddings_train(["classifier.*", "bert.embeddings.LayerNorm.bias"])
 
 
 def test_a_preset_is_a_regime_of_its_own(study):
