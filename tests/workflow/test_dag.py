@@ -41,7 +41,8 @@ def whole_study(*, tasks=2, **others):
     return {**dict.fromkeys(PER_STUDY, 1), **dict.fromkeys(PER_TASK, tasks), **others}
 
 
-# Regimes, tasks and seeds: finetune = tuned regimes x tasks x seeds; extract_attention also looks
+# Regimes, tasks and seeds: finetune = tuned regimes x tasks x seeds; cache_trunk = choices of
+# frozen layers; extract_attention also looks
 # at the pretrained model; fit_probe has the two logistic regimes; compare_attention is per seed.
 DEMO = whole_study(
     **DOSES,
@@ -49,6 +50,7 @@ DEMO = whole_study(
     read_dataset=2,
     tokenize_corpus=1,
     pretrain=1,
+    cache_trunk=2,
     finetune=12,
     extract_attention=16,
     fit_probe=8,
@@ -77,6 +79,7 @@ TRAIN_ONLY = {
     "tokenize_cells": 1,
     "tokenize_corpus": 1,
     "pretrain": 1,
+    "cache_trunk": 2,
     "finetune": 12,
     "fit_probe": 8,
     "evaluate": 2,
@@ -87,6 +90,7 @@ STUDY = whole_study(
     download_model=5,
     download_gene_set=1,
     read_dataset=1,
+    cache_trunk=2,
     finetune=30,
     extract_attention=36,
     fit_probe=12,
@@ -105,6 +109,7 @@ NGP = whole_study(
     tasks=1,
     download_model=3,
     read_dataset=1,
+    cache_trunk=1,
     finetune=2,
     extract_attention=3,
     fit_probe=1,
@@ -133,6 +138,7 @@ SEMISYNTHETIC = whole_study(
     **DOSES,
     download_model=3,
     read_dataset=1,
+    cache_trunk=2,
     finetune=6,
     extract_attention=8,
     fit_probe=4,
@@ -261,6 +267,7 @@ def test_rule_is_complete(rule):
 def test_rule_names_are_verb_noun():
     verbs = [
         "adopt",
+        "cache",
         "download",
         "simulate",
         "read",

@@ -13,9 +13,11 @@ AFTER_SCORES = {"score_genes", "plot_attention", "plot_genes"} | REPORT
 AFTER_COMPARISONS = {"compare_attention", "collect_comparisons", "plot_attention"} | REPORT
 AFTER_ATTENTION = {"extract_attention"} | AFTER_COMPARISONS | AFTER_SCORES
 AFTER_PREDICTIONS = {"evaluate", "plot_predictions"} | REPORT
+# What frozen layers make of the cells: made of what fine-tuning is made of, seeds and tasks apart.
+CACHE = {"cache_trunk"}
 AFTER_FINETUNE = {"finetune", "plot_training"} | AFTER_PREDICTIONS | AFTER_ATTENTION
-AFTER_TOKENS = {"tokenize_cells", "fit_probe"} | AFTER_FINETUNE
-AFTER_PRETRAIN = {"pretrain", "fit_probe"} | AFTER_FINETUNE
+AFTER_TOKENS = {"tokenize_cells", "fit_probe"} | CACHE | AFTER_FINETUNE
+AFTER_PRETRAIN = {"pretrain", "fit_probe"} | CACHE | AFTER_FINETUNE
 AFTER_CORPUS = {"tokenize_corpus"} | AFTER_PRETRAIN
 AFTER_SPLITS = {"split_cells", "collect_splits", "fit_probe"} | AFTER_FINETUNE
 AFTER_RANKS = {"rank_genes"} | AFTER_SCORES
@@ -50,6 +52,8 @@ KEYS = [
     ({"evidence.n_bootstrap": 500}, AFTER_PREDICTIONS),
     ({"attention.max_cells": 100}, AFTER_ATTENTION),
     ({"finetune.learning_rate": 2.0e-4}, AFTER_FINETUNE),
+    ({"finetune.cache": {"max_gb": 1, "dtype": "float16"}}, CACHE | AFTER_FINETUNE),
+    ({"compute.processes": 2}, AFTER_FINETUNE),
     ({"pretrain.seed": 2}, AFTER_PRETRAIN),
     ({"tokens.max_length": 256}, AFTER_TOKENS | AFTER_CORPUS),
     ({"tokens.upstream": True}, AFTER_TOKENS | AFTER_CORPUS),
@@ -86,6 +90,17 @@ def test_another_seed_reruns_nothing_of_the_first(demo, tmp_path):
     assert {w["seed"] for _, w in jobs if "seed" in w} == {"3"}
 
 
+def test_another_choice_of_layers_has_states_of_its_own(demo, tmp_path):
+    last = ["bert.encoder.layer.4.*", "bert.encoder.layer.{last}.*", "classifier.*"]
+    regime = {"name": "last_layer", "train": last}
+    config = edited_config(tmp_path / "edited.yaml", {"regimes.1": regime}, demo / DEMO)
+    jobs = dry_run(demo, "--configfile", config)
+    assert rules_of(jobs) == CACHE | AFTER_FINETUNE
+    for rule, n in (("cache_trunk", 1), ("finetune", 4)):
+        assert sum(name == rule for name, _ in jobs) == n
+    assert {w["regime"] for rule, w in jobs if rule == "finetune"} == {"last_layer"}
+
+
 @contextmanager
 def appended(path, line):
     """Append a line to a file for a while; bytes and times are as before at the end."""
@@ -105,6 +120,7 @@ FILES = [
     ("workflow/scripts/keygenes/expression/umap.py", AFTER_EMBEDDING),
     ("workflow/scripts/keygenes/tokens/encode.py", AFTER_TOKENS | AFTER_CORPUS),
     ("workflow/scripts/keygenes/models/train.py", AFTER_PRETRAIN),
+    ("workflow/scripts/keygenes/models/trunk.py", CACHE | AFTER_FINETUNE | {"fit_probe"}),
     ("workflow/scripts/keygenes/models/probe.py", {"fit_probe"} | AFTER_PREDICTIONS),
     ("workflow/scripts/keygenes/attention/stream.py", AFTER_ATTENTION),
     ("workflow/scripts/keygenes/evidence/score.py", AFTER_SCORES),

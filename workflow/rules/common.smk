@@ -14,6 +14,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 from keygenes.core import config as settings
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
+from keygenes.core.files import digest_of
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
@@ -65,7 +66,14 @@ BROUGHT = RESOLVED["finetuned"]  # classifiers fine-tuned elsewhere
 FINETUNED = [name for name in REGIMES if name not in [*LOGISTIC, *BROUGHT]]
 CACHE = config["finetune"]["cache"]
 TRAINED = {name: settings.trained_patterns(REGIMES[name]) for name in FINETUNED}
-CACHED = [name for name in FINETUNED if CACHE and not settings.embeddings_train(TRAINED[name])]
+# What a regime's frozen layers depend on besides tokens and weights; the digest names their file.
+TRUNKS = {
+    name: [TRAINED[name], settings.finetune_options(config["finetune"], REGIMES[name])["pooling"]]
+    for name in FINETUNED
+    if CACHE and not settings.embeddings_train(TRAINED[name])
+}
+TRUNK_OF = {name: digest_of(trunk)[:12] for name, trunk in TRUNKS.items()}
+TRUNK_BY_DIGEST = {TRUNK_OF[name]: trunk for name, trunk in TRUNKS.items()}
 PAIRS = config["attention"]["pairs"]
 COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
 ATTENDED = list(dict.fromkeys([*FINETUNED, *BROUGHT, *COMPARED]))

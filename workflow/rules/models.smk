@@ -31,28 +31,21 @@ rule pretrain:
         "../scripts/pretrain.py"
 
 
-def trunk_states(regime):
-    """Return the list of states that a regime's training starts from, or nothing.
-
-    They follow from the tokens and weights, which fine-tuning has as inputs too: `ancient`, so
-    that another regime or a new list of them does not train this one again.
-    """
-    return ancient(out("models/cache/states.json")) if regime in CACHED else []
-
-
 rule cache_trunk:
-    """Compute once what frozen layers make of the cells, for all regimes, tasks and seeds."""
+    """Compute once what a regime's frozen layers make of the cells, for all its tasks and seeds."""
     input:
         tokens=out("tokens.parquet"),
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
     output:
-        states=out("models/cache/states.json"),
+        states=out("models/cache/{trunk}/states.json"),
     log:
-        logfile("cache_trunk"),
+        logfile("cache_trunk.{trunk}"),
     benchmark:
-        out("benchmarks/cache_trunk.tsv")
+        out("benchmarks/cache_trunk.{trunk}.tsv")
+    wildcard_constraints:
+        trunk="[0-9a-f]{12}",
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -61,14 +54,8 @@ rule cache_trunk:
         runtime=360,
         gpu=GPUS,
     params:
-        # of each regime that leaves the embeddings frozen: what trains, and what is pooled
-        regimes=[
-            [
-                TRAINED[name],
-                settings.finetune_options(config["finetune"], REGIMES[name])["pooling"],
-            ]
-            for name in CACHED
-        ],
+        patterns=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk][0],
+        pooling=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk][1],
         cache=CACHE,
         max_length=config["tokens"]["max_length"],
         compute=COMPUTE,
@@ -86,7 +73,11 @@ rule finetune:
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
-        states=lambda wildcards: trunk_states(wildcards.regime),
+        states=lambda wildcards: [
+            out(f"models/cache/{digest}/states.json")
+            for name, digest in TRUNK_OF.items()
+            if name == wildcards.regime
+        ],
     output:
         weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
         config=out("models/{task}/{regime}/seed{seed}/config.json"),
@@ -111,7 +102,7 @@ rule finetune:
         options=lambda wildcards: settings.finetune_options(
             config["finetune"], REGIMES[wildcards.regime]
         ),
-        cache=lambda wildcards: CACHE if wildcards.regime in CACHED else None,
+        cache=lambda wildcards: CACHE if wildcards.regime in TRUNK_OF else None,
         max_length=config["tokens"]["max_length"],
         compute=config["compute"],
         code=code_digest("finetune"),

@@ -8,7 +8,8 @@ with step(snakemake):
     cache_trunk(
         **dict(snakemake.input.items()),
         out_states=snakemake.output.states,
-        regimes=snakemake.params.regimes,
+        patterns=snakemake.params.patterns,
+        pooling=snakemake.params.pooling,
         cache=snakemake.params.cache,
         max_length=snakemake.params.max_length,
         batch_tokens=compute["batch_tokens"],

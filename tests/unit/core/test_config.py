@@ -373,6 +373,18 @@ def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study
     assert own == {**upstream, "epochs": 2}
 
 
+def test_which_regimes_train_the_embeddings(study):
+    trained = {
+        regime["name"]: settings.embeddings_train(settings.trained_patterns(regime))
+        for regime in study["regimes"]
+        if "method" not in regime
+    }
+    freeze = {"upstream_freeze6": True, "upstream_freeze5": True}
+    assert trained == {"frozen": False, "last_layer": False, "full": True, **freeze}
+    assert not settings.embeddings_train(["*", "!bert.embeddings.*"])
+    assert settings.embeddings_train(["classifier.*", "bert.embeddings.LayerNorm.bias"])
+
+
 def test_a_preset_is_a_regime_of_its_own(study):
     study["regimes"].append({"name": "upstream", "preset": "upstream"})
     settings.check(study, schema("config"), "config key")

@@ -41,8 +41,15 @@ def cached(study, folder, patterns, cache=KEEP, pooling=None):
     """Run `cache_trunk`; return the path of its list."""
     inputs = {k: study[k] for k in ("tokens", "vocabulary", "weights", "config")}
     path = folder / "cache" / "states.json"
-    regimes = [[p, pooling] for p in patterns]
-    cache_trunk(**inputs, out_states=path, regimes=regimes, cache=cache, max_length=24, **LOOK)
+    cache_trunk(
+        **inputs,
+        out_states=path,
+        patterns=patterns,
+        pooling=pooling,
+        cache=cache,
+        max_length=24,
+        **LOOK,
+    )
     return path
 
 
@@ -86,12 +93,12 @@ def test_training_in_full_keeps_nothing(study, tmp_path, monkeypatch):
     assert tuned(study, tmp_path / "b", patterns=embeddings, cache=KEEP)["config.json"]
 
 
-def test_one_cache_serves_seeds_tasks_and_regimes_to_the_same_bytes(study, tmp_path, monkeypatch):
-    states = cached(study, tmp_path, [FROZEN, LAST, FROZEN])
-    entries = read_json(states)["bytes"]
+def test_one_cache_serves_every_seed_to_the_same_bytes(study, tmp_path, monkeypatch):
     tokens = read_table(study["tokens"])["length"].sum()
-    assert entries == {"layer2": tokens * 16 * 4, "pooled_first": 60 * 16 * 4}
-    for patterns in (FROZEN, LAST):
+    sizes = {"pooled_first": 60 * 16 * 4, "layer2": tokens * 16 * 4}
+    for patterns, (name, size) in zip((FROZEN, LAST), sizes.items(), strict=True):
+        states = cached(study, tmp_path / name, patterns)
+        assert read_json(states)["bytes"] == states.with_name(f"{name}.bin").stat().st_size == size
         for seed in (1, 2):
             own = tuned(study, tmp_path / "own", patterns=patterns, seed=seed, cache=KEEP)
             with monkeypatch.context() as patch:
@@ -109,7 +116,7 @@ def test_one_cache_serves_seeds_tasks_and_regimes_to_the_same_bytes(study, tmp_p
 
 @pytest.mark.parametrize("change", ["weights", "tokens", "dtype", "gone", "cut"])
 def test_a_cache_of_another_run_is_not_used(study, tmp_path, caplog, change):
-    states, cache, other = cached(study, tmp_path, [FROZEN]), KEEP, dict(study)
+    states, cache, other = cached(study, tmp_path, FROZEN), KEEP, dict(study)
     if change == "weights":
         other.update(write_model(tmp_path / "base", seed=9, layers=3))
     elif change == "tokens":
@@ -127,10 +134,11 @@ def test_a_cache_of_another_run_is_not_used(study, tmp_path, caplog, change):
 
 
 def test_what_does_not_fit_is_computed_anew_and_said(study, tmp_path, caplog):
-    small = {"max_gb": 5e-6, "dtype": "float32"}  # 5 kB: the pooled states, not the layers
+    small = {"max_gb": 5e-6, "dtype": "float32"}  # 5 kB: the pooled states, not a layer's
+    assert read_json(cached(study, tmp_path / "head", FROZEN, cache=small))["bytes"] == 3840
     with caplog.at_level(logging.INFO, "keygenes"):
-        states = cached(study, tmp_path, [FROZEN, LAST], cache=small)
-    assert list(read_json(states)["bytes"]) == ["pooled_first"]
+        states = cached(study, tmp_path, LAST, cache=small)
+    assert read_json(states)["bytes"] is None
     assert "layer2: 0.000 GB" in caplog.text
     assert "does not fit" in caplog.text
     caplog.clear()
@@ -145,7 +153,7 @@ def test_what_does_not_fit_is_computed_anew_and_said(study, tmp_path, caplog):
 def test_the_size_is_said_before_the_file_is_made(study, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(module, "budget_batches", lambda *a: 1 / 0)
     with caplog.at_level(logging.INFO, "keygenes"), pytest.raises(ZeroDivisionError):
-        cached(study, tmp_path, [LAST])
+        cached(study, tmp_path, LAST)
     assert "layer2: 0.000 GB in" in caplog.text
 
 
@@ -153,14 +161,14 @@ def test_a_full_disk_is_no_error(study, tmp_path, caplog, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     with monkeypatch.context() as patch:
         patch.setattr(module.shutil, "disk_usage", lambda path: usage)
-        assert affordable({"a": 90, "b": 10**3}, tmp_path, 1) == ["a"]
+        assert [affordable("a", size, tmp_path, 1) for size in (90, 1000)] == [True, False]
 
     def full(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "halving", full)
-    states = cached(study, tmp_path, [LAST])
-    assert read_json(states)["bytes"] == {}
+    states = cached(study, tmp_path, LAST)
+    assert read_json(states)["bytes"] is None
     assert "No space left on device" in caplog.text
     assert [p.name for p in states.parent.iterdir()] == ["states.json"], "nothing half written"
 

@@ -180,6 +180,8 @@ def finetune(
     known = find_states(model, tokens, weights, states, own, cache=cache, group=group, **look)
     position = {name: i for i, name in enumerate(read_tokens(tokens)[0])}
     known = of_cells(known, frame["cell"].map(position).to_numpy())
+    if known is not None and known.pooled:
+        torch.set_num_threads(1)  # on matrices as small as the head's, threads wait for each other
     rows = {split: np.flatnonzero(frame["split"] == split) for split in ("train", "valid")}
     targets = torch.tensor(frame["label"].to_numpy())
     valid_cells = [cells[i] for i in rows["valid"]]

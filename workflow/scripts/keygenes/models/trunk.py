@@ -5,10 +5,8 @@ tokens only, not on the task, the seed or the epoch. They are kept as plain numb
 [hidden] per token (or per cell, where only the head trains), and read through a memory map.
 """
 
-import copy
 import logging
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,88 +91,78 @@ def wanted_states(model):
     return f"layer{n}", n
 
 
-def affordable(sizes, folder, max_gb):
-    """Return the names of the states that fit the limit and the disk, the smallest first.
+def affordable(name, size, folder, max_gb):
+    """Say how large states are and where they go; return whether the limit and the disk allow it.
 
     Parameters
     ----------
-    sizes : dict of str to int
-        Bytes by name.
+    size : int
+        Bytes.
     """
     free = shutil.disk_usage(folder).free
-    left, names = min(max_gb * 1e9, 0.95 * free), []
-    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
-        fits = size <= left
-        log.info(
-            "%s: %.3f GB in %s (finetune.cache.max_gb %g, %.1f GB free)%s",
-            *(name, size / 1e9, folder, max_gb, free / 1e9),
-            "" if fits else ": does not fit, so it is computed anew in every epoch",
-        )
-        if fits:
-            left -= size
-            names.append(name)
-    return names
+    fits = size <= min(max_gb * 1e9, 0.95 * free)
+    log.info(
+        "%s: %.3f GB in %s (finetune.cache.max_gb %g, %.1f GB free)%s",
+        *(name, size / 1e9, folder, max_gb, free / 1e9),
+        "" if fits else ": does not fit, so it is computed anew in every epoch",
+    )
+    return fits
 
 
 @torch.inference_mode()
-def write_states(model, cells, wanted, folder, *, max_gb, dtype, batch_tokens, device, precision):
-    """Write the states of cells after their frozen layers, all in one pass; return their sizes.
+def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, precision):
+    """Write the states of cells after the frozen layers of a model; return the file's size.
 
     Parameters
     ----------
     model : BertForSequenceClassification
+        With `requires_grad` set as its regime wants it.
     cells : list of int arrays
-    wanted : dict of str to (int, BertConfig)
-        Layers, and how they are pooled, by name (`wanted_states`).
     folder : pathlib.Path
-        Gains a file ``{name}.bin`` for each of them that fits.
+        Gains ``{name}.bin`` (`wanted_states`), if it fits.
     max_gb : float
     dtype : {'float32', 'float16'}
 
     Returns
     -------
-    dict of str to int
-        Bytes of each file that was written.
+    int or None
+        Bytes; None if there is no such file.
     """
+    found = wanted_states(model)
+    if not found:
+        return None
+    name, n_layers = found
+    pooled = name.startswith("pooled")
     folder.mkdir(parents=True, exist_ok=True)
     lengths = np.array([len(cell) for cell in cells])
-    starts = np.cumsum(lengths) - lengths
+    rows = np.ones_like(lengths) if pooled else lengths
+    starts = np.cumsum(rows) - rows
     width = model.config.hidden_size * np.dtype(dtype).itemsize
-    rows = {k: len(cells) if k.startswith("pooled") else int(lengths.sum()) for k in wanted}
-    sizes = {name: n * width for name, n in rows.items()}
-    names = affordable(sizes, folder, max_gb)
-    if not names:
-        return {}
-    deepest = max(wanted[name][0] for name in names)
+    size = int(rows.sum()) * width
+    if not affordable(name, size, folder, max_gb):
+        return None
     model.eval()
 
-    def keep(batch, files):
+    def keep(batch, file):
         ids, mask = padded([cells[i] for i in batch], device)
         with autocast(device, precision):
-            embedded = model.bert.embeddings(input_ids=ids)
-            for n, hidden in enumerate(states_between(model.bert, embedded, mask, 0, deepest)):
-                for name in [name for name in names if wanted[name][0] == n]:
-                    pooled = name.startswith("pooled")
-                    values = pooled_states(hidden, ids, mask, wanted[name][1]) if pooled else hidden
-                    values = values.float().cpu().numpy().astype(dtype)
-                    for value, i in zip(values, batch, strict=True):
-                        files[name].seek((i if pooled else starts[i]) * width)
-                        files[name].write((value if pooled else value[: lengths[i]]).tobytes())
+            hidden = model.bert.embeddings(input_ids=ids)
+            *_, hidden = states_between(model.bert, hidden, mask, 0, n_layers)
+            if pooled:
+                hidden = pooled_states(hidden, ids, mask, model.config)[:, None]
+        values = hidden.float().cpu().numpy().astype(dtype)
+        for value, i in zip(values, batch, strict=True):
+            file.seek(starts[i] * width)
+            file.write(value[: rows[i]].tobytes())
 
     try:
-        with ExitStack() as stack:
-            files = {
-                name: stack.enter_context(
-                    open(stack.enter_context(written(folder / f"{name}.bin")), "wb")
-                )
-                for name in names
-            }
-            for batch in with_progress(budget_batches(lengths, batch_tokens), "frozen layers"):
-                halving(lambda part: keep(part, files), batch)
+        with written(folder / f"{name}.bin") as part, open(part, "wb") as file:
+            for batch in with_progress(budget_batches(lengths, batch_tokens), name):
+                halving(lambda part: keep(part, file), batch)
     except OSError as error:  # the disk filled up meanwhile
         log.warning("%s: %s; computed anew in every epoch", folder, error.strerror)
-        return {}
-    return {name: sizes[name] for name in names}
+        return None
+    return size
 
 
 def open_states(folder, name, n_layers, lengths, *, hidden, dtype):
@@ -201,7 +189,8 @@ def cache_trunk(
     weights,
     config,
     out_states,
-    regimes,
+    patterns,
+    pooling,
     cache,
     max_length,
     batch_tokens,
@@ -209,15 +198,20 @@ def cache_trunk(
     device,
     precision,
 ):
-    """Write, for every regime that leaves the lower layers frozen, what they make of all cells.
+    """Write what the layers that a regime leaves frozen make of all cells of a study.
 
-    One pass over the cells serves all regimes, tasks and seeds.
+    Its seeds and tasks start from it, as does any regime that trains the same parameters.
 
     Parameters
     ----------
+    tokens, vocabulary, weights, config : path-like
+        Inputs: tables, and the pretrained model.
     out_states : path-like
-        A list of the files that stand beside it, with what they depend on.
-    regimes : list of [patterns, pooling]
+        What stands in the file beside it: its size, and what it depends on.
+    patterns : list of str
+        Of the regime (`train_only`).
+    pooling : {'first', 'mean', 'cls', None}
+        Of the regime (`set_pooling`).
     cache : dict
         Section 'finetune.cache': max_gb, dtype.
     """
@@ -225,27 +219,21 @@ def cache_trunk(
     table = read_table(vocabulary)
     bert = read_config(config)
     check_fit(bert, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    set_pooling(bert, pooling, table)
     model, _ = pretrained_classifier(weights, bert, ["0", "1"], seed=0)
-    wanted = {}
-    for patterns, pooling in regimes:
-        set_pooling(model.config, pooling, table)
-        train_only(model, patterns)
-        if found := wanted_states(model):
-            wanted[found[0]] = found[1], copy.deepcopy(model.config)
+    train_only(model, patterns)
     model.to(device)
     _, ids, offsets = read_tokens(tokens)
-    cells = np.split(ids, offsets[1:-1])
-    sizes = write_states(
+    size = write_states(
         model,
-        cells,
-        wanted,
+        np.split(ids, offsets[1:-1]),
         Path(out_states).parent,
         **cache,
         batch_tokens=batch_tokens,
         device=device,
         precision=precision,
     )
-    write_json({**stamp_of(weights, tokens, cache), "bytes": sizes}, out_states)
+    write_json({**stamp_of(weights, tokens, cache), "bytes": size}, out_states)
 
 
 def find_states(model, tokens, weights, manifest, folder, *, cache, group, **look):
@@ -273,7 +261,7 @@ def find_states(model, tokens, weights, manifest, folder, *, cache, group, **loo
     shape = {"hidden": model.config.hidden_size, "dtype": cache["dtype"]}
     if manifest:
         document = read_json(manifest)
-        size = document.pop("bytes").get(name)
+        size = document.pop("bytes")
         if document == stamp_of(weights, tokens, cache):
             if size is None:
                 log.info("%s is not kept: the frozen layers are computed in every epoch", name)
@@ -284,9 +272,7 @@ def find_states(model, tokens, weights, manifest, folder, *, cache, group, **loo
                 return open_states(path.parent, name, n_layers, lengths, **shape)
         log.info("%s: %s are not those of this run; computing them here", name, manifest)
     if group.rank == 0:
-        cells = np.split(ids, offsets[1:-1])
-        wanted = {name: (n_layers, model.config)}
-        write_states(model, cells, wanted, folder, **cache, **look)
+        write_states(model, np.split(ids, offsets[1:-1]), folder, **cache, **look)
     wait = torch.zeros(1, device=look["device"])
     group.total(wait)  # for the first process to have written it
     if not (folder / f"{name}.bin").is_file():

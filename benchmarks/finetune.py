@@ -1,0 +1,218 @@
+"""What fine-tuning costs when no work is done twice, against what it would cost otherwise.
+
+    .venv/bin/python benchmarks/finetune.py
+
+One process, a V1-sized encoder with random weights (speed does not depend on them), cells of
+lengths as in sci-Plex 2. What is compared takes turns, so that a busy machine slows both. The
+last line is one JSON object of ratios: median, least and most over the repeats.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+REPO = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPO / "workflow/scripts"))
+
+from keygenes.models.batches import (  # noqa: E402
+    length_grouped_batches,
+    padding_waste,
+    parts_of,
+)
+from keygenes.models.device import set_up_torch  # noqa: E402
+from keygenes.models.encoder import train_only  # noqa: E402
+from keygenes.models.finetune import batch_logits, class_logits, loss_and_accuracy  # noqa: E402
+from keygenes.models.train import train  # noqa: E402
+from keygenes.models.trunk import of_cells, open_states, wanted_states, write_states  # noqa: E402
+
+HEAD = ["bert.pooler.*", "classifier.*"]
+REGIMES = {"frozen": HEAD, "last_layer": ["bert.encoder.layer.{last}.*", *HEAD], "full": ["*"]}
+VALID = 4  # every fourth cell validates; the others train
+BATCH = 12  # cells per step
+
+
+def v1():
+    """Return a 5-class classifier of Geneformer V1's size, with fused attention."""
+    config = BertConfig(
+        vocab_size=25426,
+        max_position_embeddings=2048,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        hidden_size=256,
+        intermediate_size=512,
+        hidden_act="relu",
+        hidden_dropout_prob=0.02,
+        attention_probs_dropout_prob=0.0,
+        num_labels=5,
+        classifier_pooling="first",
+        pooling_leaves_out=[],
+    )
+    torch.manual_seed(0)
+    return BertForSequenceClassification(config)
+
+
+def cells_like_sciplex(n, length):
+    """Return `n` cells with a median of `length` tokens: lists of int32 arrays."""
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(np.log(length), 0.35, n), 16, 2048).astype(int)
+    return [rng.permutation(np.arange(2, 25426))[:k].astype(np.int32) for k in lengths]
+
+
+def seconds(run):
+    """Return what a call takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def epochs_of(cells, regime, n_epochs, states, look, folder):
+    """Return a function that trains a regime for some epochs, validation included."""
+    lengths = np.array([len(cell) for cell in cells])
+    at = np.arange(len(cells))
+    rows, valid = at[at % VALID != 0], at[at % VALID == 0]
+    targets = torch.from_numpy(at % 5)
+
+    def run():
+        threads = torch.get_num_threads()
+        if states is not None and states.pooled:
+            torch.set_num_threads(1)  # as `finetune` does
+        model = v1()
+        train_only(model, REGIMES[regime])
+        model.to(look["device"])
+        valid_look = {**look, "states": of_cells(states, valid)}
+        valid_cells = [cells[i] for i in valid]
+
+        def batch_loss(batch, rng):
+            logits = batch_logits(model, cells, states, rows[batch], look["device"])
+            chosen = targets[rows[batch]].to(look["device"])
+            return torch.nn.functional.cross_entropy(logits, chosen)
+
+        train(
+            model,
+            lengths[rows],
+            batch_loss,
+            lambda: loss_and_accuracy(
+                class_logits(model, valid_cells, **valid_look), targets[valid]
+            ),
+            epochs=n_epochs,
+            batch_size=BATCH,
+            learning_rate=5e-5,
+            weight_decay=0.001,
+            warmup=lambda n: 0,
+            max_grad_norm=1.0,
+            seed=1,
+            device=look["device"],
+            precision=look["precision"],
+            checkpoint=folder / f"{regime}.pt",
+            run=[time.perf_counter()],
+            label=regime,
+            batch_tokens=look["batch_tokens"],
+        )
+        (folder / f"{regime}.pt").unlink()
+        torch.set_num_threads(threads)
+
+    return run
+
+
+def states_of(cells, regime, look, folder):
+    """Compute the states that a regime starts from; return them."""
+    model = v1()
+    train_only(model, REGIMES[regime])
+    name, n_layers = wanted_states(model)
+    model.to(look["device"])
+    write_states(model, cells, folder, max_gb=50, dtype="float32", **look)
+    lengths = np.array([len(cell) for cell in cells])
+    return open_states(folder, name, n_layers, lengths, hidden=256, dtype="float32")
+
+
+def ratio(over, under):
+    """Return median, least and most of the ratios of two lists of times, pair by pair."""
+    ratios = [a / b for a, b in zip(over, under, strict=True)]
+    values = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+    return {key: round(value, 3) for key, value in values.items()}
+
+
+def main():
+    """Print the times and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cells", type=int, default=96)
+    parser.add_argument("--length", type=int, default=683, help="median tokens per cell")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--device", default="cpu", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="under a minute on two cores")
+    options = parser.parse_args()
+    if options.quick:
+        options.cells, options.length, options.repeats = 36, 128, 2
+    logging.getLogger("keygenes").setLevel(logging.ERROR)
+    device = set_up_torch(threads=options.threads, device=options.device)
+    look = {"batch_tokens": options.batch_tokens, "device": device, "precision": "auto"}
+    cells = cells_like_sciplex(options.cells, options.length)
+    model = v1().eval().to(device)
+    times = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pooled = states_of(cells, "frozen", look, folder)
+        inputs = states_of(cells, "last_layer", look, folder)
+        measured = {
+            "forward pass": lambda: class_logits(model, cells, **look),
+            "frozen, 5 epochs, states included": lambda: epochs_of(
+                cells, "frozen", 5, states_of(cells, "frozen", look, folder), look, folder
+            )(),
+            "frozen, 5 epochs, nothing kept": epochs_of(cells, "frozen", 5, None, look, folder),
+            "full, 1 epoch": epochs_of(cells, "full", 1, None, look, folder),
+            "last_layer, 1 epoch": epochs_of(cells, "last_layer", 1, inputs, look, folder),
+            "last_layer, 1 epoch, nothing kept": epochs_of(
+                cells, "last_layer", 1, None, look, folder
+            ),
+            "states of last_layer": lambda: states_of(cells, "last_layer", look, folder),
+        }
+        epochs_of(cells, "frozen", 1, pooled, look, folder)()  # warm-up
+        for _ in range(options.repeats):
+            for what, run in measured.items():
+                times.setdefault(what, []).append(seconds(run))
+    print(
+        f"V1-sized encoder, {options.cells} cells of {options.length} tokens in the median, "
+        f"{options.threads} threads on {device}, torch {torch.__version__}, seconds:"
+    )
+    for what, values in times.items():
+        print(f"  {what:<36} {statistics.median(values):8.2f}  {min(values):.2f}-{max(values):.2f}")
+
+    lengths = np.array([len(cell) for cell in cells_like_sciplex(3800, 683)])
+    batches = length_grouped_batches(lengths, BATCH, np.random.default_rng(1))
+    parts = [part for batch in batches for part in parts_of(batch, lengths, options.batch_tokens)]
+    waste = {"steps": padding_waste(lengths, batches), "parts": padding_waste(lengths, parts)}
+    print(f"padding of 3,800 cells in batches of {BATCH}: {100 * waste['steps']:.1f} %")
+    print(f"  in parts of {options.batch_tokens} tokens: {100 * waste['parts']:.1f} %")
+    result = {
+        "frozen_5_epochs_over_forward": ratio(
+            times["frozen, 5 epochs, states included"], times["forward pass"]
+        ),
+        "frozen_uncached_over_cached": ratio(
+            times["frozen, 5 epochs, nothing kept"], times["frozen, 5 epochs, states included"]
+        ),
+        "last_layer_over_full_epoch": ratio(times["last_layer, 1 epoch"], times["full, 1 epoch"]),
+        "last_layer_uncached_over_full_epoch": ratio(
+            times["last_layer, 1 epoch, nothing kept"], times["full, 1 epoch"]
+        ),
+        "last_layer_states_over_forward": ratio(
+            times["states of last_layer"], times["forward pass"]
+        ),
+        "padding_waste": round(waste["parts"], 4),
+        "repeats": options.repeats,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
