@@ -265,7 +265,7 @@ def falling_order(values, starts):
         again = rows
     else:
         low = (1 << len(values).bit_length()) - 1
-        order |= ~values.view(np.int64) & ~low
+        order ^= ~(values.view(np.int64) | low)  # from above: bits turned over; below: position
         for start, stop in zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True):
             order[start:stop].sort()
         order &= low
