@@ -219,10 +219,11 @@ def main():
     """Print the results."""
     options = arguments(__doc__, [("--cells", {"type": int, "help": "of the large file"})])
     n_cells = options.cells or (8192 if options.quick else 100_000)
+    n_timed = 1024 if options.quick else 2048
     results, genes = [], {}
     for size in SIZES:
-        timed, genes[size] = encoding(512 if options.quick else 2048, size, options.repeats)
-        ours = timed["ours"]["all_seconds"] / (512 if options.quick else 2048)
+        timed, genes[size] = encoding(n_timed, size, options.repeats)
+        ours = timed["ours"]["all_seconds"] / n_timed
         results += [
             result(f"plain_over_ours_{size}", timed["plain"]["ratio"], ">= 5"),
             result(f"sparse_over_ours_{size}", timed["sparse"]["ratio"]),

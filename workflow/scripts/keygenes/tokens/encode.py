@@ -233,7 +233,8 @@ def rank_values(counts, n_counts, plan):
         else:
             values = inside.data * np.repeat(1 / n_counts, per_entry)
             values *= TARGET_SUM
-            values = values * (1 / medians).take(inside.indices)
+            weights = (1 / medians).take(inside.indices)
+            values = np.multiply(values, weights, out=weights)
     return sparse.csr_matrix((values, inside.indices, inside.indptr), inside.shape), inside
 
 
@@ -257,15 +258,14 @@ def falling_order(values, starts):
         As long as `values`: positions in it, row by row.
     """
     rows = np.flatnonzero(np.diff(starts))
-    order = np.arange(len(values))
     if not len(rows):
-        return order
-    bits = values.view(np.uint64)
-    if bits.max() > INFINITY:  # a negative number, or none at all: these bits sort otherwise
-        again = rows
+        return np.zeros(0, np.int64)
+    if values.view(np.uint64).max() > INFINITY:  # negative, or no number: their bits sort otherwise
+        order, again = np.empty(len(values), np.int64), rows
     else:
         low = (1 << len(values).bit_length()) - 1
-        order ^= ~(values.view(np.int64) | low)  # from above: bits turned over; below: position
+        order = values.view(np.int64) | low
+        order ^= np.arange(-1, -len(values) - 1, -1)  # the bits turned over; below, the position
         for start, stop in zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True):
             order[start:stop].sort()
         order &= low
