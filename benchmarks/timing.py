@@ -33,7 +33,7 @@ QUANTILES = (0.1, 0.9)
 TARGETS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
-def arguments(description, more=()):
+def arguments(description, more=(), *, threads=1):
     """Return the options that every script has, read from the command line.
 
     Parameters
@@ -42,6 +42,8 @@ def arguments(description, more=()):
         The script's docstring; its first line becomes the help text.
     more : sequence of (str, dict)
         Further options: name and keywords of `argparse.ArgumentParser.add_argument`.
+    threads : int
+        The default of --threads.
 
     Returns
     -------
@@ -52,7 +54,7 @@ def arguments(description, more=()):
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="under 60 s on two cores")
     parser.add_argument("--repeats", type=int, help="rounds (default 5, with --quick 3)")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=threads)
     for name, keywords in more:
         parser.add_argument(name, **keywords)
     options = parser.parse_args()

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from running import REPOSITORY, dry_run, run_snakemake
+from running import REPOSITORY, dry_run, edited_config, run_snakemake
 
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
@@ -193,6 +193,14 @@ def test_the_target_of_gene_tasks_is_refused_where_there_is_none(checkout):
     assert "config key 'tasks': found no task of type 'gene', expected one" in run.text
 
 
+def test_shards_of_the_cells_are_encoded_side_by_side(checkout, tmp_path):
+    config = edited_config(tmp_path / "sharded.yaml", {"tokens.shards": 3})
+    jobs = dry_run(checkout, "--configfile", config)
+    assert Counter(rule for rule, _ in jobs) == {**DEMO, "tokenize_shard": 3}
+    shards = [wildcards["shard"] for rule, wildcards in jobs if rule == "tokenize_shard"]
+    assert sorted(shards) == ["0", "1", "2"]
+
+
 def test_figures_and_targets_have_captions():
     captions = {path.stem for path in (REPOSITORY / "workflow/report").glob("*.rst")}
     text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
@@ -260,7 +268,7 @@ def test_rule_is_complete(rule):
     assert "retries" not in found, "downloads retry and resume by themselves"
     if "gpu=" in found["resources"]:
         assert "benchmark" in found, "what may need a GPU is heavy"
-    for name in re.findall(r"\{(task|regime|seed|dataset|path)\}", found["output"]):
+    for name in re.findall(r"\{(task|regime|seed|shard|dataset|path)\}", found["output"]):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
 
 

@@ -93,6 +93,7 @@ wildcard_constraints:
     regime="|".join([*REGIMES, "pretrained"]),
     encoder="|".join(GENE_MODELS),
     seed=r"\d+",
+    shard=r"\d+",
     dataset="|".join(map(re.escape, DATASETS)),
 
 
@@ -157,6 +158,28 @@ def files_of_dataset(wildcards):
     if "simulate" in DATASETS[wildcards.dataset]:
         return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
     return RESOLVED["dataset_files"][wildcards.dataset]
+
+
+def to_tokenize(counts):
+    """Return an input function: the matrix of cells to encode, and the dictionaries."""
+    mapping = {k: v for k, v in RESOLVED["vocabulary_files"].items() if k == "mapping"}
+    return lambda wildcards: {
+        **mapping,
+        "counts": counts,
+        "vocabulary": out("vocabulary.parquet"),
+    }
+
+
+def cells_or_shards(wildcards):
+    """Return what the token table is made from: the cells, or the shards of them."""
+    counts, shards = out("cells/counts.h5ad"), range(config["tokens"]["shards"])
+    if len(shards) == 1:
+        return to_tokenize(counts)(wildcards)
+    return {
+        "counts": counts,
+        "shards": expand(out("tokens/shards/{shard}.parquet"), shard=shards),
+        "shard_reports": expand(out("tokens/shards/{shard}.report.parquet"), shard=shards),
+    }
 
 
 def figure(name, category):

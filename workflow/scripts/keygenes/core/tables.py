@@ -66,6 +66,16 @@ TABLES = {
         length=INT,
         n_truncated=INT,
     ),
+    "token_shard": _schema(
+        cell=TEXT,
+        n_counts=FLOAT,
+        n_genes=INT,
+        n_in_vocabulary=INT,
+        counts_lost=FLOAT,
+        length=INT,
+        n_truncated=INT,
+        counts=FLOAT,
+    ),
     # models/
     "history": _schema(
         epoch=INT,
