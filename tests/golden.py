@@ -71,7 +71,13 @@ def read_cells(path):
     """Return counts (CSR, or an array where stored so), n_counts, ids and names of the cells."""
     counts, obs, var = read_h5ad_parts(path)
     require_columns(var, ["ensembl_id"], path, "var")
-    require_columns(obs, ["n_counts"], path, "obs")
+    if "n_counts" not in obs:
+        raise input_error(
+            path,
+            found="no obs column 'n_counts'",
+            expected="the total counts of each cell over all measured genes, as upstream needs",
+            remedy="add it",
+        )
     chosen = passing_cells(obs)
     counts, n_counts = counts[chosen], obs["n_counts"].to_numpy()[chosen]
     if not np.issubdtype(n_counts.dtype, np.number):
@@ -106,7 +112,14 @@ def read_upstream(path):
         ) from None
     require_columns(table, ["cell", "input_ids"], path, "table")
     _require_unique(table["cell"], path)
-    ids = [np.asarray(tokens, dtype=np.int64) for tokens in table["input_ids"]]
+    ids = [np.asarray(tokens) for tokens in table["input_ids"]]
+    if not all(i.ndim == 1 and (not len(i) or np.issubdtype(i.dtype, np.integer)) for i in ids):
+        raise input_error(
+            f"{path}, column 'input_ids'",
+            found="other values than lists of whole numbers",
+            expected="the tokens of each cell",
+            remedy="write it again",
+        )
     return dict(zip(table["cell"].astype(str), ids, strict=True))
 
 

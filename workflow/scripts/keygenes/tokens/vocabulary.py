@@ -143,8 +143,9 @@ def geneformer_vocabulary(tokens_path, medians_path, names_path=None, mapping_pa
     ids = sorted(tokens, key=tokens.get)
     special = is_special(ids)
     medians = read_pickled_dict(medians_path)
+    known = {i: m for i, m in medians.items() if isinstance(m, int | float | np.number)}
     values = np.array(
-        [np.nan if s else medians.get(i, np.nan) for i, s in zip(ids, special, strict=True)], float
+        [np.nan if s else known.get(i, np.nan) for i, s in zip(ids, special, strict=True)], float
     )
     bad = np.flatnonzero(~special & ~(np.isfinite(values) & (values > 0)))
     if len(bad):
