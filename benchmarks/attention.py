@@ -130,9 +130,8 @@ def per_cell_fit(lengths, seconds):
 
 def main():
     """Time all candidates at every length and print the ratios."""
-    options = timing.arguments(
-        __doc__, [("--device", {"default": "cuda" if torch.cuda.is_available() else "cpu"})]
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    options = timing.arguments(__doc__, [("--device", {"default": device})], threads=2)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
     trunk = encoder(device)
