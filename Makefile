@@ -1,10 +1,11 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
+# make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test check env lock clean
+.PHONY: demo test check bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -26,6 +27,9 @@ check: env
 
 test: check
 	$(BIN)/python -m pytest
+
+bench: env
+	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
 
 lock: requirements.in
 	$(PYTHON) -m venv .venv-lock

@@ -17,6 +17,7 @@ include: "workflow/rules/cells.smk"
 include: "workflow/rules/expression.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/models.smk"
+include: "workflow/rules/genes.smk"
 include: "workflow/rules/attention.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/report.smk"
@@ -36,6 +37,11 @@ rule de_only:
 rule train_only:
     input:
         train_targets(),
+
+
+rule gene_classes_only:
+    input:
+        gene_class_targets,
 
 
 onsuccess:

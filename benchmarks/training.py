@@ -1,12 +1,11 @@
 """Time per cell of training and attention with a V1-sized encoder, and the hours of a study.
 
-    .venv/bin/python benchmarks/training.py --length 683 --threads 2
+    .venv/bin/python benchmarks/training.py --length 683
 
 One process, random weights (speed does not depend on them), cells of one length. Prints a table
 of seconds per cell, and the hours that the configs in config/ take with it.
 """
 
-import argparse
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from timing import arguments, emit, result
 from transformers import BertConfig, BertForSequenceClassification
 
 REPO = Path(__file__).resolve().parents[1]
@@ -107,13 +107,17 @@ def hours(seconds, n_cells, regimes, n_tasks, n_seeds, dropout, epochs=5):
 
 def main():
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--length", type=int, default=683, help="tokens per cell")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=12)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--cells", type=int, default=3800, help="cells of the whole study")
-    options = parser.parse_args()
+    options = arguments(
+        __doc__,
+        [
+            ("--length", {"type": int, "help": "tokens per cell (default 683)"}),
+            ("--batch-size", {"type": int, "help": "cells per batch (default 12)"}),
+            ("--cells", {"type": int, "default": 3800, "help": "cells of the whole study"}),
+        ],
+        threads=2,
+    )
+    options.length = options.length or (128 if options.quick else 683)
+    options.batch_size = options.batch_size or (4 if options.quick else 12)
     torch.set_num_threads(options.threads)
     seconds = seconds_per_cell(options.length, options.batch_size, options.repeats)
     print(f"V1-sized encoder, {options.length} tokens, {options.threads} threads, seconds per cell")
@@ -129,8 +133,17 @@ def main():
         ("config/config.yaml, attention_dropout 0.0", (options.cells, five, 2, 3, 0.0)),
     ]
     print(f"hours on this machine, the study having {options.cells} cells")
-    for name, arguments in rows:
-        print(f"  {name:<44} {hours(seconds, *arguments):6.1f}")
+    for name, study in rows:
+        print(f"  {name:<44} {hours(seconds, *study):6.1f}")
+    forward = seconds["forward", None]
+    results = [
+        result(f"{what.replace(' ', '_')}_over_forward", seconds[what, dropout] / forward)
+        for what, dropout in seconds
+        if not dropout and what != "forward"
+    ]
+    notes = {"tokens per cell": options.length, "cells per batch": options.batch_size}
+    notes |= {"threads": options.threads, "seconds per cell, forward": f"{forward:.3g}"}
+    emit("training", results, notes)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def listed_jobs(text):
         rule = block[: block.index(":")]
         found = re.search(r"^    wildcards: (.+)$", block, re.MULTILINE)
         pairs = found.group(1).split(", ") if found else []
-        if rule not in ("all", "de_only", "train_only"):
+        if rule not in ("all", "de_only", "train_only", "gene_classes_only"):
             jobs.append((rule, dict(pair.split("=", 1) for pair in pairs)))
     return jobs
 

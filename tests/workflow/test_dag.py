@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from running import REPOSITORY, dry_run, run_snakemake
+from running import REPOSITORY, dry_run, edited_config, run_snakemake
 
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
@@ -116,6 +116,24 @@ NGP = whole_study(
     split_cells=1,
     compare_attention=1,
 )
+GENE_TASK = {  # per task of genes; classify_genes: the encoder and three controls x seeds
+    "label_genes": 1,
+    "classify_genes": 12,
+    "score_gene_classes": 1,
+    "plot_gene_classes": 1,
+}
+DOSAGE = whole_study(
+    tasks=1,
+    download_model=3,
+    read_dataset=2,
+    combine_datasets=1,
+    finetune=6,
+    extract_attention=9,
+    fit_probe=3,
+    split_cells=3,
+    compare_attention=3,
+    **GENE_TASK,
+)
 SEMISYNTHETIC = whole_study(
     **DOSES,
     download_model=3,
@@ -148,11 +166,39 @@ def test_jobs_of_every_config_and_target(checkout, target, config, expected):
 
 @pytest.mark.parametrize(
     ("config", "expected"),
-    [("tests/config/ngp.yaml", NGP), ("tests/config/semisynthetic.yaml", SEMISYNTHETIC)],
+    [
+        ("tests/config/ngp.yaml", NGP),
+        ("tests/config/semisynthetic.yaml", SEMISYNTHETIC),
+        ("tests/config/dosage.yaml", DOSAGE),
+    ],
 )
 def test_jobs_on_the_test_data(checkout, data_root, config, expected):
     jobs = dry_run(checkout, "--configfile", config)
     assert Counter(rule for rule, _ in jobs) == expected
+
+
+def test_the_gene_task_alone_needs_no_task_of_cells(checkout, data_root):
+    jobs = dry_run(checkout, "gene_classes_only", "--configfile", "tests/config/dosage.yaml")
+    prepared = {"download_model": 3, "read_dataset": 2}
+    once = ("combine_datasets", "select_cells", "build_vocabulary", "tokenize_cells")
+    assert Counter(rule for rule, _ in jobs) == {**GENE_TASK, **prepared, **dict.fromkeys(once, 1)}
+    runs = {(w["encoder"], w["seed"]) for rule, w in jobs if rule == "classify_genes"}
+    names = ("pretrained", "random_encoder", "shuffled_labels", "logistic")
+    assert runs == {(name, seed) for name in names for seed in "123"}
+
+
+def test_the_target_of_gene_tasks_is_refused_where_there_is_none(checkout):
+    run = run_snakemake(checkout, "-n", "gene_classes_only", "--configfile", "config/demo.yaml")
+    assert run.returncode != 0
+    assert "config key 'tasks': found no task of type 'gene', expected one" in run.text
+
+
+def test_shards_of_the_cells_are_encoded_side_by_side(checkout, tmp_path):
+    config = edited_config(tmp_path / "sharded.yaml", {"tokens.shards": 3})
+    jobs = dry_run(checkout, "--configfile", config)
+    assert Counter(rule for rule, _ in jobs) == {**DEMO, "tokenize_shard": 3}
+    shards = [wildcards["shard"] for rule, wildcards in jobs if rule == "tokenize_shard"]
+    assert sorted(shards) == ["0", "1", "2"]
 
 
 def test_figures_and_targets_have_captions():
@@ -222,7 +268,7 @@ def test_rule_is_complete(rule):
     assert "retries" not in found, "downloads retry and resume by themselves"
     if "gpu=" in found["resources"]:
         assert "benchmark" in found, "what may need a GPU is heavy"
-    for name in re.findall(r"\{(task|regime|seed|dataset|path)\}", found["output"]):
+    for name in re.findall(r"\{(task|regime|seed|shard|dataset|path)\}", found["output"]):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
 
 
@@ -244,7 +290,10 @@ def test_rule_names_are_verb_noun():
         "fit",
         "extract",
         "compare",
+        "merge",
         "collect",
+        "combine",
+        "classify",
         "score",
         "plot",
         "write",

@@ -28,7 +28,7 @@ AFTER_SELECTION = {"select_cells"} | AFTER_LABELS | AFTER_EMBEDDING | AFTER_SCRE
 EVERYTHING = (
     {"simulate_dataset", "read_dataset", "build_vocabulary"} | AFTER_CORPUS | AFTER_SELECTION
 )
-PLOTS = {
+PLOTS = {  # of the demo, which has no task of genes
     *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
     *("plot_attention", "plot_genes"),
 }
@@ -122,7 +122,7 @@ FILES = [
     ("workflow/scripts/keygenes/models/train.py", AFTER_PRETRAIN),
     ("workflow/scripts/keygenes/models/trunk.py", CACHE | AFTER_FINETUNE | {"fit_probe"}),
     ("workflow/scripts/keygenes/models/probe.py", {"fit_probe"} | AFTER_PREDICTIONS),
-    ("workflow/scripts/keygenes/attention/layers.py", AFTER_ATTENTION),
+    ("workflow/scripts/keygenes/attention/stream.py", AFTER_ATTENTION),
     ("workflow/scripts/keygenes/evidence/score.py", AFTER_SCORES),
     ("workflow/scripts/keygenes/report/figures_attention.py", {"plot_attention"} | REPORT),
     ("workflow/scripts/keygenes/report/style.py", PLOTS | REPORT),

@@ -12,7 +12,10 @@ from running import REPOSITORY, run_snakemake, snakemake_command
 from keygenes.core.files import checksum
 
 RUN = "results/demo/models/level/full/seed1"
-OUTPUTS = ("model.safetensors", "config.json", "history.parquet", "predictions.parquet")
+OUTPUTS = (
+    *("model.safetensors", "config.json", "history.parquet", "predictions.parquet"),
+    "loading.json",
+)
 ARGS = [f"{RUN}/model.safetensors", "--cores", 1, "--configfile", "config/demo.yaml"]
 
 

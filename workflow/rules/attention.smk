@@ -1,5 +1,9 @@
 # Comes in: models, tokens, splits. Goes out: attention/{task}/{regime}/seed{seed}/ by_rank, by_gene,
-# by_well, norms (.parquet), and attention/{task}/cosine, rank_shift (.parquet).
+# by_well, norms, heads (.parquet), and attention/{task}/cosine, rank_shift (.parquet).
+
+# One job per model, or one per shard of its cells and one that merges them.
+SHARDS = config["attention"]["shards"]
+LOOKED_AT = "|".join([*FINETUNED, *BROUGHT, "pretrained"])
 
 
 rule extract_attention:
@@ -17,12 +21,13 @@ rule extract_attention:
         by_gene=out("attention/{task}/{regime}/seed{seed}/by_gene.parquet"),
         by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
+        heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
     log:
         logfile("extract_attention.{task}.{regime}.seed{seed}"),
     benchmark:
         out("benchmarks/extract_attention.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
-        regime="|".join([*FINETUNED, *BROUGHT, "pretrained"]),
+        regime=LOOKED_AT if SHARDS == 1 else "(?!)",
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -34,10 +39,83 @@ rule extract_attention:
         vehicle=config["select"]["vehicle"],
         max_length=config["tokens"]["max_length"],
         max_cells=config["attention"]["max_cells"],
+        pair_norms=config["attention"]["pair_norms"],
         compute=config["compute"],
         code=code_digest("extract_attention"),
     script:
         "../scripts/extract_attention.py"
+
+
+rule extract_shard:
+    """The sums of attention over one shard of the cells."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        counts=out("cells/counts.h5ad"),
+        weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
+        config=lambda w: model_of(w.regime, "config", w.task, w.seed),
+    output:
+        sums=temp(out("attention/{task}/{regime}/seed{seed}/shards/{shard}.safetensors")),
+    log:
+        logfile("extract_shard.{task}.{regime}.seed{seed}.{shard}"),
+    benchmark:
+        out("benchmarks/extract_shard.{task}.{regime}.seed{seed}.{shard}.tsv")
+    wildcard_constraints:
+        shard=r"\d+",
+    conda:
+        "../../envs/models.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=240,
+        gpu=GPUS,
+    params:
+        vehicle=config["select"]["vehicle"],
+        max_length=config["tokens"]["max_length"],
+        max_cells=config["attention"]["max_cells"],
+        pair_norms=config["attention"]["pair_norms"],
+        shards=SHARDS,
+        compute=config["compute"],
+        code=code_digest("extract_shard"),
+    script:
+        "../scripts/extract_shard.py"
+
+
+rule merge_attention:
+    """The tables of extract_attention from the sums of all shards."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        counts=out("cells/counts.h5ad"),
+        sums=expand(
+            out("attention/{{task}}/{{regime}}/seed{{seed}}/shards/{shard}.safetensors"),
+            shard=range(1, SHARDS + 1),
+        ),
+    output:
+        by_rank=out("attention/{task}/{regime}/seed{seed}/by_rank.parquet"),
+        by_gene=out("attention/{task}/{regime}/seed{seed}/by_gene.parquet"),
+        by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
+        norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
+        heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
+    log:
+        logfile("merge_attention.{task}.{regime}.seed{seed}"),
+    wildcard_constraints:
+        regime=LOOKED_AT if SHARDS > 1 else "(?!)",
+    conda:
+        "../../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=30,
+    params:
+        pair_norms=config["attention"]["pair_norms"],
+        code=code_digest("merge_attention"),
+    script:
+        "../scripts/merge_attention.py"
 
 
 rule compare_attention:

@@ -46,7 +46,7 @@ rule label_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        tasks=config["tasks"],
+        tasks=CELL_TASKS,
         code=code_digest("label_cells"),
     script:
         "../scripts/label_cells.py"

@@ -13,8 +13,9 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
 from keygenes.core.code import code_digest
-from keygenes.core.errors import InputError
+from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
+from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
 def schema(name):
@@ -32,8 +33,9 @@ try:
     settings.check_relations(config)
     DATASETS = registry("datasets")["datasets"]
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
-    GENE_SETS = registry("gene_sets")["gene_sets"]
-    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS)
+    GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
+    GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
+    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -53,7 +55,10 @@ os.environ.update(
 )
 
 STUDY = config["study"]
-TASKS = [task["name"] for task in config["tasks"]]
+CELL_TASKS = cell_tasks(config)
+TASKS = [task["name"] for task in CELL_TASKS]  # of cells; those of genes are kept apart
+GENE_TASKS = {task["name"]: task["gene_classes"] for task in gene_tasks(config)}
+GENE_MODELS = ["pretrained", "random_encoder", "shuffled_labels", "logistic"]  # and its controls
 SEEDS = config["seeds"]
 REGIMES = {regime["name"]: regime for regime in config["regimes"]}
 LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == "logistic"]
@@ -75,14 +80,20 @@ ATTENDED = list(dict.fromkeys([*FINETUNED, *BROUGHT, *COMPARED]))
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
-SIMULATED = RESOLVED["dataset"].get("simulated", False)  # what is simulated, if anything
+COMBINED = RESOLVED["combined"]
+MEMBERS = COMBINED.get(config["dataset"], [config["dataset"]])
+SIMULATED = next(  # what is simulated, if anything
+    (DATASETS[name]["simulated"] for name in MEMBERS if DATASETS[name].get("simulated")), False
+)
 DOWNLOADS = RESOLVED["downloads"]
 
 
 wildcard_constraints:
     task="|".join(TASKS),
     regime="|".join([*REGIMES, "pretrained"]),
+    encoder="|".join(GENE_MODELS),
     seed=r"\d+",
+    shard=r"\d+",
     dataset="|".join(map(re.escape, DATASETS)),
 
 
@@ -149,6 +160,28 @@ def files_of_dataset(wildcards):
     return RESOLVED["dataset_files"][wildcards.dataset]
 
 
+def to_tokenize(counts):
+    """Return an input function: the matrix of cells to encode, and the dictionaries."""
+    mapping = {k: v for k, v in RESOLVED["vocabulary_files"].items() if k == "mapping"}
+    return lambda wildcards: {
+        **mapping,
+        "counts": counts,
+        "vocabulary": out("vocabulary.parquet"),
+    }
+
+
+def cells_or_shards(wildcards):
+    """Return what the token table is made from: the cells, or the shards of them."""
+    counts, shards = out("cells/counts.h5ad"), range(config["tokens"]["shards"])
+    if len(shards) == 1:
+        return to_tokenize(counts)(wildcards)
+    return {
+        "counts": counts,
+        "shards": expand(out("tokens/shards/{shard}.parquet"), shard=shards),
+        "shard_reports": expand(out("tokens/shards/{shard}.report.parquet"), shard=shards),
+    }
+
+
 def figure(name, category):
     """Return the outputs of a figure: an SVG that Snakemake's report carries, and its PNG twin."""
     stem = name.split("/")[-1]
@@ -190,12 +223,18 @@ def figure_names(task):
 
 def dataset_has_doses():
     """Return whether the study's cells carry doses (then they are screened one by one)."""
-    entry = RESOLVED["dataset"]
-    return entry["layout"] != "h5ad" or "dose_um" in entry.get("columns", {})
+    return any(
+        DATASETS[name]["layout"] != "h5ad" or "dose_um" in DATASETS[name].get("columns", {})
+        for name in MEMBERS
+    )
 
 
 SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has_doses() else [])
-FIGURES = SHARED_FIGURES + [name for task in TASKS for name in figure_names(task)]
+FIGURES = [
+    *SHARED_FIGURES,
+    *[name for task in TASKS for name in figure_names(task)],
+    *[f"{task}/gene_classes" for task in GENE_TASKS],
+]
 
 
 def all_targets():
@@ -221,6 +260,22 @@ def train_targets():
             seed=SEEDS,
         ),
         *expand(out("models/{task}/metrics.parquet"), task=TASKS),
+    ]
+
+
+def gene_class_targets(wildcards):
+    """Return the results of the tasks that classify genes; refuse where there is none."""
+    if not GENE_TASKS:
+        error = input_error(
+            "config key 'tasks'",
+            found="no task of type 'gene'",
+            expected="one, for the target gene_classes_only",
+            remedy="add {name: ..., type: gene, gene_classes: ...}",
+        )
+        raise WorkflowError(str(error))
+    return [
+        *expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
+        *expand(out("figures/{task}/gene_classes.svg"), task=GENE_TASKS),
     ]
 
 

@@ -84,3 +84,26 @@ rule read_dataset:
         code=code_digest("read_dataset"),
     script:
         "../scripts/read_dataset.py"
+
+
+rule combine_datasets:
+    """Put the cells of several datasets together: all their genes, zero where one has not."""
+    input:
+        lambda wildcards: [out(f"inputs/{name}.h5ad") for name in COMBINED[wildcards.dataset]],
+    output:
+        out("inputs/{dataset}.h5ad"),
+    log:
+        logfile("combine_datasets.{dataset}"),
+    wildcard_constraints:
+        dataset="|".join(map(re.escape, COMBINED)) or "(?!)",
+    conda:
+        "../../envs/matrices.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    params:
+        names=lambda wildcards: COMBINED[wildcards.dataset],
+        code=code_digest("combine_datasets"),
+    script:
+        "../scripts/combine_datasets.py"

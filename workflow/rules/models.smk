@@ -172,7 +172,9 @@ rule fit_probe:
         runtime=120,
     params:
         features=lambda wildcards: REGIMES[wildcards.regime]["features"],
-        pooling=config["finetune"]["pooling"],
+        pooling=lambda wildcards: REGIMES[wildcards.regime].get(
+            "pooling", config["finetune"]["pooling"]
+        ),
         compute=COMPUTE,
         code=code_digest("fit_probe"),
     script:

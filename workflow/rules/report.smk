@@ -18,7 +18,7 @@ rule plot_umap:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        units={task["name"]: "µM" for task in config["tasks"] if task["column"] == "dose_um"},
+        units={task["name"]: "µM" for task in CELL_TASKS if task["column"] == "dose_um"},
         simulated=SIMULATED,
         code=code_digest("plot_umap"),
     script:
@@ -151,6 +151,31 @@ rule plot_genes:
         "../scripts/plot_genes.py"
 
 
+rule plot_gene_classes:
+    """The ROC-AUC of a gene task beside its controls, and the scores of its genes."""
+    input:
+        metrics=out("models/{task}/gene_metrics.parquet"),
+        genes=out("evidence/{task}/genes.parquet"),
+        classes=out("models/{task}/gene_classes.parquet"),
+    output:
+        **figure("{task}/gene_classes", "Gene classes"),
+    log:
+        logfile("plot_gene_classes.{task}"),
+    wildcard_constraints:
+        task="|".join(GENE_TASKS) or "(?!)",
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_gene_classes"),
+    script:
+        "../scripts/plot_gene_classes.py"
+
+
 rule write_report:
     """One page with every figure, table, caption, the config, versions and provenance."""
     input:
@@ -163,6 +188,9 @@ rule write_report:
         cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
         genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),
+        gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
+        gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
         figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
         captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),

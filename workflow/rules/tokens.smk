@@ -1,5 +1,6 @@
 # Comes in: cells/counts.h5ad, dictionaries. Goes out: vocabulary.parquet, tokens.parquet,
-# tokens/report.parquet (what was lost).
+# tokens/report.parquet (what was lost). With tokens.shards n > 1, n jobs encode a part of the cells
+# each, and tokenize_cells puts the parts together: the same bytes, block by block.
 
 
 rule build_vocabulary:
@@ -28,13 +29,7 @@ rule build_vocabulary:
 rule tokenize_cells:
     """Encode each cell as its genes by falling rank value (Theodoris et al. 2023)."""
     input:
-        unpack(
-            lambda wildcards: {
-                k: v for k, v in RESOLVED["vocabulary_files"].items() if k == "mapping"
-            }
-        ),
-        counts=out("cells/counts.h5ad"),
-        vocabulary=out("vocabulary.parquet"),
+        unpack(cells_or_shards),
     output:
         tokens=out("tokens.parquet"),
         report=out("tokens/report.parquet"),
@@ -55,15 +50,25 @@ rule tokenize_cells:
         "../scripts/tokenize_cells.py"
 
 
+use rule tokenize_cells as tokenize_shard with:
+    input:
+        unpack(to_tokenize(out("cells/counts.h5ad"))),
+    output:
+        tokens=temp(out("tokens/shards/{shard}.parquet")),
+        report=temp(out("tokens/shards/{shard}.report.parquet")),
+    log:
+        logfile("tokenize_shard.{shard}"),
+    params:
+        max_length=config["tokens"]["max_length"],
+        upstream=config["tokens"]["upstream"],
+        version=(RESOLVED["vocabulary"] or {}).get("version", "v1"),
+        shard=lambda wildcards: [int(wildcards.shard), config["tokens"]["shards"]],
+        code=code_digest("tokenize_cells"),
+
+
 use rule tokenize_cells as tokenize_corpus with:
     input:
-        unpack(
-            lambda wildcards: {
-                k: v for k, v in RESOLVED["vocabulary_files"].items() if k == "mapping"
-            }
-        ),
-        counts=out(f"inputs/{config['pretrain']['dataset']}.h5ad"),
-        vocabulary=out("vocabulary.parquet"),
+        unpack(to_tokenize(out(f"inputs/{config['pretrain']['dataset']}.h5ad"))),
     output:
         tokens=out("tokens/corpus.parquet"),
         report=out("tokens/corpus_report.parquet"),

@@ -18,6 +18,7 @@ with step(snakemake):
         seed=int(snakemake.wildcards.seed),
         max_length=snakemake.params.max_length,
         max_cells=snakemake.params.max_cells,
+        pair_norms=snakemake.params.pair_norms,
         batch_tokens=compute["batch_tokens"],
         threads=compute["torch_threads"],
         device=compute["device"],

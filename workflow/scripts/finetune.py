@@ -15,6 +15,7 @@ if __name__ == "__main__":  # processes started from here read this file again
             **{f"out_{name}": str(path) for name, path in snakemake.output.items()},
             task=snakemake.wildcards.task,
             seed=int(snakemake.wildcards.seed),
+            regime=snakemake.wildcards.regime,
             patterns=list(snakemake.params.patterns),
             options=dict(snakemake.params.options),
             cache=snakemake.params.cache,

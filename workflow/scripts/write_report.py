@@ -3,6 +3,7 @@
 from keygenes.core.files import write_json, write_text
 from keygenes.core.step import software_versions, step
 from keygenes.core.tables import read_table
+from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.contents import (
     headline_numbers,
     page_sections,
@@ -13,13 +14,16 @@ from keygenes.report.page import write_page
 
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
-    tasks = [task["name"] for task in params.config["tasks"]]
+    tasks = [task["name"] for task in cell_tasks(params.config)]
+    of_genes = [task["name"] for task in gene_tasks(params.config)]
     tables = {
         name: read_table(files[name])
         for name in ("selection", "labels", "splits", "tokens", "wilcoxon")
     }
     for name in ("metrics", "cosine", "key_genes", "genes"):
         tables[name] = dict(zip(tasks, map(read_table, files[name]), strict=True))
+    for name in ("gene_classes", "gene_metrics", "gene_scores"):
+        tables[name] = dict(zip(of_genes, map(read_table, files[name]), strict=True))
     headline = headline_numbers(tables, params.config)
     record = provenance(params.config, params.sources, params.dataset, software_versions())
     write_page(

@@ -6,7 +6,6 @@ from tiny_study import obs_of, random_cells, write_model, write_study
 
 from keygenes.attention.compare import compare_attention, cosine_table, cosines, rank_shift
 from keygenes.attention.extract import extract_attention
-from keygenes.attention.layers import LayerAttention
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.encoder import load_trunk, pretrained_classifier, read_config, save_model
 
@@ -46,26 +45,6 @@ def test_the_cosine_is_that_of_each_cell_s_whole_matrix(trunks, batch_tokens):
     assert mean["a", "b"].max() < 0.99
     np.testing.assert_allclose(mean["a", "a"], 1, atol=1e-6)
     np.testing.assert_allclose(sd["a", "a"], 0, atol=1e-6)
-
-
-def test_orthogonal_attention_has_cosine_zero(monkeypatch):
-    """Model 'a' looks only at the gene itself, 'b' only at its neighbour."""
-
-    def layers(trunk, ids, mask):
-        weights = torch.eye(ids.shape[1]).roll(trunk.shift, 1).expand(len(ids), 2, -1, -1)
-        return iter([LayerAttention(weights, None, None)] * 2)
-
-    class Trunk:
-        config = type("config", (), {"num_hidden_layers": 2, "num_attention_heads": 2})
-        device = torch.device("cpu")
-
-    fakes = {"a": Trunk(), "b": Trunk()}
-    fakes["a"].shift, fakes["b"].shift = 0, 1
-    monkeypatch.setattr("keygenes.attention.compare.attention_layers", layers)
-    cells = [np.arange(2, 8)] * 3
-    mean, _ = cosines(fakes, [("a", "b"), ("b", "b")], cells, 100)
-    assert mean["a", "b"].tolist() == [[0, 0], [0, 0]]
-    assert mean["b", "b"].tolist() == [[1, 1], [1, 1]]
 
 
 def test_layers_and_heads_are_numbered_from_one():
@@ -135,7 +114,7 @@ def compared(tmp_path_factory):
     settings = {"task": "level", "seed": 1, "batch_tokens": 120, "threads": 1, "device": "cpu"}
     inputs = {k: study[k] for k in ("tokens", "labels", "splits")}
     for name, paths in models.items():
-        outputs = ("by_rank", "by_gene", "by_well", "norms")
+        outputs = ("by_rank", "by_gene", "by_well", "norms", "heads")
         extract_attention(
             **inputs,
             **paths,
@@ -146,6 +125,7 @@ def compared(tmp_path_factory):
             vehicle=(obs["dose_um"] == 0).to_numpy(),
             max_length=24,
             max_cells=None,
+            pair_norms=False,
         )
     pairs = [["full", "frozen"], ["frozen", "pretrained"]]
     compare_attention(

@@ -11,11 +11,16 @@ from keygenes.attention.extract import (
     drawn,
     extract_attention,
     gene_table,
+    measure_table,
+    merged_sums,
     moments,
-    norm_table,
     rank_table,
+    subset_sums,
     well_table,
+    write_attention,
+    write_sums,
 )
+from keygenes.attention.stream import ROW_STATISTICS
 from keygenes.core.tables import TABLES, read_table
 from keygenes.models.encoder import load_trunk
 
@@ -42,7 +47,8 @@ def of_one_cell(trunk, cell):
     Returns
     -------
     received, value, weighted : float64 [layers, heads, L]
-    output : float64 [layers, L]
+    output, pair : float64 [layers, L]
+    entropy, to_self, to_first, to_last_decile : float64 [layers, heads]
     """
     trunk.set_attn_implementation("eager")
     with torch.no_grad():
@@ -53,7 +59,16 @@ def of_one_cell(trunk, cell):
         )
     trunk.set_attn_implementation("sdpa")
     weights = torch.stack(out.attentions)[:, 0].double().numpy()
-    parts = {"received": weights.sum(2), "value": [], "weighted": [], "output": []}
+    entropy = -(weights * np.log(np.maximum(weights, 1e-300))).sum(-1)
+    last = min(len(cell) - 1, int(np.ceil(0.9 * len(cell))))
+    parts = {
+        "received": weights.sum(2),
+        "entropy": entropy.mean(-1),
+        "to_self": np.diagonal(weights, axis1=2, axis2=3).mean(-1),
+        "to_first": weights[..., 0].mean(-1),
+        "to_last_decile": weights[..., last:].sum(-1).mean(-1),
+        **{name: [] for name in ("value", "weighted", "output", "pair")},
+    }
     for index, layer in enumerate(trunk.encoder.layer):
         own, dense = layer.attention.self, layer.attention.output.dense
         x = out.hidden_states[index][0].double()
@@ -65,6 +80,7 @@ def of_one_cell(trunk, cell):
         vectors = np.einsum("hij,hjo->hijo", weights[index], f)
         parts["value"].append(np.linalg.norm(f, axis=-1))
         parts["weighted"].append(np.linalg.norm(vectors, axis=-1).sum(1))
+        parts["pair"].append(np.linalg.norm(vectors.sum(0), axis=-1).sum(0))
         parts["output"].append(np.linalg.norm(vectors.sum((0, 2)), axis=-1))
     return {name: np.array(part) for name, part in parts.items()}
 
@@ -106,6 +122,7 @@ def sums_of(trunk, batch_tokens):
         n_wells=4,
         max_length=24,
         batch_tokens=batch_tokens,
+        pair_norms=True,
     )
 
 
@@ -166,16 +183,25 @@ def test_attention_by_well_is_that_of_each_cell_alone(sums, long):
 
 
 def test_norms_are_means_over_cells_of_means_over_genes(sums, expected):
-    table = norm_table(sums, "test")
-    assert len(table) == LAYERS * (2 * HEADS + 1)
+    table = measure_table(sums, "test", ("value", "weighted", "output", "pair"))
+    assert len(table) == LAYERS * (2 * HEADS + 2)
     assert table["n_cells"].eq(N).all()
     for row in table.itertuples():
-        head = slice(None) if row.measure == "output" else row.head - 1
-        if row.measure == "output":
+        at = row.layer - 1
+        if row.measure in ("output", "pair"):
             assert pd.isna(row.head)
-            values = [parts["output"][row.layer - 1].mean() for parts in expected]
+            values = [parts[row.measure][at].mean() for parts in expected]
         else:
-            values = [parts[row.measure][row.layer - 1, head].mean() for parts in expected]
+            values = [parts[row.measure][at, row.head - 1].mean() for parts in expected]
+        assert row.mean == pytest.approx(np.mean(values), abs=2e-5)
+        assert row.sd == pytest.approx(np.std(values, ddof=1), abs=2e-5)
+
+
+def test_where_queries_look_is_a_mean_over_cells(sums, expected):
+    table = measure_table(sums, "test", ROW_STATISTICS)
+    assert len(table) == LAYERS * HEADS * 4
+    for row in table.itertuples():
+        values = [parts[row.measure][row.layer - 1, row.head - 1] for parts in expected]
         assert row.mean == pytest.approx(np.mean(values), abs=2e-5)
         assert row.sd == pytest.approx(np.std(values, ddof=1), abs=2e-5)
 
@@ -203,8 +229,9 @@ def test_a_fixed_draw_in_order():
 
 
 def extracted(folder, study, model, obs, **options):
-    names = ("by_rank", "by_gene", "by_well", "norms")
-    settings = {"max_length": 24, "max_cells": None, "batch_tokens": 120, **options}
+    names = ("by_rank", "by_gene", "by_well", "norms", "heads")
+    settings = {"max_length": 24, "max_cells": None, "batch_tokens": 120, "pair_norms": False}
+    settings.update(options)
     extract_attention(
         **study,
         **model,
@@ -303,3 +330,42 @@ def test_without_cls_the_first_gene_has_rank_1(study, tmp_path):
     genes = tables["by_gene"].query("subset == 'test' and layer.isna()")
     first = genes[genes["ensembl_id"] == "ENSG00000000001"].set_index("class")
     assert first.loc["high", "rank_mean"] == 1
+
+
+def test_the_norm_over_heads_is_there_if_asked_for(study, tmp_path):
+    without = extracted(tmp_path / "a", *study, obs_of())["norms"]
+    assert set(without["measure"]) == {"value", "weighted", "output"}
+    table = extracted(tmp_path / "b", *study, obs_of(), pair_norms=True)["norms"]
+    assert set(table["measure"]) == {"value", "weighted", "output", "pair"}
+    pd.testing.assert_frame_equal(
+        table[table["measure"] != "pair"].reset_index(drop=True), without, check_categorical=False
+    )
+
+
+@pytest.mark.parametrize("shards", [2, 5, 40])
+def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
+    files, model = study
+    obs = obs_of()
+    whole = tmp_path / "whole"
+    extracted(whole, *study, obs, batch_tokens=40, pair_norms=True)
+    where = {
+        **files,
+        "counts_obs": obs,
+        **{"task": "level", "seed": 1, "pair_norms": True},
+    }
+    looks = {
+        **{"vehicle": (obs["dose_um"] == 0).to_numpy(), "max_length": 24, "batch_tokens": 40},
+        **{"max_cells": None, "threads": 1, "device": "cpu"},
+    }
+    paths = []
+    for shard in range(1, shards + 1):
+        paths.append(tmp_path / f"{shard}.safetensors")
+        sums = subset_sums(**where, **looks, **model, shard=(shard, shards))
+        write_sums(sums, paths[-1])
+    for order in (paths, paths[::-1]):
+        outputs = [tmp_path / "merged" / path.name for path in sorted(whole.iterdir())]
+        names = ("by_rank", "by_gene", "by_well", "norms", "heads")
+        by_name = {path.stem: path for path in outputs}
+        write_attention(merged_sums(order), [by_name[n] for n in names], **where)
+        for path in whole.iterdir():
+            assert path.read_bytes() == by_name[path.stem].read_bytes(), path.stem

@@ -32,8 +32,7 @@ def registries(config):
 
 
 def resolved(config):
-    datasets, models, gene_sets = registries(config)
-    return settings.resolve(config, datasets["datasets"], models, gene_sets["gene_sets"])
+    return resolved_with(config)
 
 
 def put(config, key, value):
@@ -77,6 +76,8 @@ CASES = {
     "version": ("version", 2, ["'version'", "found 2", "expected 1", "config/config.yaml"]),
     "version as text": ("version", "1", ["'version'", "found '1'", "expected 1"]),
     "type": ("finetune.epochs", "many", ["'finetune.epochs'", "'many'", "type integer"]),
+    "a count with a point": ("finetune.epochs", 5.0, ["'finetune.epochs'", "5.0", "integer"]),
+    "a count in quotes": ("finetune.epochs", "5", ["'finetune.epochs'", "whole", "without quotes"]),
     "type of a flag": ("seeds", 1, ["'seeds'", "found 1", "type array"]),
     "enum": ("split.by", "well", ["'split.by'", "'well'", "one of ['replicate', 'random']"]),
     "missing": ("compute.device", ..., ["'compute.device'", "found nothing", "add the key"]),
@@ -88,6 +89,21 @@ CASES = {
     "name": ("study", "a/b", ["'study'", "'a/b'", "letters, digits"]),
     "of two kinds": ("select.doses_um", "all", ["'select.doses_um'", "'all'", "array", "null"]),
     "in a list": ("select.doses_um", [0, -1], ["'select.doses_um[1]'", "found -1"]),
+    "a cell task without classes": (
+        "tasks.0.classes",
+        ...,
+        ["'tasks[0].classes'", "found nothing"],
+    ),
+    "a gene task without a list of genes": (
+        *("tasks.0", {"name": "a", "type": "gene"}),
+        ["'tasks[0].gene_classes'", "found nothing", "add the key"],
+    ),
+    "type of task": ("tasks.0.type", "genes", ["'tasks[0].type'", "one of ['cell', 'gene']"]),
+    "one fold": ("gene_classification.folds", 1, ["'gene_classification.folds'", "least 2"]),
+    "nothing but warm-up": (
+        *("gene_classification.warmup_fraction", 1),
+        ["'gene_classification.warmup_fraction'", "less than 1"],
+    ),
     "a class without a list": ("tasks.0.classes", {"0": 0, "1": [1]}, ["'tasks[0].classes.0'"]),
 }
 
@@ -173,9 +189,30 @@ RELATIONS = {
     "two regimes": ("regimes.1.name", "frozen", ["'regimes'", "two entries named 'frozen'"]),
     "two tasks": ("tasks.1.name", "dose", ["'tasks'", "two entries named 'dose'"]),
     "nothing trains": ("regimes.0.train", ..., ["'regimes.frozen'", "only a name", "add one"]),
+    "a reserved name": ("regimes.0.name", "pretrained", ["'regimes.pretrained'", "rename"]),
+    "epochs of a regression": (
+        *("regimes.5.epochs", 3),
+        ["'regimes.linear_probe.epochs'", "'method' does not read", "features", "remove it"],
+    ),
+    "features of a training": (
+        *("regimes.0.features", "expression"),
+        ["'regimes.frozen.features'", "'train' does not read"],
+    ),
     "two forms": (
         *("regimes.0.freeze_layers", 2),
         ["'regimes.frozen'", "train and freeze_layers", "give exactly one"],
+    ),
+    "a gene task with a column": (
+        *("tasks.0", {"name": "a", "type": "gene", "gene_classes": "b", "column": "c"}),
+        ["'tasks.a.column'", "type 'gene'", "gene_classes for genes"],
+    ),
+    "a cell task with a gene list": (
+        *("tasks.0.gene_classes", "b"),
+        ["'tasks.dose.gene_classes'", "type 'cell'"],
+    ),
+    "no cell task": (
+        *("tasks", [{"name": "a", "type": "gene", "gene_classes": "b"}]),
+        ["'tasks'", "only tasks of type 'gene'", "at least one task with classes of cells"],
     ),
     "no features": ("regimes.5.features", ..., ["'regimes.linear_probe.features'", "expression"]),
     "pair": ("attention.pairs", [["full", "half"]], ["'attention.pairs'", "'half'", "last_layer"]),
@@ -261,7 +298,8 @@ def resolved_with(study, **entries):
     datasets, models, gene_sets = copy.deepcopy(registries(study))
     datasets["datasets"].update(entries.get("datasets", {}))
     models["models"].update(entries.get("models", {}))
-    return settings.resolve(study, datasets["datasets"], models, gene_sets["gene_sets"])
+    classes = entries.get("gene_classes", {})
+    return settings.resolve(study, datasets["datasets"], models, gene_sets["gene_sets"], classes)
 
 
 def test_a_local_file_that_is_absent_and_one_with_a_checksum(study, tmp_path):
@@ -322,14 +360,12 @@ def test_a_regime_is_a_list_of_patterns_whatever_its_form():
 
 
 def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
-    section = study["finetune"]
-    del section["cache"]  # the study's, never a regime's
-    assert settings.finetune_options(section, {"name": "a", "train": ["*"]}) == section
-    with_cache = {**section, "cache": {"max_gb": 1, "dtype": "float16"}}
-    assert settings.finetune_options(with_cache, {"name": "a", "train": ["*"]}) == section
+    section = {k: v for k, v in study["finetune"].items() if k != "cache"}  # how, not what
+    assert settings.finetune_options(study["finetune"], {"name": "a", "train": ["*"]}) == section
     upstream = settings.finetune_options(section, {"name": "a", "preset": "upstream"})
     assert upstream == settings.PRESETS["upstream"]
-    assert set(upstream) == set(section), "a preset leaves no key to the section"
+    for preset in settings.PRESETS.values():
+        assert set(section) == set(preset), "a preset leaves no key to the section"
     assert (upstream["epochs"], upstream["warmup_steps"], upstream["warmup_fraction"]) == (
         *(10, 500, None),
     )
@@ -388,3 +424,79 @@ def test_a_classifier_brought_along(study, tmp_path):
     with pytest.raises(InputError) as error:
         resolved_with(study, models={"mine": entry})
     assert_sentence(error, "model 'geneformer_v1_10m'", "no key 'finetuned'")
+
+
+GENE_TASK = {"name": "dosage", "type": "gene", "gene_classes": "mine"}
+GENE_CLASSES = {"a": {"x": ["Yes"]}, "b": {"x": ["No"]}}
+
+
+def test_a_gene_list_is_found_or_to_be_downloaded(study, tmp_path):
+    study["tasks"].append(GENE_TASK)
+    settings.check(study, schema("config"), "config key")
+    settings.check_relations(study)
+    (tmp_path / "genes.csv").touch()
+    local = {"title": "mine", "file": {"path": str(tmp_path / "genes.csv")}}
+    found = resolved_with(study, gene_classes={"mine": local})
+    assert found["gene_class_files"] == {"mine": str(tmp_path / "genes.csv")}
+    far = {"title": "mine", "file": {"mirror_path": "lists/genes.csv", "url": "https://a/b"}}
+    found = resolved_with(study, gene_classes={"mine": far})
+    assert found["gene_class_files"] == {"mine": "resources/lists/genes.csv"}
+    assert "resources/lists/genes.csv" in found["downloads"]["gene_set"]
+    with pytest.raises(InputError) as error:
+        resolved_with(study, gene_classes={"mien": local})
+    assert_sentence(error, "config key 'tasks.dosage.gene_classes'", "'mine'", "write 'mien'")
+
+
+@pytest.mark.parametrize(
+    ("classes", "parts"),
+    [
+        (GENE_CLASSES, None),
+        ({"a": {"x": ["Yes"]}}, ["gene_classes.mine.classes'", "at least 2 entries"]),
+        ({**GENE_CLASSES, "c": {}}, ["gene_classes.mine.classes.c'", "at least 1"]),
+        (
+            {**GENE_CLASSES, "c": {"x": [True]}},
+            ["gene_classes.mine.classes.c.x[0]'", "found True", "YAML reads Yes and No"],
+        ),
+        (None, ["gene_classes.mine.classes'", "found nothing"]),
+    ],
+)
+def test_a_registry_may_hold_lists_of_genes_with_classes(here, tmp_path, classes, parts):
+    entry = {"title": "mine", "file": {"path": "genes.csv"}, "classes": classes}
+    entry = {key: value for key, value in entry.items() if value is not None}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({"gene_classes": {"mine": entry}}))
+    if not parts:
+        read = settings.read_registry([tmp_path / "own.yaml"], schema("gene_sets"))
+        assert read["gene_classes"]["mine"] == entry
+        return
+    with pytest.raises(InputError) as error:
+        settings.read_registry([tmp_path / "own.yaml"], schema("gene_sets"))
+    assert_sentence(error, f"{tmp_path / 'own.yaml'}, key '", *parts)
+
+
+def test_a_combined_dataset_is_read_as_its_members(study, tmp_path):
+    (tmp_path / "a.h5ad").touch()
+    member = {"title": "a", "layout": "h5ad", "files": {"matrix": {"path": f"{tmp_path}/a.h5ad"}}}
+    both = {"title": "both", "combine": ["a", "b"]}
+    datasets = {"a": member, "b": member, "both": both}
+    study["dataset"] = "both"
+    found = resolved_with(study, datasets=datasets)
+    assert found["dataset"] == both
+    assert found["combined"] == {"both": ["a", "b"]}
+    assert set(found["dataset_files"]) == {"a", "b"}
+    for wrong, parts in (
+        (["a", "c"], ["config key 'datasets.both.combine'", "'c'"]),
+        (["a", "both"], ["dataset 'both', key 'combine'", "'both', which combines"]),
+    ):
+        with pytest.raises(InputError) as error:
+            resolved_with(study, datasets={**datasets, "both": {**both, "combine": wrong}})
+        assert_sentence(error, *parts)
+
+
+def test_a_dataset_is_read_from_a_layout_or_combined(here, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump({"datasets": {"x": {"title": "x", "combine": ["a", "b"]}}}))
+    settings.read_registry([path], schema("datasets"))
+    path.write_text(yaml.safe_dump({"datasets": {"x": {"title": "x"}}}))
+    with pytest.raises(InputError) as error:
+        settings.read_registry([path], schema("datasets"))
+    assert_sentence(error, f"{path}, key 'datasets.x.layout'", "found nothing")

@@ -102,6 +102,26 @@ def test_names_that_are_not_the_classes(names):
     assert_sentence(error, "theirs/config.json", ", ".join(names), "low, high")
 
 
+def test_weights_of_a_failed_training_and_other_kinds_of_models(study, tmp_path):
+    model, theirs = write_theirs(tmp_path / "theirs", ["low", "high"])
+    model.classifier.weight.data[0, 0] = torch.nan
+    torch.save(model.state_dict(), theirs["weights"])
+    with pytest.raises(InputError) as error:
+        adopted(study, theirs, tmp_path / "a")
+    assert_sentence(error, str(theirs["weights"]), "no finite logits")
+    model.config.problem_type = "regression"
+    model.config.to_json_file(theirs["config"])
+    with pytest.raises(InputError) as error:
+        adopted(study, theirs, tmp_path / "a")
+    assert_sentence(error, str(theirs["config"]), "regression", "one class")
+    model.config.problem_type, model.config.classifier_pooling = None, "max"
+    model.config.to_json_file(theirs["config"])
+    with pytest.raises(InputError) as error:
+        adopted(study, theirs, tmp_path / "a")
+    assert_sentence(error, "'classifier_pooling'", "'max'", "first, mean, cls")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_masked_model_and_another_vocabulary_are_refused(study, tmp_path):
     with pytest.raises(InputError) as error:
         adopted(study, write_model(tmp_path / "base"), tmp_path / "a")

@@ -6,7 +6,7 @@ from messages import assert_sentence
 from tiny_study import tiny_config, write_model
 from transformers import BertForMaskedLM, BertForSequenceClassification, BertModel
 
-from keygenes.core.config import read_yaml
+from keygenes.core.config import read_yaml, trained_patterns
 from keygenes.core.errors import InputError
 from keygenes.models.encoder import (
     cell_logits,
@@ -118,7 +118,7 @@ def test_a_bare_encoder_and_an_old_checkpoint_with_a_pooler_load(tmp_path):
 
 def test_freezing_layers_s_way_is_a_list_of_patterns():
     model = BertForSequenceClassification(tiny_config(layers=3))
-    names = train_only(model, ["*", "!bert.encoder.layer.0.*", "!bert.encoder.layer.1.*"])
+    names = train_only(model, trained_patterns({"name": "a", "freeze_layers": 2}))
     assert not any(n.startswith(("bert.encoder.layer.0.", "bert.encoder.layer.1.")) for n in names)
     assert "bert.embeddings.word_embeddings.weight" in names
     assert "bert.encoder.layer.2.output.dense.weight" in names
@@ -132,7 +132,7 @@ def test_freezing_layers_s_way_is_a_list_of_patterns():
 def test_more_frozen_layers_than_there_are():
     model = BertForSequenceClassification(tiny_config(layers=2))
     with pytest.raises(InputError) as error:
-        train_only(model, ["*", *(f"!bert.encoder.layer.{i}.*" for i in range(3))])
+        train_only(model, trained_patterns({"name": "a", "freeze_layers": 3}))
     assert_sentence(error, "config key 'regimes'", "'!bert.encoder.layer.2.*'", "2 layers")
 
 

@@ -111,6 +111,13 @@ def test_a_pattern_that_matches_nothing(v1):
     assert_sentence(error, "config key 'regimes'", "'bert.encoder.layer.6.*'")
 
 
+@pytest.mark.parametrize("patterns", [["!*"], ["*", "!bert.*", "!classifier.*"], ["{foo}"], ["{"]])
+def test_patterns_that_leave_nothing_or_are_none(v1, patterns):
+    with pytest.raises(InputError) as error:
+        train_only(v1, patterns, "config key 'regimes.mine'")
+    assert_sentence(error, "config key 'regimes.mine'", patterns[-1])
+
+
 @pytest.mark.parametrize(
     ("vocabulary_size", "max_length", "parts"),
     [
@@ -139,6 +146,8 @@ NO_CONFIG = [
     b"\x89PNG\xff\xfe",
     b'{"hidden_size": ',
     b'{"hidden_size": "big"}',
+    b'{"hidden_size": 16, "num_attention_heads": 3}',
+    b'{"hidden_act": "swoosh"}',
     None,
 ]
 

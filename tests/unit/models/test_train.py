@@ -286,3 +286,37 @@ def test_a_damaged_checkpoint_is_ignored(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "keygenes"):
         assert load_checkpoint(tmp_path / "resume.pt", "x") is None
     assert "does not load" in caplog.text
+
+
+def test_without_validation_the_last_epoch_stays_also_after_a_stop(tmp_path, caplog):
+    settings = {
+        **{"epochs": 4, "batch_size": 8, "learning_rate": 0.05, "weight_decay": 0.01, "seed": 1},
+        **{"warmup": lambda n: 2, "max_grad_norm": 1.0, "device": torch.device("cpu")},
+        **{"precision": "float32", "checkpoint": tmp_path / "resume.pt", "run": 1, "label": "line"},
+    }
+
+    def run(stop_in=None):
+        torch.manual_seed(0)
+        model, seen = torch.nn.Linear(3, 1), []
+
+        def loss(batch, rng):
+            seen.append(model.weight.detach().clone())
+            if len(seen) == stop_in:
+                raise KeyboardInterrupt
+            return torch.nn.functional.mse_loss(model(X[batch]), Y[batch])
+
+        return model, train(model, np.full(40, 5), loss, None, **settings), seen
+
+    model, history, seen = run()
+    assert history["best"].tolist() == [False, False, False, True]
+    assert history["valid_loss"].isna().all()
+    assert not any(torch.equal(model.weight, weight) for weight in seen)  # after the last step
+    settings["checkpoint"].unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(stop_in=12)
+    with caplog.at_level(logging.INFO, "keygenes"):
+        again, history, _ = run()
+    assert "resuming after epoch 2" in caplog.text
+    assert "nan" not in caplog.text
+    assert torch.equal(again.weight, model.weight)
+    assert history["best"].tolist() == [False, False, False, True]

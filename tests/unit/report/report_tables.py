@@ -196,3 +196,42 @@ def norms_table(regimes=("frozen", "last_layer", "full"), seeds=(1, 2), layers=6
                 rows.append((regime, s, "test", layer, None, "output", 480, 12.0 / layer, 0.8))
     columns = ["regime", "seed", "subset", "layer", "head", "measure", "n_cells", "mean", "sd"]
     return pd.DataFrame(rows, columns=columns).astype({"head": "Int64"})
+
+
+def gene_class_tables(names=("insensitive", "sensitive"), seeds=(1, 2), n=300, seed=0):
+    """Return gene_metrics, genes and gene_classes of a task; a tenth of the genes has no score."""
+    rng = np.random.default_rng(seed)
+    codes = rng.choice(len(names), n, p=np.arange(len(names), 0, -1) / sum(range(len(names) + 1)))
+    seen = np.arange(n) % 10 > 0
+    ids = np.array([f"ENSG{i:011d}" for i in range(n)])
+    classes = pd.DataFrame(
+        {
+            "ensembl_id": ids,
+            "symbol": [f"S{i}" for i in range(n)],
+            "class": pd.Categorical.from_codes(codes, names),
+            "token": pd.array([i + 2 if i % 20 else None for i in range(n)], "Int64"),
+            "n_cells": np.where(seen, 40, 0),
+        }
+    )
+    metrics, genes = [], []
+    for i, encoder in enumerate(("pretrained", "random_encoder", "shuffled_labels", "logistic")):
+        for s in (*seeds, None):
+            for name in names[1:] if len(names) == 2 else names:
+                value = (0.74, 0.63, 0.49, 0.66)[i] + (0 if s is None else rng.normal(0, 0.02))
+                sizes = {"n_genes": seen.sum(), "n_positive": 70, "n_cells": 150}
+                row = {"encoder": encoder, "seed": s, "class": name, **sizes}
+                spread = np.nan if s is None and encoder == "shuffled_labels" else 0.06
+                interval = {"ci_low": value - spread, "ci_high": value + spread}
+                metrics.append({**row, "metric": "roc_auc", "value": value, **interval})
+                if encoder in ("random_encoder", "logistic"):
+                    gain = {"value": 0.74 - value, "ci_low": -0.01, "ci_high": 0.2}
+                    metrics.append({**row, "metric": "gain", **gain})
+            score = 1 / (1 + np.exp(1.2 - 0.8 * (codes == len(names) - 1) - rng.normal(0, 0.7, n)))
+            track = {"track": "gene_class_probability", "regime": encoder, "seed": s}
+            rows = pd.DataFrame({"ensembl_id": ids, "symbol": classes.symbol, "score": score})
+            rows = rows.assign(**track, n_cells=40)[seen]
+            genes.append(rows.assign(rank=rows["score"].rank(ascending=False).astype(int)))
+    metrics, genes = pd.DataFrame(metrics), pd.concat(genes, ignore_index=True)
+    for table in (metrics, genes):
+        table["seed"] = table["seed"].astype("Int64")
+    return metrics, genes, classes

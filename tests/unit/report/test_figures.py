@@ -10,6 +10,7 @@ from keygenes.report.figures_attention import (
     figure5_rank_shift,
     figure6_rank_shift_layers,
 )
+from keygenes.report.figures_classes import gene_classes
 from keygenes.report.figures_data import dose_screen, figure1_umap
 from keygenes.report.figures_genes import figure7_attended_vs_de
 from keygenes.report.figures_models import accuracy, figure3_confusion, training_curves
@@ -57,6 +58,10 @@ CASES = {
     ),
     "figure7_attended_vs_de": lambda: figure7_attended_vs_de(
         tables.attended_table(500), task="level", gene_set="p53_textbook"
+    ),
+    "gene_classes": lambda: gene_classes(*tables.gene_class_tables(), task="dosage"),
+    "gene_classes of four, one seed": lambda: gene_classes(
+        *tables.gene_class_tables(("none", "some", "more", "all of it"), (1,))
     ),
     "figure9_norms": lambda: figure9_norms(tables.norms_table(), task="dose"),
     "figure9_norms one run": lambda: figure9_norms(tables.norms_table(("full",), (1,))),
@@ -299,3 +304,24 @@ def test_categorical_columns_as_read_from_parquet_are_accepted():
     figure6_rank_shift_layers(shift)
     norms = tables.norms_table().astype({"measure": "category", "regime": "category"})
     figure9_norms(norms)
+
+
+def test_gene_classes_show_every_control_and_say_what_was_listed():
+    metrics, genes, classes = tables.gene_class_tables()
+    found = text(gene_classes(metrics, genes, classes, task="dosage"))
+    for part in (
+        *("pretrained encoder", "random encoder", "shuffled labels", "detection and rank"),
+        *("sensitive against insensitive", "0.74", "0.63", "0.49", "2 seeds pooled"),
+        "random encoder +0.11 (-0.01 to +0.20)",
+        "Of 300 listed genes 95 % are in the vocabulary and 90 % expressed",
+        f"insensitive n = {((classes['class'] == 'insensitive') & (classes.n_cells > 0)).sum()}",
+    ):
+        assert part in found, part
+
+
+def test_every_gene_is_drawn_once_at_its_score():
+    metrics, genes, classes = tables.gene_class_tables()
+    axes = gene_classes(metrics, genes, classes).axes[-1]
+    drawn = np.concatenate([points.get_offsets()[:, 0] for points in axes.collections])
+    pool = genes[(genes.regime == "pretrained") & genes.seed.isna()]
+    np.testing.assert_allclose(np.sort(drawn), np.sort(pool.score))

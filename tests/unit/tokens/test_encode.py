@@ -10,7 +10,14 @@ from scipy import sparse
 
 from keygenes.core.errors import InputError
 from keygenes.core.tables import TABLES, read_stamp, read_table, set_stamp, write_table
-from keygenes.tokens.encode import encode_cells, read_tokens, vocabulary_ids, write_tokens
+from keygenes.tokens.encode import (
+    encode_cells,
+    falling_order,
+    merge_tokens,
+    read_tokens,
+    vocabulary_ids,
+    write_tokens,
+)
 
 GENES = [f"ENSG{i:011d}" for i in range(6)]
 
@@ -275,3 +282,75 @@ def test_the_mapping_file_is_used(tmp_path):
         mapping_path=tmp_path / "mapping.pkl",
     )
     assert read_tokens(tokens_path)[1].tolist() == [2, 5, 4, 3]
+
+
+def in_shards(folder, n_shards, cells, name="merged", **settings):
+    """Encode cells in shards, put them together and return the paths of both tables."""
+    parts = []
+    for shard in range(n_shards):
+        (folder / f"shard{shard}").mkdir()
+        parts.append(
+            tokens_written(folder / f"shard{shard}", *cells, shard=[shard, n_shards], **settings)
+        )
+    merged = folder / f"{name}.parquet", folder / f"{name}_report.parquet"
+    options = {"max_length": 90, "where": "cells.h5ad", **settings}
+    options.pop("version", None)
+    merge_tokens(*zip(*parts, strict=True), *merged, **options)
+    return merged
+
+
+@pytest.mark.parametrize(
+    ("n_shards", "settings"),
+    [(3, {}), (2, {"version": "v2"}), (7, {})],
+)
+def test_shards_merge_to_the_same_bytes_and_log(tmp_path, caplog, n_shards, settings):
+    caplog.set_level(logging.INFO, logger="keygenes")
+    counts, genes, vocabulary = random_cells()
+    if settings:
+        vocabulary = vocabulary_of(genes[:280], specials=("<pad>", "<mask>", "<cls>", "<eos>"))
+    counts = counts.tolil()
+    counts[:1024] = 0  # a whole block without a gene
+    counts[2400] = 0
+    cells = counts.tocsr(), genes, vocabulary
+    set_stamp({"rule": "tokenize_cells"})
+    try:
+        whole = tokens_written(tmp_path, *cells, **settings)
+        said = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        merged = in_shards(tmp_path, n_shards, cells, **settings)
+    finally:
+        set_stamp({})
+    for ours, theirs in zip(merged, whole, strict=True):
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert [r.getMessage() for r in caplog.records if "shard " not in r.getMessage()] == said
+
+
+def test_a_nearly_total_loss_is_refused_when_shards_are_put_together(tmp_path):
+    counts, _, vocabulary = random_cells(n_cells=50)
+    with pytest.raises(InputError, match=r"cells.h5ad: found 100 % .*'GENE0'"):
+        in_shards(tmp_path, 2, (counts, [f"GENE{i}" for i in range(300)], vocabulary))
+    assert not (tmp_path / "merged.parquet").exists()
+
+
+def test_one_shard_may_lose_what_the_whole_does_not(tmp_path):
+    counts, genes, vocabulary = random_cells(n_cells=1100)
+    counts = counts.tolil()
+    counts[1024:, :280] = 0  # the second shard has nothing that the vocabulary knows
+    merged = in_shards(tmp_path, 2, (counts.tocsr(), genes, vocabulary))
+    assert len(read_tokens(merged[0])[0]) == 1024
+
+
+def test_falling_order_is_a_stable_sort_row_by_row():
+    rng = np.random.default_rng(3)
+    lengths = [0, 5, 1, 0, 300, 2, 40, 0]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    close = 1 + np.arange(starts[-1])[::-1] % 7 * 2.0**-52  # differ in their last bits alone
+    tied = rng.integers(0, 4, starts[-1]) / 3
+    special = np.where(rng.random(starts[-1]) < 0.2, np.inf, tied)
+    undefined = np.where(rng.random(starts[-1]) < 0.2, np.nan, tied)
+    for values in (rng.lognormal(0, 3, starts[-1]), tied, close, special, undefined, tied - 0.5):
+        expected = [
+            start + np.argsort(-values[start:stop], kind="stable")
+            for start, stop in zip(starts[:-1], starts[1:], strict=True)
+        ]
+        np.testing.assert_array_equal(falling_order(values, starts), np.concatenate(expected))

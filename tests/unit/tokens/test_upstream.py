@@ -15,7 +15,7 @@ from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import read_table, write_table
 from keygenes.inputs.canonical import canonical_matrix
 from keygenes.models.cells import task_cells
-from keygenes.tokens.encode import encode_cells, read_tokens, write_tokens
+from keygenes.tokens.encode import encode_cells, merge_tokens, read_tokens, write_tokens
 
 GENES = [f"ENSG{i:011d}" for i in range(30)]
 SPECIALS = {"v1": ["<pad>", "<mask>"], "v2": ["<pad>", "<mask>", "<cls>", "<eos>"]}
@@ -118,6 +118,27 @@ def test_the_pipeline_encodes_the_columns_as_they_were_given(tmp_path, version, 
     framed = {"v1": 0, "v2": 2}[version]
     assert table["length"].tolist()[3:5] == [framed, framed]
     assert read_table(report)["n_in_vocabulary"].tolist()[3:5] == [0, 0]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_blocks_and_shards_are_encoded_as_given(tmp_path, version):
+    counts = counts_of(n_cells=1030)  # more than a block
+    matrix = write_canonical(tmp_path, counts)
+    tokens, report = tokens_written(tmp_path, matrix, version)
+    expected = direct(counts, GIVEN, version)
+    assert [ids.tolist() for ids in read_table(tokens)["input_ids"]] == expected
+    parts = []
+    for shard in range(2):
+        (tmp_path / f"{shard}").mkdir()
+        parts.append(tokens_written(tmp_path / f"{shard}", matrix, version, shard=[shard, 2]))
+    merged = tmp_path / "merged.parquet", tmp_path / "merged_report.parquet"
+    options = {"max_length": 100, "upstream": True}
+    merge_tokens(*zip(*parts, strict=True), *merged, where=matrix, **options)
+    assert merged[0].read_bytes() == tokens.read_bytes()
+    assert merged[1].read_bytes() == report.read_bytes()
+
+    tokens, _ = tokens_written(tmp_path, matrix, version, upstream=False)
+    assert len(read_table(tokens)) == 1028  # summed columns, and the cells without a gene left out
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

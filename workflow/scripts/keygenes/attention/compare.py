@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from keygenes.attention.extract import drawn, moments
-from keygenes.attention.layers import attention_layers, inner_product
+from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded, with_progress
@@ -22,8 +22,8 @@ log = logging.getLogger("keygenes")
 def cosines(trunks, pairs, cells, batch_tokens):
     """Return the cosine of attention of model pairs, averaged over cells.
 
-    The models walk through their layers side by side, so that each runs once however many pairs
-    it is in, and one layer's matrices are all that is held.
+    Each model runs once, however many pairs it is in, and leaves its queries and keys; from these
+    the attention of all models is computed side by side in blocks of rows, and never stored.
 
     Parameters
     ----------
@@ -36,23 +36,30 @@ def cosines(trunks, pairs, cells, batch_tokens):
     mean, sd : dicts {pair: float64 [layers, heads]}
     """
     config = next(iter(trunks.values())).config
+    device = next(iter(trunks.values())).device
+    for trunk in trunks.values():
+        trunk.set_attn_implementation(STREAM)
     shape = (config.num_hidden_layers, config.num_attention_heads)
+    scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
+    asked = list(dict.fromkeys([*pairs, *((name, name) for name in trunks)]))
     total = {pair: np.zeros(shape) for pair in pairs}
     squares = {pair: np.zeros(shape) for pair in pairs}
     lengths = np.array([len(cell) for cell in cells])
     for batch in with_progress(budget_batches(lengths, batch_tokens), "cosine"):
-        device = next(iter(trunks.values())).device
         ids, mask = padded([cells[i] for i in batch], device)
-        walks = zip(*(attention_layers(t, ids, mask) for t in trunks.values()), strict=True)
-        for layer, attentions in enumerate(walks):
-            weights = {n: a.weights for n, a in zip(trunks, attentions, strict=True)}
-            square = {name: inner_product(w, w) for name, w in weights.items()}
-            for pair in pairs:
-                a, b = pair
-                product = inner_product(weights[a], weights[b])
-                cosine = (product / (square[a] * square[b]).sqrt()).cpu().numpy()
-                total[pair][layer] += cosine.sum(0)
-                squares[pair][layer] += (cosine**2).sum(0)
+        layers = {name: queries_and_keys(trunk, ids, mask) for name, trunk in trunks.items()}
+        for layer in range(shape[0]):
+            for cell, n in enumerate(lengths[batch]):
+                valid = {
+                    name: [x[cell, :, :n] for x in of_layers[layer]]
+                    for name, of_layers in layers.items()
+                }
+                product = attention_products(valid, asked, scaling)
+                for a, b in pairs:
+                    norm = (product[a, a] * product[b, b]).sqrt()
+                    cosine = (product[a, b] / norm).cpu().numpy()
+                    total[a, b][layer] += cosine
+                    squares[a, b][layer] += cosine**2
     results = {
         pair: moments(total[pair], squares[pair], np.full(shape, len(cells))) for pair in pairs
     }

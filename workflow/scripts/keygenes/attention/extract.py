@@ -5,21 +5,24 @@ import logging
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-from keygenes.attention.layers import (
-    attention_layers,
-    attention_received,
-    output_norms,
-    transformed_norms,
-)
+from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
+from keygenes.core.files import written
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
-from keygenes.models.encoder import load_trunk
+from keygenes.models.encoder import check_fit, load_trunk
 
 log = logging.getLogger("keygenes")
+
+GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
+NORM_MEASURES = ("value", "weighted")
+HEAD_MEASURES = (*ROW_STATISTICS, *NORM_MEASURES)  # a value per cell, layer and head
+LAYER_MEASURES = ("output", "pair")  # a value per cell and layer
 
 
 def moments(total, squares, n):
@@ -30,79 +33,172 @@ def moments(total, squares, n):
     return mean, np.sqrt(np.where(n > 1, np.maximum(variance, 0), np.nan))
 
 
+def add_exactly(total, at, amounts):
+    """Add to some entries of a sum, keeping what rounding loses (Knuth's two-sum).
+
+    The result does not depend on the order of the additions, so that sums over shards of the
+    cells, merged, are those of one run.
+
+    Parameters
+    ----------
+    total : float64 array [2, ..., n]
+        High and low part; the sum is high + low. Changed in place.
+    at : index of the last axis, without repeats
+    amounts : float64 array [..., len(at)]
+    """
+    high, low = total
+    old = high[..., at]
+    new = old + amounts
+    part = new - old
+    low[..., at] += (old - (new - part)) + (amounts - part)
+    high[..., at] = new
+
+
 class Sums:
     """Running sums of one subset of cells; nothing grows with the number of cells.
 
     Attributes
     ----------
-    rank_sum, rank_squares : float64 [layers, heads, max_length]
-    gene_sum, gene_squares : float64 [layers + 1, heads, classes, tokens]
-        Attention received; entry ``[layers, 0]`` is the mean over all layers and heads.
-    well_sum : float64 [wells, tokens]
-        That mean, by well.
+    counts : dict of float64 arrays
+        Whole numbers: ``cells`` [1]; ``rank_n`` [max_length]; per class and gene, [classes,
+        tokens], ``gene_n`` and the sums of ranks ``gene_rank_sum``, ``gene_rank_squares``;
+        ``well_n`` [wells, tokens].
+    totals : dict of float64 arrays [2, ...]
+        As `add_exactly` keeps them. Attention received: ``rank_sum``, ``rank_squares`` [layers,
+        heads, max_length]; ``gene_sum``, ``gene_squares`` [layers, heads, classes * tokens]; its
+        mean over layers and heads: ``mean_sum``, ``mean_squares`` [classes * tokens],
+        ``well_sum`` [wells * tokens]. Means per cell: ``head_sum``, ``head_squares`` [measures,
+        layers * heads] and ``layer_sum``, ``layer_squares`` [measures, layers].
     """
 
     def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells):
-        self.cells = 0
-        self.rank_n = np.zeros(max_length)
-        self.rank_sum = np.zeros((layers, heads, max_length))
-        self.rank_squares = np.zeros((layers, heads, max_length))
-        self.gene_n = np.zeros((n_classes, n_tokens))
-        self.gene_rank_sum = np.zeros((n_classes, n_tokens))
-        self.gene_rank_squares = np.zeros((n_classes, n_tokens))
-        self.gene_sum = np.zeros((layers, heads, n_classes, n_tokens))
-        self.gene_squares = np.zeros((layers, heads, n_classes, n_tokens))
-        self.mean_sum = np.zeros((n_classes, n_tokens))
-        self.mean_squares = np.zeros((n_classes, n_tokens))
-        self.well_n = np.zeros((n_wells, n_tokens))
-        self.well_sum = np.zeros((n_wells, n_tokens))
-        # value, weighted [layers, heads]; output [layers, 1]
-        self.norm_sum = {m: np.zeros((layers, heads)) for m in ("value", "weighted", "output")}
-        self.norm_squares = {m: np.zeros((layers, heads)) for m in self.norm_sum}
+        self.shape = (layers, heads, n_tokens, n_classes, n_wells)
+        of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
+        self.counts = {
+            "cells": np.zeros(1),
+            "rank_n": np.zeros(max_length),
+            **{name: np.zeros(of_genes) for name in GENE_COUNTS},
+            "well_n": np.zeros(of_wells),
+        }
+        shapes = {
+            "rank": (layers, heads, max_length),
+            "gene": (layers, heads, n_classes * n_tokens),
+            "mean": (n_classes * n_tokens,),
+            "head": (len(HEAD_MEASURES), layers * heads),
+            "layer": (len(LAYER_MEASURES), layers),
+        }
+        self.totals = {
+            f"{name}_{power}": np.zeros((2, *shape))
+            for name, shape in shapes.items()
+            for power in ("sum", "squares")
+        }
+        self.totals["well_sum"] = np.zeros((2, n_wells * n_tokens))
 
-    def add_norm(self, measure, layer, per_cell):
-        """Add the norms of some cells [n_cells, heads] to a layer."""
-        heads = per_cell.shape[1]
-        self.norm_sum[measure][layer, :heads] += per_cell.sum(0)
-        self.norm_squares[measure][layer, :heads] += (per_cell**2).sum(0)
+    def total(self, name):
+        """Return a total as one float64 array."""
+        return self.totals[name].sum(0)
 
-    def add_ranks_of_genes(self, genes, ranks, classes, wells):
-        """Count where genes stand: flat arrays over the valid positions of some cells."""
-        k, v = self.gene_n.shape
-        flat = classes * v + genes
+    def add(self, name, at, amounts, squares=None):
+        """Add to ``<name>_sum`` at some entries and, where given, to ``<name>_squares``."""
+        add_exactly(self.totals[f"{name}_sum"], at, amounts)
+        if squares is not None:
+            add_exactly(self.totals[f"{name}_squares"], at, squares)
 
-        def scattered(weights=None):
-            return np.bincount(flat, weights, k * v).reshape(k, v)
+    def merge(self, other):
+        """Add the sums of other cells."""
+        for name, count in other.counts.items():
+            self.counts[name] += count
+        for name, (high, low) in other.totals.items():
+            for part in (high, low):
+                add_exactly(self.totals[name], slice(None), part)
 
-        self.gene_n += scattered()
-        self.gene_rank_sum += scattered(ranks)
-        self.gene_rank_squares += scattered(ranks.astype(float) ** 2)
-        w = self.well_n.shape[0]
-        self.well_n += np.bincount(wells * v + genes, minlength=w * v).reshape(w, v)
 
-    def add_attention(self, layer, received, genes, positions, classes):
-        """Add attention received by the valid positions: float64 [heads, n_positions]."""
-        k, v = self.gene_n.shape
-        flat = classes * v + genes
-        n = self.rank_n.shape[0]
-        for head, c in enumerate(received):
-            self.rank_sum[layer, head] += np.bincount(positions, c, n)
-            self.rank_squares[layer, head] += np.bincount(positions, c**2, n)
-            self.gene_sum[layer, head] += np.bincount(flat, c, k * v).reshape(k, v)
-            self.gene_squares[layer, head] += np.bincount(flat, c**2, k * v).reshape(k, v)
+def grouped(codes):
+    """Return the distinct codes, sorted, and a function that sums values by code.
 
-    def add_mean(self, mean, genes, classes, wells):
-        """Add attention received averaged over layers and heads: float64 [n_positions]."""
-        k, v = self.gene_n.shape
-        flat = classes * v + genes
-        self.mean_sum += np.bincount(flat, mean, k * v).reshape(k, v)
-        self.mean_squares += np.bincount(flat, mean**2, k * v).reshape(k, v)
-        w = self.well_n.shape[0]
-        self.well_sum += np.bincount(wells * v + genes, mean, w * v).reshape(w, v)
+    The function takes float64 [..., n] and returns float64 [..., n_distinct].
+    """
+    distinct, position = np.unique(codes, return_inverse=True)
+
+    def summed(values):
+        flat = values.reshape(-1, values.shape[-1])
+        rows = [np.bincount(position, row, len(distinct)) for row in flat]
+        return np.stack(rows).reshape(*values.shape[:-1], len(distinct))
+
+    return distinct, summed
+
+
+def add_batch(sums, layers, genes, positions, row, classes, wells):
+    """Add the statistics of a batch of cells to the sums.
+
+    Parameters
+    ----------
+    sums : Sums
+    layers : list of `stream.LayerStatistics`
+    genes, positions, row : int arrays [n_valid]
+        Token, position and cell of every valid position of the batch.
+    classes, wells : int arrays [n_cells]
+    """
+    n_layers, n_heads, n_tokens, n_classes, n_wells = sums.shape
+    lengths = np.bincount(row).astype(float)
+    of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
+    ranks = positions + 1.0
+    sums.counts["cells"] += len(lengths)
+    np.add.at(sums.counts["rank_n"], positions, 1)
+    for name, amount in zip(GENE_COUNTS, (np.ones(len(row)), ranks, ranks**2), strict=True):
+        np.add.at(sums.counts[name].reshape(-1), of_gene, amount)
+    np.add.at(sums.counts["well_n"].reshape(-1), of_well, 1)
+
+    received = torch.stack([layer.received for layer in layers])  # [layers, cells, heads, L]
+    flat = received.double().cpu().numpy()[:, row, :, positions].transpose(1, 2, 0)
+    mean = flat.mean((0, 1))
+    for name, codes, values in (
+        ("rank", positions, flat),
+        ("gene", of_gene, flat),
+        ("mean", of_gene, mean),
+    ):
+        at, summed = grouped(codes)
+        sums.add(name, at, summed(values), summed(values**2))
+    at, summed = grouped(of_well)
+    sums.add("well", at, summed(mean))
+
+    def per_cell(tensors):
+        """Return float64 [n, cells, ...] of tensors that hold a value per cell."""
+        return np.stack([t.double().cpu().numpy() for t in tensors])
+
+    def mean_over_genes(tensors):
+        """Return the mean over valid positions, padding being 0, of tensors [..., L]."""
+        summed = per_cell([t.double().sum(-1) for t in tensors])
+        return summed / (lengths[:, None] if summed.ndim == 3 else lengths)
+
+    of_heads = [per_cell([layer.rows[name] for layer in layers]) for name in ROW_STATISTICS]
+    of_heads.append(mean_over_genes([layer.value_norm for layer in layers]))
+    of_heads.append(mean_over_genes([layer.received * layer.value_norm for layer in layers]))
+    of_heads = np.stack(of_heads).transpose(0, 1, 3, 2)  # [measures, layers, heads, cells]
+    of_heads = of_heads.reshape(len(HEAD_MEASURES), n_layers * n_heads, -1)
+    sums.add("head", slice(None), of_heads.sum(-1), (of_heads**2).sum(-1))
+    has_pairs = layers[0].pair_norm is not None
+    of_layers = np.zeros((len(LAYER_MEASURES), n_layers, len(lengths)))
+    of_layers[0] = mean_over_genes([layer.output_norm for layer in layers])
+    if has_pairs:
+        of_layers[1] = mean_over_genes([layer.pair_norm for layer in layers])
+    sums.add("layer", slice(None), of_layers.sum(-1), (of_layers**2).sum(-1))
 
 
 @torch.inference_mode()
-def attention_sums(trunk, cells, classes, wells, *, n_classes, n_wells, max_length, batch_tokens):
+def attention_sums(
+    trunk,
+    cells,
+    classes,
+    wells,
+    *,
+    n_classes,
+    n_wells,
+    max_length,
+    batch_tokens,
+    pair_norms=False,
+    shard=(1, 1),
+):
     """Return the `Sums` of a model's attention over some cells.
 
     Parameters
@@ -113,54 +209,41 @@ def attention_sums(trunk, cells, classes, wells, *, n_classes, n_wells, max_leng
         Tokens of each cell.
     classes, wells : int arrays [n_cells]
         Codes; the well of a cell without one is 0.
+    pair_norms : bool
+        Whether to compute the norm over heads per pair of genes.
+    shard : (int, int)
+        Which shard of how many, from 1: a share of the batches. The batches are the same for any
+        number of shards, and so is every cell's attention.
     """
     config = trunk.config
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
-    sums = Sums(layers, heads, config.vocab_size, max_length, n_classes, n_wells)
+    trunk.set_attn_implementation(STREAM)
+    sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
+    sums = Sums(*sizes, n_classes, n_wells)
     lengths = np.array([len(cell) for cell in cells])
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
-    for batch in with_progress(batches, "attention"):
+    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], "attention"):
         ids, mask = padded([cells[i] for i in batch], trunk.device)
-        valid = mask.bool().cpu().numpy()
-        row, positions = np.nonzero(valid)
+        layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
+        row, positions = np.nonzero(mask.cpu().numpy())
         genes = ids.cpu().numpy()[row, positions]
-        cell_classes, cell_wells = classes[batch][row], wells[batch][row]
-        sums.cells += len(batch)
-        sums.rank_n += np.bincount(positions, minlength=max_length)
-        sums.add_ranks_of_genes(genes, positions + 1, cell_classes, cell_wells)
-        n_valid = lengths[batch].astype(float)[:, None]
-        mean = np.zeros(len(positions))
-        for layer, attention in enumerate(attention_layers(trunk, ids, mask)):
-            dense = trunk.encoder.layer[layer].attention.output.dense.weight
-            received = attention_received(attention.weights)
-            norms = transformed_norms(attention.values, dense) * mask[:, None]
-            weighted = (received * norms).double().sum(-1).cpu().numpy()
-            output = (output_norms(attention.context, dense) * mask).double().sum(-1).cpu().numpy()
-            sums.add_norm("value", layer, norms.double().sum(-1).cpu().numpy() / n_valid)
-            sums.add_norm("weighted", layer, weighted / n_valid)
-            sums.add_norm("output", layer, output[:, None] / n_valid)
-            flat = received.double().cpu().numpy().transpose(1, 0, 2)[:, row, positions]
-            sums.add_attention(layer, flat, genes, positions, cell_classes)
-            mean += flat.mean(0) / layers
-        sums.add_mean(mean, genes, cell_classes, cell_wells)
+        add_batch(sums, layers, genes, positions, row, classes[batch], wells[batch])
     return sums
 
 
 def rank_table(sums, subset, first_rank):
     """Return table 'by_rank': a row per layer, head and rank that some cell reaches."""
-    layers, heads, _ = sums.rank_sum.shape
-    reached = np.flatnonzero(sums.rank_n)
+    layers, heads = sums.shape[:2]
+    reached = np.flatnonzero(sums.counts["rank_n"])
     layer, head, rank = np.meshgrid(np.arange(layers), np.arange(heads), reached, indexing="ij")
-    layer, head, rank = layer.ravel(), head.ravel(), rank.ravel()
-    n = sums.rank_n[rank]
-    total = sums.rank_sum[layer, head, rank]
-    mean, sd = moments(total, sums.rank_squares[layer, head, rank], n)
+    n = np.broadcast_to(sums.counts["rank_n"][reached], layer.shape).ravel()
+    total = sums.total("rank_sum")[..., reached].ravel()
+    mean, sd = moments(total, sums.total("rank_squares")[..., reached].ravel(), n)
     return pd.DataFrame(
         {
             "subset": subset,
-            "layer": layer + 1,
-            "head": head + 1,
-            "rank": rank + first_rank,
+            "layer": layer.ravel() + 1,
+            "head": head.ravel() + 1,
+            "rank": rank.ravel() + first_rank,
             "n_cells": n.astype(int),
             "sum": total,
             "mean": mean,
@@ -175,22 +258,18 @@ def gene_table(sums, subset, ensembl_ids, class_names, rank_offset):
     Rows without layer and head hold the mean over all layers and heads (its sd is between
     cells).
     """
-    layers, heads = sums.gene_sum.shape[:2]
-    classes, genes = np.nonzero(sums.gene_n)
-    n = sums.gene_n[classes, genes]
-    rank_mean, rank_sd = moments(
-        sums.gene_rank_sum[classes, genes], sums.gene_rank_squares[classes, genes], n
-    )
+    layers, heads = sums.shape[:2]
+    classes, genes = np.nonzero(sums.counts["gene_n"])
+    flat = np.flatnonzero(sums.counts["gene_n"])
+    n, rank_sum, rank_squares = (sums.counts[name].ravel()[flat] for name in GENE_COUNTS)
+    rank_mean, rank_sd = moments(rank_sum, rank_squares, n)
     ids = pd.Categorical.from_codes(genes, ensembl_ids)
     names = pd.Categorical.from_codes(classes, class_names)
-    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    totals = [sums.total(f"gene_{power}")[..., flat] for power in ("sum", "squares")]
+    means = [sums.total(f"mean_{power}")[flat] for power in ("sum", "squares")]
     frames = []
-    for layer, head in [(None, None), *places]:
-        if layer is None:
-            total, squares = sums.mean_sum[classes, genes], sums.mean_squares[classes, genes]
-        else:
-            total = sums.gene_sum[layer, head][classes, genes]
-            squares = sums.gene_squares[layer, head][classes, genes]
+    for layer, head in [(None, None), *np.ndindex(layers, heads)]:
+        total, squares = means if layer is None else (t[layer, head] for t in totals)
         mean, sd = moments(total, squares, n)
         frames.append(
             pd.DataFrame(
@@ -214,42 +293,49 @@ def gene_table(sums, subset, ensembl_ids, class_names, rank_offset):
 
 def well_table(sums, subset, ensembl_ids, well_names):
     """Return table 'by_well': attention received per gene and well, mean of layers and heads."""
-    wells, genes = np.nonzero(sums.well_n)
+    wells, genes = np.nonzero(sums.counts["well_n"])
     return pd.DataFrame(
         {
             "subset": subset,
             "well": pd.Categorical.from_codes(wells, well_names),
             "ensembl_id": pd.Categorical.from_codes(genes, ensembl_ids),
-            "n_cells": sums.well_n[wells, genes].astype(int),
-            "sum": sums.well_sum[wells, genes],
+            "n_cells": sums.counts["well_n"][wells, genes].astype(int),
+            "sum": sums.total("well_sum").reshape(sums.counts["well_n"].shape)[wells, genes],
         }
     )
 
 
-def norm_table(sums, subset):
-    """Return table 'norms': a row per layer, head and measure (no head for 'output').
+def measure_table(sums, subset, measures):
+    """Return a table with a row per layer, head and measure: the mean over cells of a cell's mean.
 
-    Every measure is the mean over cells of a per-gene mean: 'value' of ||f(x)||, 'weighted' of
-    the column sums of ||alpha f(x)||, 'output' of ||sum alpha f(x)|| over queries.
+    Parameters
+    ----------
+    measures : sequence of str
+        Of `HEAD_MEASURES`, or of `LAYER_MEASURES`, whose rows have no head.
     """
-    rows = []
-    for measure, total in sums.norm_sum.items():
-        mean, sd = moments(total, sums.norm_squares[measure], np.full(total.shape, sums.cells))
-        for layer in range(total.shape[0]):
-            for head in [None] if measure == "output" else range(total.shape[1]):
-                at = (layer, head or 0)
-                rows.append(
-                    {
-                        "subset": subset,
-                        "layer": layer + 1,
-                        "head": None if head is None else head + 1,
-                        "measure": measure,
-                        "n_cells": sums.cells,
-                        "mean": mean[at],
-                        "sd": sd[at],
-                    }
-                )
-    return pd.DataFrame(rows).astype({"head": "Int64"})
+    layers, heads = sums.shape[:2]
+    n = sums.counts["cells"][0]
+    frames = []
+    for measure in measures:
+        of_head = measure in HEAD_MEASURES
+        kind, names = ("head", HEAD_MEASURES) if of_head else ("layer", LAYER_MEASURES)
+        at = names.index(measure)
+        mean, sd = moments(*(sums.total(f"{kind}_{p}")[at] for p in ("sum", "squares")), n)
+        layer, head = np.divmod(np.arange(len(mean)), heads if of_head else 1)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "subset": subset,
+                    "layer": layer + 1,
+                    "head": pd.array(head + 1 if of_head else [None] * layers, "Int64"),
+                    "measure": measure,
+                    "n_cells": int(n),
+                    "mean": mean,
+                    "sd": sd,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
 
 
 def drawn(indices, at_most, seed):
@@ -260,7 +346,7 @@ def drawn(indices, at_most, seed):
     return np.sort(rng.permutation(indices)[:at_most])
 
 
-def extract_attention(
+def subset_sums(
     *,
     tokens,
     labels,
@@ -269,20 +355,18 @@ def extract_attention(
     counts_obs,
     weights,
     config,
-    out_by_rank,
-    out_by_gene,
-    out_by_well,
-    out_norms,
     task,
     seed,
     vehicle,
     max_length,
     batch_tokens,
     max_cells,
+    pair_norms,
     threads,
     device,
+    shard=(1, 1),
 ):
-    """Write attention statistics of one model on test cells and on vehicle training cells.
+    """Return the `Sums` of one model on test cells and on vehicle training cells, by subset.
 
     Parameters
     ----------
@@ -290,25 +374,23 @@ def extract_attention(
         Obs of the study's cells; its `well` is used where there is one.
     vehicle : bool array, in the order of `counts_obs`
         Untreated cells; those in the training split give the null of later corrections.
+    shard : (int, int)
+        As of `attention_sums`.
     """
     device = set_up_torch(threads=threads, device=device)
     trunk = load_trunk(weights, config).to(device)
-    genes = read_table(vocabulary)["ensembl_id"].to_numpy()
-    # a leading <cls> takes position 0 without being a gene: ranks of genes start at 1 all the same
-    leading = int("<cls>" in set(genes))
+    n_tokens = len(read_table(vocabulary))
+    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
     frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
-    known = "well" in counts_obs and counts_obs["well"].notna().all()
-    of_cell = counts_obs["well"].astype(str) if known else pd.Series("all", counts_obs.index)
-    wells = pd.Categorical(of_cell.loc[frame["cell"]])
+    wells = well_codes(counts_obs, frame["cell"])
     is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
     split = frame["split"].to_numpy()
     subsets = {
         TEST: drawn(np.flatnonzero(split == "test"), max_cells, seed),
         VEHICLE: drawn(np.flatnonzero((split == "train") & is_vehicle), max_cells, seed),
     }
-    tables = {"by_rank": [], "by_gene": [], "by_well": [], "norms": []}
-    for subset, chosen in subsets.items():
-        sums = attention_sums(
+    return {
+        subset: attention_sums(
             trunk,
             [cells[i] for i in chosen],
             frame["label"].to_numpy()[chosen],
@@ -317,12 +399,87 @@ def extract_attention(
             n_wells=len(wells.categories),
             max_length=max_length,
             batch_tokens=batch_tokens,
+            pair_norms=pair_norms,
+            shard=shard,
         )
-        log.info("%s: attention of %d cells", subset, sums.cells)
-        tables["by_rank"].append(rank_table(sums, subset, 1 - leading))
-        tables["by_gene"].append(gene_table(sums, subset, genes, class_names, leading))
-        tables["by_well"].append(well_table(sums, subset, genes, wells.categories))
-        tables["norms"].append(norm_table(sums, subset))
-    outputs = (out_by_rank, out_by_gene, out_by_well, out_norms)
+        for subset, chosen in subsets.items()
+    }
+
+
+def well_codes(obs, cells):
+    """Return the well of each cell as a categorical; one category 'all' where none is known."""
+    known = "well" in obs and obs["well"].notna().all()
+    of_cell = obs["well"].astype(str) if known else pd.Series("all", obs.index)
+    return pd.Categorical(of_cell.loc[cells])
+
+
+def write_sums(sums, path):
+    """Write the sums of a shard, {subset: Sums}, as safetensors."""
+    arrays = {}
+    for subset, part in sums.items():
+        named = {"shape": np.array(part.shape), **part.counts, **part.totals}
+        arrays.update({f"{subset}/{name}": array for name, array in named.items()})
+    with written(path) as part:
+        save_file(arrays, part)
+
+
+def merged_sums(paths):
+    """Return {subset: Sums} of all cells from the shards' files, one in memory at a time."""
+    merged = {}
+    for path in paths:
+        with safe_open(path, "numpy") as file:
+            for subset in (TEST, VEHICLE):
+                layers, heads, n_tokens, *others = map(int, file.get_tensor(f"{subset}/shape"))
+                max_length = file.get_slice(f"{subset}/rank_n").get_shape()[0]
+                part = Sums(layers, heads, n_tokens, max_length, *others)
+                for arrays in (part.counts, part.totals):
+                    arrays.update({name: file.get_tensor(f"{subset}/{name}") for name in arrays})
+                if subset in merged:
+                    merged[subset].merge(part)
+                else:
+                    merged[subset] = part
+    return merged
+
+
+def write_attention(
+    sums, outputs, *, vocabulary, tokens, labels, splits, counts_obs, task, seed, pair_norms, **_
+):
+    """Write the tables of a model's attention from its sums.
+
+    Parameters
+    ----------
+    sums : dict {subset: Sums}
+    outputs : five path-likes
+        For the tables by_rank, by_gene, by_well, norms and heads.
+    """
+    genes = read_table(vocabulary)["ensembl_id"].to_numpy()
+    # a leading <cls> takes position 0 without being a gene: ranks of genes start at 1 all the same
+    leading = int("<cls>" in set(genes))
+    frame, _, class_names = task_cells(tokens, labels, splits, task, seed)
+    wells = well_codes(counts_obs, frame["cell"]).categories
+    norms = [m for m in (*NORM_MEASURES, *LAYER_MEASURES) if m != "pair" or pair_norms]
+    tables = {
+        "by_rank": [rank_table(s, subset, 1 - leading) for subset, s in sums.items()],
+        "by_gene": [
+            gene_table(s, subset, genes, class_names, leading) for subset, s in sums.items()
+        ],
+        "by_well": [well_table(s, subset, genes, wells) for subset, s in sums.items()],
+        "norms": [measure_table(s, subset, norms) for subset, s in sums.items()],
+        "heads": [measure_table(s, subset, ROW_STATISTICS) for subset, s in sums.items()],
+    }
+    for subset, of_subset in sums.items():
+        log.info("%s: attention of %d cells", subset, of_subset.counts["cells"][0])
     for (name, frames), path in zip(tables.items(), outputs, strict=True):
         write_table(pd.concat(frames, ignore_index=True), path, name)
+
+
+def extract_attention(*, out_by_rank, out_by_gene, out_by_well, out_norms, out_heads, **where):
+    """Write attention statistics of one model on test cells and on vehicle training cells.
+
+    Parameters
+    ----------
+    where : dict
+        Arguments of `subset_sums`.
+    """
+    outputs = (out_by_rank, out_by_gene, out_by_well, out_norms, out_heads)
+    write_attention(subset_sums(**where), outputs, **where)

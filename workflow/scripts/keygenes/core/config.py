@@ -11,27 +11,31 @@ import jsonschema
 import yaml
 
 from keygenes.core.errors import InputError, input_error
+from keygenes.core.tasks import cell_tasks, gene_tasks
 
 VERSION = 1
 
-# Geneformer's own defaults for a cell classifier on a V1 model, to the letter (its
-# classifier_utils.get_default_train_args): 500 warm-up steps however short the run.
-PRESETS = {
-    "upstream": {
-        "epochs": 10,
-        "batch_size": 12,
-        "learning_rate": 5e-5,
-        "weight_decay": 0.001,
-        "warmup_steps": 500,
-        "warmup_fraction": None,
-        "max_grad_norm": 1.0,
-        "attention_dropout": None,
-        "pooling": None,
-    }
+# Geneformer's own defaults for a cell classifier, to the letter (its
+# classifier_utils.get_default_train_args): for V1, 500 warm-up steps however short the run.
+_UPSTREAM = {
+    "epochs": 10,
+    "batch_size": 12,
+    "learning_rate": 5e-5,
+    "weight_decay": 0.001,
+    "warmup_steps": 500,
+    "warmup_fraction": None,
+    "max_grad_norm": 1.0,
+    "attention_dropout": None,
+    "pooling": None,
 }
+# To other models than those of six layers upstream gives no warm-up.
+PRESETS = {"upstream": _UPSTREAM, "upstream_v2": {**_UPSTREAM, "warmup_steps": 0}}
 
-# A regime says in exactly one of these ways where its model comes from.
+# A regime says in exactly one of these ways where its model comes from; of the other keys, those
+# of section 'finetune' concern regimes that train, except where named here.
 REGIME_FORMS = ("train", "freeze_layers", "finetuned", "method")
+KEYS_OF_FORM = {"finetuned": {"finetuned"}, "method": {"method", "features", "pooling"}}
+RESERVED_REGIMES = ("pretrained", "majority")  # the model before training, and a baseline
 
 
 def _key(path):
@@ -94,11 +98,13 @@ def schema_error(error, where):
             remedy="start from a copy of config/config.yaml of this release",
         )
     if _looks_like_number(value) and error.validator == "type":
+        whole = "number" not in error.validator_value  # one type, or several
+        remedy = f"write {_dotted(value)}: YAML reads a number like 1e-5, without a dot, as text"
         return input_error(
             f"{where} '{key}'",
             found=f"the text '{value}'",
-            expected="a number",
-            remedy=f"write {_dotted(value)}: YAML reads a number like 1e-5, without a dot, as text",
+            expected="a whole number" if whole else "a number",
+            remedy="write it without quotes" if whole else remedy,
         )
     rules = {
         "type": "type {}",
@@ -119,10 +125,19 @@ def schema_error(error, where):
     return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy="correct it")
 
 
+# JSON's 5.0 is an integer; here what counts layers or epochs must be written as one.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
 def check(document, schema, where):
     """Raise an `InputError` for the first key of a document that its schema refuses."""
     errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(document),
+        _Validator(schema).iter_errors(document),
         key=lambda e: (e.validator != "const", [str(p) for p in e.absolute_path]),
     )
     if errors:
@@ -169,7 +184,7 @@ def entry(registry, name, key, files):
         raise input_error(
             f"config key '{key}'",
             found=f"'{name}', which is in no registry ({', '.join(files)})",
-            expected=f"one of {', '.join(sorted(registry))}",
+            expected=f"one of {', '.join(sorted(registry)) or '(none)'}",
             remedy=f"write '{close[0]}' or add an entry" if close else "add an entry",
         )
     return registry[name]
@@ -178,6 +193,13 @@ def entry(registry, name, key, files):
 def check_regime(regime):
     """Raise an `InputError` unless a regime says in one way, wholly, what its model is."""
     where = f"config key 'regimes.{regime['name']}"
+    if regime["name"] in RESERVED_REGIMES:
+        raise input_error(
+            f"{where}'",
+            found="a name that stands for something else in the tables",
+            expected=f"a name other than {' and '.join(RESERVED_REGIMES)}",
+            remedy="rename the regime",
+        )
     forms = [key for key in REGIME_FORMS if key in regime] or ["preset"] * ("preset" in regime)
     if len(forms) != 1:
         raise input_error(
@@ -186,6 +208,16 @@ def check_regime(regime):
             expected="one of train (patterns of parameter names), freeze_layers, finetuned (a "
             "model of the registry), or method: logistic",
             remedy="give exactly one" if forms else "add one",
+        )
+    foreign = set(regime) - {"name"} - KEYS_OF_FORM.get(forms[0], set(regime) - {"features"})
+    if foreign:
+        raise input_error(
+            f"{where}.{min(foreign)}'",
+            found=f"a key that a regime with '{forms[0]}' does not read",
+            expected=f"none but {', '.join(sorted(KEYS_OF_FORM[forms[0]]))}"
+            if forms[0] in KEYS_OF_FORM
+            else "no 'features', which are for method: logistic",
+            remedy="remove it",
         )
     if forms == ["method"] and "features" not in regime:
         raise input_error(
@@ -250,6 +282,22 @@ def check_relations(config):
                 expected="different names",
                 remedy="rename one",
             )
+    for task in config["tasks"]:
+        foreign = {"column", "classes"} if task.get("type") == "gene" else {"gene_classes"}
+        if wrong := sorted(foreign & set(task)):
+            raise input_error(
+                f"config key 'tasks.{task['name']}.{wrong[0]}'",
+                found=f"a key that a task of type '{task.get('type', 'cell')}' does not have",
+                expected="column and classes for cells, gene_classes for genes",
+                remedy="remove it or correct the task's type",
+            )
+    if not cell_tasks(config):
+        raise input_error(
+            "config key 'tasks'",
+            found="only tasks of type 'gene'",
+            expected="at least one task with classes of cells, which the rest of the study needs",
+            remedy="add one with name, column and classes",
+        )
     for regime in config["regimes"]:
         check_regime(regime)
     tuned = [r["name"] for r in config["regimes"] if r.get("method") != "logistic"]
@@ -300,16 +348,31 @@ def _folder_files(folder, where, key="folder"):
     )
 
 
-def resolve(config, datasets, models, gene_sets):
+def _members(name, datasets, files):
+    """Return the names of the datasets that a dataset is made of: itself, unless it combines."""
+    members = datasets[name].get("combine")
+    for member in members or []:
+        if "combine" in entry(datasets, member, f"datasets.{name}.combine", files):
+            raise input_error(
+                f"dataset '{name}', key 'combine'",
+                found=f"'{member}', which combines datasets itself",
+                expected="datasets that are read from files",
+                remedy="list its members instead",
+            )
+    return members or [name]
+
+
+def resolve(config, datasets, models, gene_sets, gene_classes):
     """Return where every input of a study lies, and which of them must be downloaded.
 
     Returns
     -------
     dict
         dataset, vocabulary, model : registry entries (vocabulary and model may be None);
-        dataset_files {dataset: {part: path}}; vocabulary_files, model_files {part: path};
-        finetuned {regime: {config, weights, classes}} of classifiers that were brought along;
-        gene_set_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
+        combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
+        a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
+        {config, weights, classes}} of classifiers that were brought along; gene_set_files,
+        gene_class_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
         dataset, model and gene_set.
     """
     files = config["registries"]
@@ -324,10 +387,10 @@ def resolve(config, datasets, models, gene_sets):
                 downloads[kind][places[part]] = {"name": title, "spec": spec}
         return places
 
-    def dataset_files(name, key):
-        found = entry(datasets, name, key, files["datasets"])
+    def dataset_files(name):
+        found = datasets[name]
         if "simulate" in found:
-            return found, {}
+            return {}
         if not found.get("files"):
             raise input_error(
                 f"dataset '{name}'",
@@ -335,7 +398,7 @@ def resolve(config, datasets, models, gene_sets):
                 expected="the files of its layout",
                 remedy="add them to the registry",
             )
-        return found, locate("dataset", name, found["files"])
+        return locate("dataset", name, found["files"])
 
     def model_entry(name, key):
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
@@ -348,11 +411,17 @@ def resolve(config, datasets, models, gene_sets):
             )
         return found, where
 
-    dataset, places = dataset_files(config["dataset"], "dataset")
-    all_places = {config["dataset"]: places}
+    wanted = {"dataset": config["dataset"]}
     if config["model"] == "pretrain":
-        name = config["pretrain"]["dataset"]
-        all_places[name] = dataset_files(name, "pretrain.dataset")[1]
+        wanted["pretrain.dataset"] = config["pretrain"]["dataset"]
+    combined, all_places = {}, {}
+    for key, name in wanted.items():
+        entry(datasets, name, key, files["datasets"])
+        members = _members(name, datasets, files["datasets"])
+        if members != [name]:
+            combined[name] = members
+        all_places |= {member: dataset_files(member) for member in members}
+    if config["model"] == "pretrain":
         model, model_files = None, {}
     else:
         model, where = model_entry(config["model"], "model")
@@ -377,6 +446,13 @@ def resolve(config, datasets, models, gene_sets):
                 **_folder_files(found["finetuned"], where, "finetuned"),
                 "classes": found.get("classes"),
             }
+    if config["tokens"]["upstream"] and combined:
+        raise input_error(
+            "config key 'tokens.upstream'",
+            found=f"true, with '{min(combined)}', which combines several datasets",
+            expected="false, or a dataset of its own: upstream reads ids as one file gives them",
+            remedy="change one of the two",
+        )
     vocabulary, vocabulary_files = None, {}
     if (name := config["tokens"]["vocabulary"]) != "dataset":
         key = "tokens.vocabulary"
@@ -393,8 +469,14 @@ def resolve(config, datasets, models, gene_sets):
     for name in config["evidence"]["gene_sets"]:
         found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
         set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+    class_files = {}
+    for task in gene_tasks(config):
+        name, key = task["gene_classes"], f"tasks.{task['name']}.gene_classes"
+        found = entry(gene_classes, name, key, files["gene_sets"])
+        class_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
     return {
-        "dataset": dataset,
+        "dataset": datasets[config["dataset"]],
+        "combined": combined,
         "model": model,
         "vocabulary": vocabulary,
         "dataset_files": all_places,
@@ -402,5 +484,6 @@ def resolve(config, datasets, models, gene_sets):
         "finetuned": finetuned,
         "vocabulary_files": vocabulary_files,
         "gene_set_files": set_files,
+        "gene_class_files": class_files,
         "downloads": downloads,
     }

@@ -66,6 +66,16 @@ TABLES = {
         length=INT,
         n_truncated=INT,
     ),
+    "token_shard": _schema(
+        cell=TEXT,
+        n_counts=FLOAT,
+        n_genes=INT,
+        n_in_vocabulary=INT,
+        counts_lost=FLOAT,
+        length=INT,
+        n_truncated=INT,
+        counts=FLOAT,
+    ),
     # models/
     "history": _schema(
         epoch=INT,
@@ -90,6 +100,30 @@ TABLES = {
         n_cells=INT,
         n_units=INT,
         unit=CATEGORY,
+    ),
+    "gene_classes": _schema(
+        ensembl_id=TEXT, symbol=TEXT, **{"class": CATEGORY}, token=INT, n_cells=INT
+    ),
+    "gene_predictions": _schema(
+        ensembl_id=TEXT,
+        symbol=TEXT,
+        fold=INT,
+        true=CATEGORY,
+        probabilities=pa.list_(FLOAT),
+        n_cells=INT,
+        n_drawn=INT,
+    ),
+    "gene_metrics": _schema(
+        encoder=CATEGORY,
+        seed=INT,
+        metric=CATEGORY,
+        **{"class": CATEGORY},
+        value=FLOAT,
+        ci_low=FLOAT,
+        ci_high=FLOAT,
+        n_genes=INT,
+        n_positive=INT,
+        n_cells=INT,
     ),
     "confusion": _schema(regime=CATEGORY, seed=INT, true=TEXT, predicted=TEXT, n_cells=INT),
     # attention/
@@ -118,6 +152,15 @@ TABLES = {
     ),
     "by_well": _schema(subset=CATEGORY, well=CATEGORY, ensembl_id=CATEGORY, n_cells=INT, sum=FLOAT),
     "norms": _schema(
+        subset=CATEGORY,
+        layer=INT,
+        head=INT,
+        measure=CATEGORY,
+        n_cells=INT,
+        mean=FLOAT,
+        sd=FLOAT,
+    ),
+    "heads": _schema(
         subset=CATEGORY,
         layer=INT,
         head=INT,

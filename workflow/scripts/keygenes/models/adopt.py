@@ -35,7 +35,7 @@ def output_order(config, names, classes, where):
         If the outputs are not named as the classes of the task.
     """
     if names is None:
-        names = [config.id2label[i] for i in range(config.num_labels)]
+        names = [str(config.id2label.get(i)) for i in range(config.num_labels)]
     if len(names) != config.num_labels or sorted(names) != sorted(classes):
         raise input_error(
             str(where),
@@ -93,6 +93,13 @@ def adopt_model(
     table = read_table(vocabulary)
     frame, cells, task_classes = task_cells(tokens, labels, splits, task, seed)
     model, loading = load_classifier(weights, config)
+    if model.config.problem_type not in (None, "single_label_classification"):
+        raise input_error(
+            str(config),
+            found=f"a model for {model.config.problem_type}",
+            expected="a classifier that gives each cell one class",
+            remedy="bring another model",
+        )
     check_fit(model.config, vocabulary_size=len(table), max_length=max_length, where=str(config))
     reorder_outputs(model, output_order(model.config, classes, task_classes, config), task_classes)
     set_pooling(model.config, getattr(model.config, "classifier_pooling", None), table)
@@ -101,6 +108,13 @@ def adopt_model(
     logits = class_logits(
         model, cells, batch_tokens=batch_tokens, device=device, precision=precision
     )
+    if not torch.isfinite(logits).all():
+        raise input_error(
+            str(weights),
+            found="weights with which some cells have no finite logits",
+            expected="a trained classifier",
+            remedy="check the file: its training may have failed",
+        )
     probabilities = logits.double().softmax(1).numpy()
     write_table(
         predictions_table(frame, probabilities, task_classes), out_predictions, "predictions"

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers.activations import ACT2FN
 from transformers.masking_utils import create_bidirectional_mask
 
 from keygenes.core.errors import input_error
@@ -30,7 +31,14 @@ POOLINGS = ("first", "mean", "cls")
 def read_config(path):
     """Return the `BertConfig` of a ``config.json``."""
     try:
-        return BertConfig.from_json_file(path)
+        config = BertConfig.from_json_file(path)
+        if config.hidden_size % config.num_attention_heads:
+            raise ValueError(
+                f"{config.hidden_size} dimensions for {config.num_attention_heads} heads"
+            )
+        if config.hidden_act not in ACT2FN:
+            raise ValueError(f"hidden_act {config.hidden_act!r} is unknown")
+        return config
     except Exception as error:  # transformers raises many kinds for a value of a wrong type
         reason = " ".join(str(error).split())
         raise input_error(
@@ -69,6 +77,8 @@ def read_weights(path):
             tensors = safetensors.torch.load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
+        if not all(isinstance(v, torch.Tensor) for v in tensors.values()):
+            raise TypeError("other objects than tensors")
         bare = "embeddings.word_embeddings.weight" in tensors
         return {f"bert.{k}" if bare else k: v for k, v in tensors.items()}
     except Exception as error:  # torch and safetensors raise many kinds for a bad file
@@ -239,6 +249,13 @@ def set_pooling(config, pooling, vocabulary):
     """
     frame = vocabulary.loc[vocabulary["ensembl_id"].isin(["<cls>", "<eos>"])]
     has_cls = "<cls>" in set(frame["ensembl_id"])
+    if pooling is not None and pooling not in POOLINGS:
+        raise input_error(
+            "key 'classifier_pooling' of a model's config.json",
+            found=repr(pooling),
+            expected=f"one of {', '.join(POOLINGS)}",
+            remedy="correct it",
+        )
     if pooling == "cls" and not has_cls:
         raise input_error(
             "config key 'finetune.pooling'",
@@ -316,7 +333,7 @@ def cell_logits(model, ids, mask, hidden=None, first=0):
     return head_logits(model, pooled_states(hidden, ids, mask, model.config))
 
 
-def train_only(model, patterns):
+def train_only(model, patterns, where="config key 'regimes'"):
     """Let only the parameters that a regime names be trained; return their names.
 
     Parameters
@@ -324,6 +341,8 @@ def train_only(model, patterns):
     patterns : list of str
         Shell patterns on parameter names, read from the first to the last: ``pattern`` adds,
         ``!pattern`` takes out again. ``{last}`` stands for the last layer's index.
+    where : str
+        What messages call the patterns.
 
     Raises
     ------
@@ -333,17 +352,24 @@ def train_only(model, patterns):
     names = [name for name, _ in model.named_parameters()]
     trained = set()
     for pattern in patterns:
-        pattern = pattern.format(last=model.config.num_hidden_layers - 1)
+        pattern = pattern.replace("{last}", str(model.config.num_hidden_layers - 1))
         matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
         if not matched:
             raise input_error(
-                "config key 'regimes'",
+                where,
                 found=f"the pattern '{pattern}', which matches no parameter",
-                expected="patterns such as 'bert.encoder.layer.5.*' or 'classifier.*', of the "
+                expected="patterns such as 'classifier.*', or freeze_layers, within the "
                 f"{model.config.num_hidden_layers} layers that the model has",
                 remedy="correct it",
             )
         trained = trained - matched if pattern.startswith("!") else trained | matched
+    if not trained:
+        raise input_error(
+            where,
+            found=f"{', '.join(patterns)}, which leaves no parameter to train",
+            expected="patterns of at least one parameter",
+            remedy="add 'classifier.*'",
+        )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
     return [name for name in names if name in trained]

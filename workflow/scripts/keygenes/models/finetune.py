@@ -122,6 +122,7 @@ def finetune(
     threads,
     device,
     precision,
+    regime="",
     states=None,
     cache=None,
     compile=False,
@@ -140,6 +141,8 @@ def finetune(
         Chooses the split; also seeds the new head, the order of the cells and dropout.
     patterns : list of str
         The regime: shell patterns on parameter names (`train_only`).
+    regime : str
+        Its name, for messages.
     options : dict
         Section 'finetune' of the config, with the regime's own values over it.
     states : path-like or None
@@ -161,7 +164,7 @@ def finetune(
     if options["attention_dropout"] is not None:
         bert.attention_probs_dropout_prob = options["attention_dropout"]
     model, loading = pretrained_classifier(weights, bert, classes, seed)
-    trained = train_only(model, patterns)
+    trained = train_only(model, patterns, f"config key 'regimes{'.' if regime else ''}{regime}'")
     n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
     log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
     model.to(device)

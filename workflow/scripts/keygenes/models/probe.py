@@ -18,7 +18,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
-from keygenes.models.encoder import load_trunk, pooled_states, set_pooling
+from keygenes.models.encoder import check_fit, load_trunk, pooled_states, set_pooling
 from keygenes.models.finetune import predictions_table
 
 log = logging.getLogger("keygenes")
@@ -105,7 +105,10 @@ def fit_probe(
     frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
     if features == "hidden_state":
         trunk = load_trunk(weights, config).to(device)
-        set_pooling(trunk.config, pooling, read_table(vocabulary))
+        table = read_table(vocabulary)
+        longest = max(len(cell) for cell in cells)
+        check_fit(trunk.config, vocabulary_size=len(table), max_length=longest, where=str(config))
+        set_pooling(trunk.config, pooling, table)
         matrix = pooled_input(trunk, cells, batch_tokens=batch_tokens, device=device)
     elif features == "expression":
         matrix = log_expression(counts, frame["cell"])

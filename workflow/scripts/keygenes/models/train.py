@@ -186,8 +186,9 @@ def train(
     lengths : int array [n_train]
     batch_loss : callable
         ``batch_loss(indices, rng)`` -> mean loss (tensor) over these training cells.
-    validate : callable
-        ``validate()`` -> (loss, accuracy) on the validation cells, the model in eval mode.
+    validate : callable or None
+        ``validate()`` -> (loss, accuracy) on the validation cells, the model in eval mode. None:
+        nothing is held out for a choice, and the last epoch stays.
     warmup : callable
         ``warmup(total_steps)`` -> steps.
     checkpoint : pathlib.Path
@@ -258,9 +259,13 @@ def train(
             schedule.step()
             loss_sum += loss * len(batch)
         model.eval()
-        valid_loss, valid_accuracy = validate()
-        require_finite(valid_loss, f"{label}, validation after epoch {epoch}", learning_rate)
-        is_best = not history or valid_loss < min(row["valid_loss"] for row in history)
+        valid_loss = valid_accuracy = math.nan
+        if validate:
+            valid_loss, valid_accuracy = validate()
+            require_finite(valid_loss, f"{label}, validation after epoch {epoch}", learning_rate)
+        is_best = not (validate and history) or valid_loss < min(
+            row["valid_loss"] for row in history
+        )
         if is_best:
             best = trained_tensors(model)
         history.append(
@@ -273,11 +278,11 @@ def train(
                 "valid_accuracy": valid_accuracy,
             }
         )
+        found = f"valid loss {valid_loss:.4f}, valid accuracy {valid_accuracy:.3f}"
         log.info(
-            "%s epoch %d/%d: train loss %.4f, valid loss %.4f, valid accuracy %.3f, "
-            "padding %.1f %%%s",
-            *(label, epoch, epochs, history[-1]["train_loss"], valid_loss, valid_accuracy),
-            *(100 * padding_waste(lengths, passed), " (best)" if is_best else ""),
+            "%s epoch %d/%d: train loss %.4f%s, padding %.1f %%%s",
+            *(label, epoch, epochs, history[-1]["train_loss"], f", {found}" if validate else ""),
+            *(100 * padding_waste(lengths, passed), " (best)" if validate and is_best else ""),
         )
         if group.rank > 0:
             continue
@@ -297,5 +302,5 @@ def train(
     put_tensors(model, best)
     model.eval()
     frame = pd.DataFrame(history)
-    frame["best"] = frame.index == frame["valid_loss"].idxmin()
+    frame["best"] = frame.index == (frame["valid_loss"].idxmin() if validate else len(frame) - 1)
     return frame

@@ -6,6 +6,7 @@ import textwrap
 import yaml
 
 from keygenes.core.files import digest_of
+from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.captions import caption
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
@@ -21,6 +22,7 @@ TITLES = {
     "figure6_rank_shift_layers": "Attention",
     "figure9_norms": "Attention",
     "figure7_attended_vs_de": "Genes",
+    "gene_classes": "Gene classes",
 }
 
 
@@ -51,11 +53,11 @@ def headline_numbers(tables, config):
     Parameters
     ----------
     tables : dict
-        selection, splits, and per task metrics, cosine, key_genes.
+        selection, splits, and per task metrics, cosine, key_genes; per task of genes gene_metrics.
     config : dict
     """
     regime, splits = config["evidence"]["regime"], tables["splits"]
-    tasks = [task["name"] for task in config["tasks"]]
+    tasks = [task["name"] for task in cell_tasks(config)]
     tested = splits[splits["split"] == "test"]
     unit, n_seeds = tested["unit"].iloc[0], tested["seed"].nunique()
     kept = tables["selection"].iloc[-1]
@@ -115,7 +117,26 @@ def headline_numbers(tables, config):
                 "differentially expressed",
             )
         )
-    return rows
+    return rows + [
+        gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
+    ]
+
+
+def gene_headline(task, metrics):
+    """Return the line of a task of genes: the pretrained encoder's ROC-AUC beside its controls."""
+    table = metrics[(metrics["metric"] == "roc_auc") & metrics["seed"].isna()]
+    table = table[table["class"] == table["class"].iloc[-1]].set_index("encoder")
+    row = table.loc["pretrained"]
+    others = ", ".join(
+        f"{name.replace('_', ' ')} {value:.2f}"
+        for name, value in table["value"].drop("pretrained").items()
+    )
+    return (
+        f"ROC-AUC of {row['class']} genes, task {task}",
+        _interval(row),
+        f"95 % interval over n = {row['n_genes']} genes, each scored out of fold; controls: "
+        f"{others}; chance 0.50",
+    )
 
 
 def _figures(names, title, task, root):
@@ -137,7 +158,10 @@ def top_expressed(wilcoxon, task, n):
 
 
 def page_sections(tables, config, figures, dataset):
-    """Return the sections of the page: data, then per task models, attention and genes."""
+    """Return the sections of the page: data, then per task models, attention and genes.
+
+    Tasks of genes follow, with one section each.
+    """
     study, evidence = config["study"], config["evidence"]
     root = f"results/{study}"
     unit = tables["splits"]["unit"].iloc[0]
@@ -160,7 +184,7 @@ def page_sections(tables, config, figures, dataset):
             "tables": [(caption("selection"), tables["selection"], "cells/selection.parquet")],
         }
     ]
-    for task in (t["name"] for t in config["tasks"]):
+    for task in (t["name"] for t in cell_tasks(config)):
         metrics = tables["metrics"][task]
         test = metrics[metrics["split"].astype(str) == "test"].drop(columns="split")
         sections.append(
@@ -195,6 +219,50 @@ def page_sections(tables, config, figures, dataset):
                 ],
             }
         )
+    return sections + gene_sections(tables, config, figures)
+
+
+def gene_sections(tables, config, figures):
+    """Return one section per task of genes.
+
+    Parameters
+    ----------
+    tables : dict
+        Per task of genes gene_classes, gene_metrics and gene_scores (the task's evidence).
+    """
+    sections, root = [], f"results/{config['study']}"
+    for task in (t["name"] for t in gene_tasks(config)):
+        genes, scores = tables["gene_classes"][task], tables["gene_scores"][task]
+        found, seen = genes["token"].notna(), genes["n_cells"] > 0
+        counts = ", ".join(
+            f"{name} {part.sum()} of {len(part)}"
+            for name, part in seen.groupby(genes["class"], observed=True)
+        )
+        best = scores[(scores["regime"] == "pretrained") & scores["seed"].isna()]
+        best = best.merge(genes[["ensembl_id", "class"]], on="ensembl_id").sort_values("rank")
+        columns = ["rank", "ensembl_id", "symbol", "class", "score", "n_cells"]
+        sections.append(
+            {
+                "title": f"Gene classes, task {task}",
+                "text": f"{len(genes)} genes are listed; {found.mean():.0%} are in the vocabulary, "
+                f"{seen.mean():.0%} are expressed in the study's cells ({counts}).",
+                "figures": _figures(figures, "Gene classes", task, root),
+                "tables": [
+                    (
+                        caption("gene_metrics"),
+                        tables["gene_metrics"][task],
+                        f"models/{task}/gene_metrics.parquet",
+                    ),
+                    (
+                        f"The genes with the highest probability of class "
+                        f"'{genes['class'].cat.categories[-1]}' (pretrained encoder, out of fold, "
+                        "mean over cells and seeds).",
+                        best[columns].head(config["evidence"]["n_key_genes"]),
+                        f"evidence/{task}/genes.parquet",
+                    ),
+                ],
+            }
+        )
     return sections
 
 
@@ -206,6 +274,8 @@ def provenance(config, sources, dataset, versions):
             spec = source["spec"]
             check = spec.get("sha256") or spec.get("md5") or "no checksum published"
             inputs[source["name"]] = f"{spec.get('url') or spec.get('path') or path} ({check})"
+    if "combine" in dataset:
+        inputs[f"dataset '{config['dataset']}'"] = f"combined: {', '.join(dataset['combine'])}"
     if "simulate" in dataset:
         settings = json.dumps(dataset["simulate"], sort_keys=True)
         inputs[f"dataset '{config['dataset']}'"] = f"simulated by this pipeline: {settings}"

@@ -10,6 +10,8 @@ up by all its spellings; upstream mode finds what upstream finds, and no more. E
 `docs/geneformer-compatibility.md`.
 """
 
+import itertools
+import json
 import logging
 import re
 
@@ -23,11 +25,13 @@ from scipy import sparse
 from keygenes.cells.columns import passing_cells
 from keygenes.core.errors import input_error
 from keygenes.core.files import written
-from keygenes.core.tables import TABLES, read_table, stamp_bytes, write_table
+from keygenes.core.tables import TABLES, read_table, stamp_bytes
 from keygenes.tokens.vocabulary import TARGET_SUM, is_special, read_mapping
 
-BLOCK = 1024  # cells encoded at a time, and at most this many per row group of the token table
+BLOCK = 1024  # cells read at a time, and at most this many per row group of the token table
+STRIDE = 128  # cells encoded at a time: what is computed from them stays in the processor's cache
 WARN_LOST, REFUSE_LOST = 0.30, 0.80  # share of the counts outside the vocabulary
+INFINITY = np.array(np.inf).view(np.uint64)  # as bits
 VERSION = re.compile(r"^(ENS[A-Z]*\d+)\.\d+$")
 FRAMES = {"v1": ((), ()), "v2": (("<cls>",), ("<eos>",))}  # special tokens before and after
 
@@ -172,6 +176,26 @@ def frame_tokens(vocabulary, version, max_length):
     return before, after, room
 
 
+def _rows_of(matrix, start, stop):
+    """Return some rows; of a CSR matrix, without copying its entries."""
+    if not isinstance(matrix, sparse.csr_matrix):
+        return matrix[start:stop]
+    ends = matrix.indptr[start : stop + 1]
+    entries = slice(ends[0], ends[-1])
+    parts = (matrix.data[entries], matrix.indices[entries], ends - ends[0])
+    return sparse.csr_matrix(parts, (len(ends) - 1, matrix.shape[1]))
+
+
+def _columns_of(matrix, kept):
+    """Return some columns of a CSR matrix; with a lookup, several times faster than SciPy."""
+    position = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+    indices = position.take(matrix.indices)  # `take` is faster than an index in brackets
+    chosen = np.flatnonzero(indices >= 0)
+    ends = np.searchsorted(chosen, matrix.indptr)
+    parts = (matrix.data.take(chosen), indices.take(chosen), ends)
+    return sparse.csr_matrix(parts, (matrix.shape[0], int(kept.sum())))
+
+
 def rank_values(counts, n_counts, plan):
     """Return what genes are ranked by: counts per 10,000 of the cell, over the gene's median.
 
@@ -195,7 +219,7 @@ def rank_values(counts, n_counts, plan):
     divided = isinstance(counts, np.ndarray)
     inside = sparse.csr_matrix(counts)
     if projection.nnz == projection.shape[1]:  # nothing to sum; stored zeros stay as they are
-        inside = inside[:, np.flatnonzero(np.diff(projection.indptr))]
+        inside = _columns_of(inside, np.diff(projection.indptr) > 0)
     else:
         inside = inside @ projection.astype(inside.dtype)
     inside.sort_indices()
@@ -207,9 +231,114 @@ def rank_values(counts, n_counts, plan):
             scaled = inside.data / np.repeat(n_counts, per_entry) * TARGET_SUM
             values = scaled / medians[inside.indices]
         else:
-            scaled = inside.data * np.repeat(1 / n_counts, per_entry) * TARGET_SUM
-            values = scaled * (1 / medians)[inside.indices]
+            values = inside.data * np.repeat(1 / n_counts, per_entry)
+            values *= TARGET_SUM
+            weights = (1 / medians).take(inside.indices)
+            values = np.multiply(values, weights, out=weights)
     return sparse.csr_matrix((values, inside.indices, inside.indptr), inside.shape), inside
+
+
+def falling_order(values, starts):
+    """Return where each row's values lie when they fall, equal ones in their given order.
+
+    Non-negative doubles sort like their bits. The lowest bits make room for an entry's position, so
+    that a plain sort of whole numbers, many times faster than a stable argsort, gives the order; a
+    row in which those bits mattered is sorted again with all of them.
+
+    Parameters
+    ----------
+    values : float64 array
+        Of all rows, one row after the other.
+    starts : int array [n_rows + 1]
+        Row i is ``values[starts[i]:starts[i + 1]]``.
+
+    Returns
+    -------
+    int64 array
+        As long as `values`: positions in it, row by row.
+    """
+    rows = np.flatnonzero(np.diff(starts))
+    if not len(rows):
+        return np.zeros(0, np.int64)
+    if values.view(np.uint64).max() > INFINITY:  # negative, or no number: their bits sort otherwise
+        order, again = np.empty(len(values), np.int64), rows
+    else:
+        low = (1 << len(values).bit_length()) - 1
+        order = values.view(np.int64) | low
+        order ^= np.arange(-1, -len(values) - 1, -1)  # the bits turned over; below, the position
+        for start, stop in zip(starts[rows].tolist(), starts[rows + 1].tolist(), strict=True):
+            order[start:stop].sort()
+        order &= low
+        falling = values.take(order)
+        rises = falling[:-1] < falling[1:]
+        rises[starts[rows[1:]] - 1] = False  # from one row to the next anything goes
+        again = np.unique(np.searchsorted(starts, np.flatnonzero(rises), side="right") - 1)
+    for row in again:
+        within = slice(starts[row], starts[row + 1])
+        order[within] = starts[row] + np.argsort(-values[within], kind="stable")
+    return order
+
+
+def _framed(genes, lengths, frame, framed):
+    """Return the genes of all cells with the special tokens around those cells that are framed."""
+    before, after, _ = frame
+    if not len(before) + len(after):
+        return genes, lengths
+    whole = lengths + framed * (len(before) + len(after))
+    starts = np.cumsum(whole) - whole
+    flat = np.empty(whole.sum(), np.int32)
+    inside = np.ones(len(flat), bool)
+    for i, token in enumerate(before):
+        inside[starts[framed] + i] = False
+        flat[starts[framed] + i] = token
+    for i, token in enumerate(after):
+        at = (starts + lengths)[framed] + len(before) + i
+        inside[at], flat[at] = False, token
+    flat[inside] = genes
+    return flat, whole
+
+
+def _encode(counts, n_counts, plan, frame, upstream):
+    """Encode a few cells; return their tokens, one cell after the other, and report columns."""
+    projection, tokens, _ = plan
+    room = frame[2]
+    if not upstream:
+        counts = sparse.csr_matrix(counts)
+        if projection.nnz > projection.shape[1] or not counts.data.all():
+            counts = counts.astype(np.float64)  # a copy; other types could overflow in sums
+            counts.eliminate_zeros()
+        n_counts = n_counts.astype(np.float64)
+        n_genes = np.diff(counts.indptr)
+    else:
+        n_genes = np.asarray((counts != 0).sum(axis=1)).ravel()
+    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    if not (n_counts[totals > 0] > 0).all():
+        raise input_error(
+            "obs column 'n_counts'",
+            found="cells with counts but no positive total",
+            expected="the total counts of each cell over all measured genes",
+            remedy="correct the column, or leave it out of the dataset's 'columns'",
+        )
+    values, inside = rank_values(counts, n_counts, plan)
+    kept = np.asarray(inside.sum(axis=1, dtype=np.float64)).ravel()
+    n_inside = np.diff(inside.indptr).astype(np.int64)
+    order = falling_order(values.data, values.indptr.astype(np.int64))
+    if (n_inside > room).any():
+        rank = np.arange(len(order)) - np.repeat(values.indptr[:-1], n_inside)
+        order = order[rank < room]
+    lengths = np.minimum(n_inside, room)
+    genes = tokens.take(values.indices.take(order))
+    flat, lengths = _framed(genes, lengths, frame, (lengths > 0) | upstream)
+    lost = np.divide(totals - kept, totals, out=np.zeros_like(totals), where=totals > 0)
+    return flat, {
+        "n_counts": n_counts.astype(np.float64),
+        "n_genes": n_genes.astype(np.int64),
+        "n_in_vocabulary": n_inside,
+        "counts_lost": lost,
+        "length": lengths,
+        "n_truncated": np.maximum(n_inside - room, 0),
+        "counts": totals,
+    }
 
 
 def encode_block(counts, n_counts, plan, frame, *, upstream=False):
@@ -228,47 +357,18 @@ def encode_block(counts, n_counts, plan, frame, *, upstream=False):
 
     Returns
     -------
-    list of int32 arrays, pandas.DataFrame
+    int32 array
+        Tokens of all cells, one cell after the other.
+    pandas.DataFrame
         As from `encode_cells`; the frame has the column `counts` (row sum) in addition.
     """
-    _, tokens, _ = plan
-    before, after, room = frame
-    if not upstream:
-        counts = sparse.csr_matrix(counts).astype(np.float64)
-        counts.eliminate_zeros()
-        n_counts = n_counts.astype(np.float64)
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    if not (n_counts[totals > 0] > 0).all():
-        raise input_error(
-            "obs column 'n_counts'",
-            found="cells with counts but no positive total",
-            expected="the total counts of each cell over all measured genes",
-            remedy="correct the column, or leave it out of the dataset's 'columns'",
-        )
-    values, inside = rank_values(counts, n_counts, plan)
-    kept = np.asarray(inside.sum(axis=1, dtype=np.float64)).ravel()
-    n_inside = np.diff(inside.indptr)
-    falling, ranked = -values.data, tokens[values.indices]
-    encoded = []
-    for start, stop in zip(values.indptr[:-1], values.indptr[1:], strict=True):
-        order = np.argsort(falling[start:stop], kind="stable")[:room]
-        genes = ranked[start:stop][order]
-        framed = len(genes) or upstream
-        encoded.append(np.concatenate([before, genes, after]) if framed else genes)
-    report = pd.DataFrame(
-        {
-            "n_counts": n_counts.astype(np.float64),
-            "n_genes": np.asarray((counts != 0).sum(axis=1)).ravel().astype(np.int64),
-            "n_in_vocabulary": n_inside.astype(np.int64),
-            "counts_lost": np.divide(
-                totals - kept, totals, out=np.zeros_like(totals), where=totals > 0
-            ),
-            "length": np.array([len(ids) for ids in encoded], dtype=np.int64),
-            "n_truncated": np.maximum(n_inside - room, 0).astype(np.int64),
-            "counts": totals,
-        }
-    )
-    return encoded, report
+    parts = [
+        _encode(_rows_of(counts, i, i + STRIDE), n_counts[i : i + STRIDE], plan, frame, upstream)
+        for i in range(0, max(counts.shape[0], 1), STRIDE)
+    ]
+    flat, columns = zip(*parts, strict=True)
+    report = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
+    return np.concatenate(flat), pd.DataFrame(report)
 
 
 def encode_cells(
@@ -325,8 +425,8 @@ def encode_cells(
     encoded, reports = [], []
     for start in range(0, max(counts.shape[0], 1), BLOCK):
         rows = slice(start, start + BLOCK)
-        ids, report = encode_block(counts[rows], n_counts[rows], plan, frame, upstream=upstream)
-        encoded += ids
+        flat, report = encode_block(counts[rows], n_counts[rows], plan, frame, upstream=upstream)
+        encoded += np.split(flat, np.cumsum(report["length"])[:-1]) if len(report) else []
         reports.append(report)
     return encoded, pd.concat(reports, ignore_index=True).drop(columns="counts")
 
@@ -360,22 +460,117 @@ def _columns_given(adata, path):
     return ids[order].tolist(), np.concatenate([whole, adata.n_vars + parts])[order]
 
 
-def _check_loss(path, ids, plan, report, upstream, log):
+def _blocks_of(shard, n_cells):
+    """Return the blocks of cells, counted from 0, in a shard (index from 0, number of shards)."""
+    index, n_shards = shard
+    n_blocks = -(-n_cells // BLOCK)
+    return range(n_blocks * index // n_shards, n_blocks * (index + 1) // n_shards)
+
+
+def _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream):
+    """Yield the rows of the token table and of the report, block by block."""
+    cells = adata.obs_names.to_numpy(dtype=str)
+    n_counts = adata.obs["n_counts"].to_numpy(np.float64)
+    for block in blocks:
+        rows = np.arange(block * BLOCK, min((block + 1) * BLOCK, adata.n_obs))
+        counts = sparse.csr_matrix(adata.X[rows[0] : rows[-1] + 1])
+        if not passing[rows].all():
+            counts, rows = counts[passing[rows]], rows[passing[rows]]
+        if columns is not None and "given_counts" in adata.obsm:
+            counts = sparse.hstack([counts, adata.obsm["given_counts"][rows]], format="csr")
+            counts = counts[:, columns]
+        flat, report = encode_block(counts, n_counts[rows], plan, frame, upstream=upstream)
+        report.insert(0, "cell", cells[rows])
+        kept = upstream | (report["length"].to_numpy() > 0)
+        lengths = report["length"].to_numpy()[kept]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        table = {
+            "cell": pa.array(cells[rows][kept]),
+            "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)),
+            "length": pa.array(lengths),
+        }
+        yield pa.table(table, schema=TABLES["tokens"]), report
+
+
+def _row_groups(path):
+    with pq.ParquetFile(path) as table:
+        for group in range(table.num_row_groups):
+            yield table.read_row_group(group)
+
+
+def _stored_blocks(shard_paths, report_paths):
+    """Yield the rows of shards as `_encoded_blocks` yields those of blocks.
+
+    A block whose cells are all left out has no rows in the token table, so that the two tables of
+    a yielded pair need not be of the same block; but each table's rows come in order.
+    """
+    for tokens, reports in zip(shard_paths, report_paths, strict=True):
+        nothing = TABLES["tokens"].empty_table(), TABLES["token_shard"].empty_table()
+        pairs = itertools.zip_longest(_row_groups(tokens), _row_groups(reports))
+        for pair in pairs:
+            table, report = (
+                n if rows is None else rows for rows, n in zip(pair, nothing, strict=True)
+            )
+            yield table, report.to_pandas()
+
+
+def _store(blocks, tokens_path, report_path, *, report_table, about, check):
+    """Write blocks as they come, and return sums over their reports.
+
+    Both files get their names only if `check`, called with the sums, raises nothing.
+    """
+    stamp = {"keygenes": stamp_bytes()}
+    schemas = [TABLES["tokens"].with_metadata(stamp | about)]
+    schemas.append(TABLES[report_table].with_metadata(stamp))
+    sums = dict.fromkeys(("cells", "counts", "lost", "cut", "empty"), 0)
+    sums |= {"named": [], "lengths": np.zeros(0, np.int64)}
+    with (
+        written(tokens_path) as tokens_part,
+        written(report_path) as report_part,
+        # A dictionary of tokens would take several times as long to make as the tokens did.
+        pq.ParquetWriter(
+            *(tokens_part, schemas[0]),
+            compression="zstd",
+            use_dictionary=False,
+            column_encoding={"input_ids.list.element": "BYTE_STREAM_SPLIT"},
+        ) as tokens,
+        pq.ParquetWriter(report_part, schemas[1], compression="zstd") as reports,
+    ):
+        for table, report in blocks:
+            if len(table):
+                tokens.write_table(table.cast(schemas[0]))
+            if len(report):
+                columns = report[schemas[1].names]
+                reports.write_table(pa.Table.from_pandas(columns, schemas[1]).cast(schemas[1]))
+            empty = report["n_in_vocabulary"] == 0
+            lengths = np.bincount(report["length"][~empty], minlength=len(sums["lengths"]))
+            lengths[: len(sums["lengths"])] += sums["lengths"]
+            sums["lengths"] = lengths  # cells by length
+            sums["cells"] += len(report)
+            sums["counts"] += report["counts"].sum()
+            sums["lost"] += (report["counts_lost"] * report["counts"]).sum()
+            sums["cut"] += (report["n_truncated"] > 0).sum()
+            sums["empty"] += empty.sum()
+            sums["named"] = [*sums["named"], *report["cell"][empty]][:11]
+        check(sums)
+    return sums
+
+
+def _check_loss(sums, path, genes, upstream):
     """Log what the vocabulary leaves out of a matrix; refuse it when that is nearly all."""
-    total = report["counts"].sum()
-    lost = (report["counts_lost"] * report["counts"]).sum() / total if total else 1.0
-    projection, tokens, _ = plan
-    inside = projection.nnz
+    log = logging.getLogger("keygenes")
+    lost = sums["lost"] / sums["counts"] if sums["counts"] else 1.0
+    n, inside = genes["given"], genes["in_vocabulary"]
     log.info(
         "%d cells, %d of %d genes in the vocabulary (%d tokens), %d genes out of it with %.1f %% "
         "of the counts, which are lost",
-        *(len(report), inside, len(ids), len(tokens), len(ids) - inside, 100 * lost),
+        *(sums["cells"], inside, n, genes["tokens"], n - inside, 100 * lost),
     )
     if lost > REFUSE_LOST and not upstream:
         raise input_error(
             path,
             found=f"{100 * lost:.0f} % of the counts in genes that the vocabulary does not have "
-            f"(the first id is {str(ids[0]) if len(ids) else 'missing'!r})",
+            f"(the first id is {genes['first']!r})",
             expected=f"at most {100 * REFUSE_LOST:.0f} %",
             remedy="give human Ensembl gene ids (ENSG...) in the dataset's 'columns: ensembl_id', "
             "or choose another vocabulary under 'tokens'",
@@ -383,6 +578,24 @@ def _check_loss(path, ids, plan, report, upstream, log):
     if lost > WARN_LOST:
         log.warning(
             "warning: %.0f %% of the counts lie outside the vocabulary and are lost", 100 * lost
+        )
+
+
+def _log_lengths(sums, max_length, upstream):
+    """Log the cells without a gene, and the lengths of the others."""
+    log = logging.getLogger("keygenes")
+    if sums["empty"]:
+        named = ", ".join(sums["named"][:10]) + (", ..." if sums["empty"] > 10 else "")
+        fate = "kept" if upstream else "left out"
+        log.info("%d cells without a gene of the vocabulary %s: %s", sums["empty"], fate, named)
+    ends = np.cumsum(sums["lengths"])
+    if len(ends):
+        middle = [
+            np.searchsorted(ends, i, side="right") for i in ((ends[-1] - 1) // 2, ends[-1] // 2)
+        ]
+        log.info(
+            "%d cells encoded: median %d tokens, longest %d, %d cells cut at %d",
+            *(ends[-1], sum(middle) / 2, len(ends) - 1, sums["cut"], max_length),
         )
 
 
@@ -396,6 +609,7 @@ def write_tokens(
     version,
     upstream=False,
     mapping_path=None,
+    shard=None,
 ):
     """Encode the cells of a canonical h5ad and write the token table and its loss report.
 
@@ -421,12 +635,15 @@ def write_tokens(
         Find the genes, and only those, that Geneformer's tokenizer finds (`upstream_ids`).
     mapping_path : path-like, optional
         V2's pickled mapping of gene ids.
+    shard : (int, int), optional
+        Encode only this part, counted from 0, of so many, each of whole blocks of 1,024 cells (a
+        part may be empty). The files are for `merge_tokens`; the report's schema is "token_shard".
 
     Raises
     ------
     InputError
-        If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode), or
-        no cell passes.
+        If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode, nor
+        of a shard), or no cell passes.
     """
     log = logging.getLogger("keygenes")
     vocabulary = read_table(vocabulary_path)
@@ -438,67 +655,74 @@ def write_tokens(
         if upstream:
             ids, columns = _columns_given(adata, adata_path)
         plan = plan_genes(ids, vocabulary, mapping, upstream=upstream)
-        cells = adata.obs_names.to_numpy(dtype=str)
-        n_counts = adata.obs["n_counts"].to_numpy(np.float64)
         passing = passing_cells(adata.obs)
         if not passing.any():
             raise input_error(
                 adata_path,
-                found=f"no cell with filter_pass = 1 among {len(cells)}",
+                found=f"no cell with filter_pass = 1 among {len(passing)}",
                 expected="1 for every cell to keep, Geneformer's convention",
                 remedy="correct the obs column 'filter_pass' of the dataset, or remove it",
             )
         if not passing.all():
-            log.info("%d of %d cells have filter_pass = 1", passing.sum(), len(cells))
-        # Written piecemeal, not by `write_table`, so the provenance is added here.
-        frame_length = len(frame[0]) + len(frame[1])
-        metadata = {"keygenes": stamp_bytes(), "special_tokens": str(frame_length)}
-        schema, reports = TABLES["tokens"].with_metadata(metadata), []
-        with (
-            written(tokens_path) as part,
-            pq.ParquetWriter(part, schema, compression="zstd") as writer,
-        ):
-            for start in range(0, adata.n_obs, BLOCK):
-                rows = np.arange(start, min(start + BLOCK, adata.n_obs))
-                block = sparse.csr_matrix(adata.X[rows[0] : rows[-1] + 1])[passing[rows]]
-                rows = rows[passing[rows]]
-                if columns is not None and "given_counts" in adata.obsm:
-                    block = sparse.hstack([block, adata.obsm["given_counts"][rows]], format="csr")
-                    block = block[:, columns]
-                encoded, report = encode_block(
-                    block, n_counts[rows], plan, frame, upstream=upstream
-                )
-                report.insert(0, "cell", cells[rows])
-                reports.append(report)
-                kept = upstream | (report["length"].to_numpy() > 0)
-                lengths = report["length"].to_numpy()[kept]
-                if not kept.any():
-                    continue
-                offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-                flat = np.concatenate(encoded)
-                columns = {
-                    "cell": pa.array(cells[rows][kept]),
-                    "input_ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)),
-                    "length": pa.array(lengths),
-                }
-                writer.write_table(pa.table(columns, schema=schema))
-            report = pd.concat(reports, ignore_index=True)
-            _check_loss(adata_path, ids, plan, report, upstream, log)
-            write_table(report.drop(columns="counts"), report_path, "token_report")
+            log.info("%d of %d cells have filter_pass = 1", passing.sum(), len(passing))
+        blocks = _blocks_of(shard or (0, 1), adata.n_obs)
+        encoded = _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream)
+        special = {"special_tokens": str(len(frame[0]) + len(frame[1]))}
+        genes = {
+            "given": len(ids),
+            "in_vocabulary": plan[0].nnz,
+            "tokens": len(plan[1]),
+            "first": str(ids[0]) if len(ids) else "missing",
+        }
+        if shard is not None:
+            _store(
+                *(encoded, tokens_path, report_path),
+                report_table="token_shard",
+                about=special | {"genes": json.dumps(genes)},
+                check=lambda sums: log.info("shard %d of %d: %d cells", *shard, sums["cells"]),
+            )
+            return
+        sums = _store(
+            *(encoded, tokens_path, report_path),
+            report_table="token_report",
+            about=special,
+            check=lambda sums: _check_loss(sums, adata_path, genes, upstream),
+        )
     finally:
         adata.file.close()
-    empty = report.loc[report["n_in_vocabulary"] == 0, "cell"]
-    if len(empty):
-        named = ", ".join(empty[:10]) + (", ..." if len(empty) > 10 else "")
-        fate = "kept" if upstream else "left out"
-        log.info("%d cells without a gene of the vocabulary %s: %s", len(empty), fate, named)
-    lengths = report.loc[report["n_in_vocabulary"] > 0, "length"]
-    if len(lengths):
-        log.info(
-            "%d cells encoded: median %d tokens, longest %d, %d cells cut at %d",
-            *(len(lengths), lengths.median(), lengths.max()),
-            *((report["n_truncated"] > 0).sum(), max_length),
-        )
+    _log_lengths(sums, max_length, upstream)
+
+
+def merge_tokens(
+    shard_paths, shard_report_paths, tokens_path, report_path, *, where, max_length, upstream=False
+):
+    """Put shards together; the files have the bytes that `write_tokens` gives without shards.
+
+    One block of 1,024 cells is held at a time, however many there are.
+
+    Parameters
+    ----------
+    shard_paths, shard_report_paths : lists of path-like
+        Written by `write_tokens`, all shards in their order.
+    tokens_path, report_path, max_length, upstream
+        See `write_tokens`.
+    where : str
+        The matrix, for the message.
+
+    Raises
+    ------
+    InputError
+        If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode).
+    """
+    about = pq.read_schema(shard_paths[0]).metadata
+    genes = json.loads(about[b"genes"])
+    sums = _store(
+        *(_stored_blocks(shard_paths, shard_report_paths), tokens_path, report_path),
+        report_table="token_report",
+        about={"special_tokens": about[b"special_tokens"].decode()},
+        check=lambda sums: _check_loss(sums, where, genes, upstream),
+    )
+    _log_lengths(sums, max_length, upstream)
 
 
 def read_tokens(path):

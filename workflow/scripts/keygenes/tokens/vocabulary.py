@@ -103,11 +103,13 @@ def _checked_tokens(path):
         problem = "token numbers that repeat or leave gaps"
     elif not {"<pad>", "<mask>"} <= set(tokens):
         problem = "no <pad> or no <mask>"
+    elif tokens["<pad>"] != 0:
+        problem = f"<pad> as token {tokens['<pad>']}, not 0"
     if problem:
         raise input_error(
             path,
             found=problem,
-            expected="a dictionary from Ensembl id to token 0, 1, 2, ... with <pad> and <mask>",
+            expected="a dictionary from Ensembl id to token 0, 1, 2, ... with <pad> (0) and <mask>",
             remedy="check that 'tokens' in the model registry is the token dictionary",
         )
     return tokens

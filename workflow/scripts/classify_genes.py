@@ -1,0 +1,20 @@
+"""Score every listed gene out of fold, with the encoder or one of its controls."""
+
+from keygenes.core.step import step
+from keygenes.models.gene_classes import classify_genes
+
+with step(snakemake):
+    compute = snakemake.params.compute
+    classify_genes(
+        **dict(snakemake.input.items()),
+        out_predictions=snakemake.output.predictions,
+        task=snakemake.wildcards.task,
+        encoder=snakemake.wildcards.encoder,
+        seed=int(snakemake.wildcards.seed),
+        options=snakemake.params.options,
+        max_length=snakemake.params.max_length,
+        batch_tokens=compute["batch_tokens"],
+        threads=compute["torch_threads"],
+        device=compute["device"],
+        precision=compute["precision"],
+    )

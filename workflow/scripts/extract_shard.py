@@ -1,0 +1,25 @@
+"""Sum one model's attention over one shard of the cells."""
+
+from keygenes.attention.extract import subset_sums, write_sums
+from keygenes.cells.columns import vehicle_cells
+from keygenes.core.matrices import read_matrix
+from keygenes.core.step import step
+
+with step(snakemake):
+    inputs, params = dict(snakemake.input.items()), snakemake.params
+    obs = read_matrix(inputs.pop("counts")).obs
+    sums = subset_sums(
+        **inputs,
+        counts_obs=obs,
+        vehicle=vehicle_cells(obs, params.vehicle),
+        task=snakemake.wildcards.task,
+        seed=int(snakemake.wildcards.seed),
+        max_length=params.max_length,
+        max_cells=params.max_cells,
+        pair_norms=params.pair_norms,
+        batch_tokens=params.compute["batch_tokens"],
+        threads=params.compute["torch_threads"],
+        device=params.compute["device"],
+        shard=(int(snakemake.wildcards.shard), params.shards),
+    )
+    write_sums(sums, snakemake.output.sums)
