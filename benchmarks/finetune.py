@@ -81,13 +81,13 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
     rows, valid = at[at % VALID != 0], at[at % VALID == 0]
     targets = torch.from_numpy(at % 5)
 
-    def run():
+    model = v1().to(look["device"])
+    train_only(model, REGIMES[regime])
+
+    def run(states=states):
         threads = torch.get_num_threads()
         if states is not None and states.pooled:
             torch.set_num_threads(1)  # as `finetune` does
-        model = v1()
-        train_only(model, REGIMES[regime])
-        model.to(look["device"])
         valid_look = {**look, "states": of_cells(states, valid)}
         valid_cells = [cells[i] for i in valid]
 
@@ -124,14 +124,17 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
 
 
 def states_of(cells, regime, look, folder):
-    """Compute the states that a regime starts from; return them."""
-    model = v1()
+    """Return a function that computes and returns the states that a regime starts from."""
+    model = v1().to(look["device"])
     train_only(model, REGIMES[regime])
     name, n_layers = wanted_states(model)
-    model.to(look["device"])
-    write_states(model, cells, folder, max_gb=50, dtype="float32", **look)
     lengths = np.array([len(cell) for cell in cells])
-    return open_states(folder, name, n_layers, lengths, hidden=256, dtype="float32")
+
+    def run():
+        write_states(model, cells, folder, max_gb=50, dtype="float32", **look)
+        return open_states(folder, name, n_layers, lengths, hidden=256, dtype="float32")
+
+    return run
 
 
 def ratio(over, under):
@@ -162,22 +165,21 @@ def main():
     times = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pooled = states_of(cells, "frozen", look, folder)
-        inputs = states_of(cells, "last_layer", look, folder)
+        pool = states_of(cells, "frozen", look, folder)
+        keep = states_of(cells, "last_layer", look, folder)
+        frozen = epochs_of(cells, "frozen", 5, None, look, folder)
+        last = epochs_of(cells, "last_layer", 1, None, look, folder)
+        inputs = keep()
         measured = {
             "forward pass": lambda: class_logits(model, cells, **look),
-            "frozen, 5 epochs, states included": lambda: epochs_of(
-                cells, "frozen", 5, states_of(cells, "frozen", look, folder), look, folder
-            )(),
-            "frozen, 5 epochs, nothing kept": epochs_of(cells, "frozen", 5, None, look, folder),
+            "frozen, 5 epochs, states included": lambda: frozen(pool()),
+            "frozen, 5 epochs, nothing kept": frozen,
             "full, 1 epoch": epochs_of(cells, "full", 1, None, look, folder),
-            "last_layer, 1 epoch": epochs_of(cells, "last_layer", 1, inputs, look, folder),
-            "last_layer, 1 epoch, nothing kept": epochs_of(
-                cells, "last_layer", 1, None, look, folder
-            ),
-            "states of last_layer": lambda: states_of(cells, "last_layer", look, folder),
+            "last_layer, 1 epoch": lambda: last(inputs),
+            "last_layer, 1 epoch, nothing kept": last,
+            "states of last_layer": keep,
         }
-        epochs_of(cells, "frozen", 1, pooled, look, folder)()  # warm-up
+        frozen(pool())  # warm-up
         for _ in range(options.repeats):
             for what, run in measured.items():
                 times.setdefault(what, []).append(seconds(run))
