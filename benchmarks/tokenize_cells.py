@@ -100,19 +100,14 @@ def encoding(n_cells, size, repeats):
     n_counts = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     known = known_genes(ids, vocabulary)
     plan, frame = plan_genes(ids, vocabulary), frame_tokens(vocabulary, "v1", MAX_LENGTH)
-
-    def ours():
-        blocks = [slice(i, i + 1024) for i in range(0, n_cells, 1024)]  # as files are read
-        return [encode_block(counts[rows], n_counts[rows], plan, frame)[0] for rows in blocks]
-
-    tokens = np.concatenate(ours())
+    tokens = encode_block(counts, n_counts, plan, frame)[0]
     for way in (plain, plain_sparse):
         if not np.array_equal(np.concatenate(way(counts, n_counts, *known)), tokens):
             raise SystemExit(f"{way.__name__} and ours give different tokens")
     ways = {
         "plain": lambda: plain(counts, n_counts, *known),
         "sparse": lambda: plain_sparse(counts, n_counts, *known),
-        "ours": ours,
+        "ours": lambda: encode_block(counts, n_counts, plan, frame),
     }
     return ratios(ways, "ours", repeats), counts.nnz / n_cells
 

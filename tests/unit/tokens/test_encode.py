@@ -224,7 +224,7 @@ def test_tables_have_their_schema_row_groups_and_stamp_and_read_back(tmp_path, c
     assert f"{100 * lost:.1f} % of the counts" in lines[0]
 
     cells, ids, offsets = read_tokens(tokens_path)
-    assert (ids.dtype, offsets.dtype) == (np.int32, np.int64)
+    assert (ids.dtype, offsets.dtype) == (np.uint16, np.int64)
     assert cells == [f"cell{i}" for i in range(2500) if i not in (5, 2048)]
     direct, _ = encode_cells(
         counts,
@@ -354,3 +354,14 @@ def test_falling_order_is_a_stable_sort_row_by_row():
             for start, stop in zip(starts[:-1], starts[1:], strict=True)
         ]
         np.testing.assert_array_equal(falling_order(values, starts), np.concatenate(expected))
+
+
+def test_tokens_beyond_16_bits_are_read_as_they_are(tmp_path):
+    counts = sparse.csr_matrix(np.array([[3, 2], [0, 0]], dtype=np.float32))
+    for first, kind in ((2**16 - 2, np.uint16), (2**16 - 1, np.int32)):
+        vocabulary = vocabulary_of(GENES[:2], specials=())
+        vocabulary["token"] += first
+        tokens_path, _ = tokens_written(tmp_path, counts, GENES[:2], vocabulary)
+        ids = read_tokens(tokens_path)[1]
+        assert ids.tolist() == [first, first + 1]
+        assert ids.dtype == kind

@@ -14,7 +14,7 @@ def task_cells(tokens_path, labels_path, splits_path, task, seed):
     -------
     frame : DataFrame [n_cells]
         Columns cell, split ('train', 'valid', 'test'), label (int code).
-    tokens : list of int32 arrays
+    tokens : list of arrays of whole numbers
     classes : list of str
 
     Raises

@@ -29,7 +29,7 @@ from keygenes.core.tables import TABLES, read_table, stamp_bytes
 from keygenes.tokens.vocabulary import TARGET_SUM, is_special, read_mapping
 
 BLOCK = 1024  # cells read at a time, and at most this many per row group of the token table
-STRIDE = 128  # cells encoded at a time: what is computed from them stays in the processor's cache
+STRIDE = 64  # cells encoded at a time: what is computed from them stays in the processor's cache
 WARN_LOST, REFUSE_LOST = 0.30, 0.80  # share of the counts outside the vocabulary
 INFINITY = np.array(np.inf).view(np.uint64)  # as bits
 VERSION = re.compile(r"^(ENS[A-Z]*\d+)\.\d+$")
@@ -422,13 +422,9 @@ def encode_cells(
     plan = plan_genes(ensembl_ids, vocabulary, mapping, upstream=upstream)
     frame = frame_tokens(vocabulary, special_tokens, max_length)
     n_counts = np.asarray(n_counts)
-    encoded, reports = [], []
-    for start in range(0, max(counts.shape[0], 1), BLOCK):
-        rows = slice(start, start + BLOCK)
-        flat, report = encode_block(counts[rows], n_counts[rows], plan, frame, upstream=upstream)
-        encoded += np.split(flat, np.cumsum(report["length"])[:-1]) if len(report) else []
-        reports.append(report)
-    return encoded, pd.concat(reports, ignore_index=True).drop(columns="counts")
+    flat, report = encode_block(counts, n_counts, plan, frame, upstream=upstream)
+    encoded = np.split(flat, np.cumsum(report["length"])[:-1]) if len(report) else []
+    return encoded, report.drop(columns="counts")
 
 
 def _columns_given(adata, path):
@@ -725,6 +721,15 @@ def merge_tokens(
     _log_lengths(sums, max_length, upstream)
 
 
+def _token_type(metadata):
+    """Return the smallest number type that holds every token, from the table's statistics."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(j) for group in groups for j in range(group.num_columns)]
+    found = [c.statistics for c in columns if c.path_in_schema.startswith("input_ids")]
+    fits = all(f is not None and f.has_min_max and f.max <= np.iinfo(np.uint16).max for f in found)
+    return np.uint16 if fits else np.int32
+
+
 def read_tokens(path):
     """Read a token table into flat arrays, row group by row group.
 
@@ -739,12 +744,12 @@ def read_tokens(path):
     Returns
     -------
     cells : list of str [n_cells]
-    ids : int32 array
-        Tokens of all cells, one cell after the other.
+    ids : uint16 array
+        Tokens of all cells, one cell after the other; int32 where they do not fit.
     offsets : int64 array [n_cells + 1]
         Cell i is ``ids[offsets[i]:offsets[i + 1]]``.
     """
-    with pq.ParquetFile(path, memory_map=True) as table:
+    with pq.ParquetFile(path) as table:
         n_special = int((table.schema_arrow.metadata or {}).get(b"special_tokens", 0))
         lengths = table.read(columns=["length"])["length"].to_numpy()
         kept = lengths > n_special
@@ -753,7 +758,7 @@ def read_tokens(path):
             log.info("%s: %d cells without a gene left out", path, (~kept).sum())
         lengths = lengths[kept]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        ids = np.empty(offsets[-1], dtype=np.int32)
+        ids = np.empty(offsets[-1], dtype=_token_type(table.metadata))
         cells, filled, start = [], 0, 0
         for group in range(table.num_row_groups):
             rows = table.read_row_group(group, columns=["cell", "input_ids"])
