@@ -127,6 +127,7 @@ DOSAGE = whole_study(
     download_model=3,
     read_dataset=2,
     combine_datasets=1,
+    cache_trunk=1,
     finetune=6,
     extract_attention=9,
     fit_probe=3,
