@@ -3,20 +3,17 @@
     .venv/bin/python benchmarks/finetune.py
 
 One process, a V1-sized encoder with random weights (speed does not depend on them), cells of
-lengths as in sci-Plex 2. What is compared takes turns, so that a busy machine slows both. The
-last line is one JSON object of ratios: median, least and most over the repeats.
+lengths as in sci-Plex 2.
 """
 
-import argparse
-import json
 import logging
-import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+import timing
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -65,13 +62,6 @@ def cells_like_sciplex(n, length):
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(np.log(length), 0.35, n), 16, 2048).astype(int)
     return [rng.permutation(np.arange(2, 25426))[:k].astype(np.int32) for k in lengths]
-
-
-def seconds(run):
-    """Return what a call takes."""
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
 
 
 def epochs_of(cells, regime, n_epochs, states, look, folder):
@@ -137,32 +127,25 @@ def states_of(cells, regime, look, folder):
     return run
 
 
-def ratio(over, under):
-    """Return median, least and most of the ratios of two lists of times, pair by pair."""
-    ratios = [a / b for a, b in zip(over, under, strict=True)]
-    values = {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
-    return {key: round(value, 3) for key, value in values.items()}
-
-
 def main():
     """Print the times and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cells", type=int, default=96)
-    parser.add_argument("--length", type=int, default=683, help="median tokens per cell")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch-tokens", type=int, default=4096)
-    parser.add_argument("--device", default="cpu", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="under a minute on two cores")
-    options = parser.parse_args()
+    options = timing.arguments(
+        __doc__,
+        [
+            ("--cells", {"type": int, "default": 96}),
+            ("--length", {"type": int, "default": 683, "help": "median tokens per cell"}),
+            ("--batch-tokens", {"type": int, "default": 4096}),
+            ("--device", {"default": "cpu", "choices": ["auto", "cpu", "cuda"]}),
+        ],
+        threads=2,
+    )
     if options.quick:
-        options.cells, options.length, options.repeats = 36, 128, 2
+        options.cells, options.length = 36, 128
     logging.getLogger("keygenes").setLevel(logging.ERROR)
     device = set_up_torch(threads=options.threads, device=options.device)
     look = {"batch_tokens": options.batch_tokens, "device": device, "precision": "auto"}
     cells = cells_like_sciplex(options.cells, options.length)
     model = v1().eval().to(device)
-    times = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pool = states_of(cells, "frozen", look, folder)
@@ -180,15 +163,13 @@ def main():
             "states of last_layer": keep,
         }
         frozen(pool())  # warm-up
-        for _ in range(options.repeats):
-            for what, run in measured.items():
-                times.setdefault(what, []).append(seconds(run))
+        times = timing.rounds(measured, options.repeats, warm_up=False)
     print(
         f"V1-sized encoder, {options.cells} cells of {options.length} tokens in the median, "
         f"{options.threads} threads on {device}, torch {torch.__version__}, seconds:"
     )
     for what, values in times.items():
-        print(f"  {what:<36} {statistics.median(values):8.2f}  {min(values):.2f}-{max(values):.2f}")
+        print(f"  {what:<36} {np.median(values):8.2f}  {min(values):.2f}-{max(values):.2f}")
 
     lengths = np.array([len(cell) for cell in cells_like_sciplex(3800, 683)])
     batches = length_grouped_batches(lengths, BATCH, np.random.default_rng(1))
@@ -196,24 +177,35 @@ def main():
     waste = {"steps": padding_waste(lengths, batches), "parts": padding_waste(lengths, parts)}
     print(f"padding of 3,800 cells in batches of {BATCH}: {100 * waste['steps']:.1f} %")
     print(f"  in parts of {options.batch_tokens} tokens: {100 * waste['parts']:.1f} %")
-    result = {
-        "frozen_5_epochs_over_forward": ratio(
-            times["frozen, 5 epochs, states included"], times["forward pass"]
-        ),
-        "frozen_uncached_over_cached": ratio(
-            times["frozen, 5 epochs, nothing kept"], times["frozen, 5 epochs, states included"]
-        ),
-        "last_layer_over_full_epoch": ratio(times["last_layer, 1 epoch"], times["full, 1 epoch"]),
-        "last_layer_uncached_over_full_epoch": ratio(
-            times["last_layer, 1 epoch, nothing kept"], times["full, 1 epoch"]
-        ),
-        "last_layer_states_over_forward": ratio(
-            times["states of last_layer"], times["forward pass"]
-        ),
-        "padding_waste": round(waste["parts"], 4),
-        "repeats": options.repeats,
-    }
-    print(json.dumps(result))
+    results = [
+        timing.result(key, timing.spread(times[one] / times[other]), target)
+        for key, one, other, target in (
+            (
+                "frozen_5_epochs_over_forward",
+                *("frozen, 5 epochs, states included", "forward pass", "<= 1.3"),
+            ),
+            (
+                "frozen_uncached_over_cached",
+                *("frozen, 5 epochs, nothing kept", "frozen, 5 epochs, states included", None),
+            ),
+            (
+                "last_layer_over_full_epoch",
+                *("last_layer, 1 epoch", "full, 1 epoch", "<= 0.333"),
+            ),
+            (
+                "last_layer_uncached_over_full_epoch",
+                *("last_layer, 1 epoch, nothing kept", "full, 1 epoch", None),
+            ),
+            (
+                "last_layer_states_over_forward",
+                *("states of last_layer", "forward pass", None),
+            ),
+        )
+    ]
+    results.append(timing.result("padding_waste", 100 * waste["parts"], "<= 5", unit="%"))
+    notes = {"cells": options.cells, "median tokens per cell": options.length}
+    notes |= {"threads": options.threads, "device": str(device)}
+    timing.emit("finetune", results, notes)
 
 
 if __name__ == "__main__":
