@@ -20,7 +20,7 @@ STREAM = "keygenes_stream"
 # exp() of a larger score would overflow float32 once a row of a few thousand is summed.
 LARGEST_UNSHIFTED = 60.0
 # Scores held at a time, in elements: on a CPU what fits its cache beside the operands.
-BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}
+BLOCK = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 class LayerStatistics(NamedTuple):
