@@ -75,10 +75,18 @@ def gene_features(cells, n_tokens, special):
     return presence, rank
 
 
-def length_features(presence, n_counts):
-    """Return the logs of the number of genes and of all counts of every cell [n_cells, 2]."""
+def length_features(presence, n_counts, train):
+    """Return the logs of the number of genes and of all counts of every cell.
+
+    Returns
+    -------
+    float array [n_cells, 2]
+        Less the training mean, in units of the training standard deviation.
+    """
     lengths = np.diff(presence.indptr)
-    return np.log(np.column_stack([np.maximum(1, lengths), np.maximum(1, n_counts)]))
+    features = np.log(np.column_stack([lengths, np.maximum(1, n_counts)]))
+    mean, sd = features[train].mean(0), features[train].std(0)
+    return (features - mean) / np.where(sd > 0, sd, 1)
 
 
 def equal_depth_counts(counts, depth, seed):
@@ -139,24 +147,6 @@ def variable_genes(scaled, n_genes):
     return np.sort(seen[np.argsort(-score, kind="stable")[:n_genes]])
 
 
-def standardised(features, train):
-    """Return features in units of their training spread, without those that do not vary there.
-
-    Dense features are centred as well; sparse ones stay sparse.
-
-    Parameters
-    ----------
-    features : array or scipy.sparse.csr_matrix [n_cells, n_features]
-    train : bool array [n_cells]
-    """
-    if scipy.sparse.issparse(features):
-        _, variance = _moments(features[train])
-        kept = np.flatnonzero(variance > 0)
-        return (features[:, kept] @ scipy.sparse.diags(variance[kept] ** -0.5)).tocsr()
-    mean, sd = features[train].mean(0), features[train].std(0, ddof=1)
-    return (features - mean)[:, sd > 0] / sd[sd > 0]
-
-
 def _log_loss(probabilities, labels):
     of_truth = probabilities[np.arange(len(labels)), labels]
     return -np.log(np.maximum(of_truth, 1e-12)).mean()
@@ -165,7 +155,8 @@ def _log_loss(probabilities, labels):
 def fit_penalised(features, labels, train, valid, *, l1=False, seed=0):
     """Return the logistic regression whose penalty is best on the validation cells.
 
-    Penalties are tried from the strongest on, until the validation loss has risen twice in a row.
+    Penalties are tried from the strongest on. Of squares, until the validation loss has risen twice
+    in a row; of absolute values all are, as the first genes to enter may raise it.
 
     Parameters
     ----------
@@ -193,7 +184,7 @@ def fit_penalised(features, labels, train, valid, *, l1=False, seed=0):
         rises = rises + 1 if loss > best_loss else 0
         if loss < best_loss:
             best, best_c, best_loss = copy.deepcopy(model), c, loss
-        if rises == 2:
+        if rises == 2 and not l1:
             break
     log.info("  C = %g, validation loss %.4f", best_c, best_loss)
     return best
@@ -242,6 +233,9 @@ def fit_boosting(features, labels, train, valid, seed):
 
 def expression_features(counts, n_counts, train):
     """Return log(1 + counts per 10,000) of the genes most variable among the training cells.
+
+    Left on this scale, which all genes share: in units of its own spread a gene that hardly any
+    cell has would weigh as much as MDM2.
 
     Returns
     -------
@@ -314,7 +308,7 @@ def baseline_probabilities(cells, special, counts, n_counts, labels, train, vali
         found[name] = model.predict_proba(features)
         return model
 
-    logistic("length_only", standardised(length_features(presence, n_counts), train))
+    logistic("length_only", length_features(presence, n_counts, train))
     log.info("token0")
     found["token0"] = predict_from_first(first, labels, train, valid)
     model = logistic("bag_of_genes_l1", presence, l1=True)
@@ -322,10 +316,9 @@ def baseline_probabilities(cells, special, counts, n_counts, labels, train, vali
     logistic("bag_of_genes_l2", presence)
     logistic("rank_lr", rank)
     expression = expression_features(counts, n_counts, train)
-    scaled = standardised(expression, train)
-    logistic("hvg_lr", scaled)
+    logistic("hvg_lr", expression)
     components = principal_components(expression, train, seed)
-    logistic("pca_lr", standardised(components, train))
+    logistic("pca_lr", components)
     model = fit_boosting(expression.toarray(), labels, train, valid, seed)
     log.info("gradient_boosting: %d rounds", model.n_iter_)
     found["gradient_boosting"] = model.predict_proba(expression.toarray())
@@ -334,7 +327,7 @@ def baseline_probabilities(cells, special, counts, n_counts, labels, train, vali
     log.info("equal depth: %d counts, which %.0f %% have", depth, 100 * (totals >= depth).mean())
     drawn = equal_depth_counts(counts, depth, seed)
     drawn_totals = np.asarray(drawn.sum(1)).ravel()
-    logistic("equal_depth_lr", standardised(expression_features(drawn, drawn_totals, train), train))
+    logistic("equal_depth_lr", expression_features(drawn, drawn_totals, train))
     return {name: found[name] for name in BASELINES}, score, direction
 
 
