@@ -10,7 +10,7 @@ from keygenes.models.evaluate import (
     evaluate,
     unit_confusions,
 )
-from keygenes.models.finetune import predictions_table
+from keygenes.models.cells import predictions_table
 
 CLASSES = ["low", "mid", "high"]
 

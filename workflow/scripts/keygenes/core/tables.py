@@ -116,6 +116,15 @@ TABLES = {
     "predictions": _schema(
         cell=TEXT, split=CATEGORY, true=CATEGORY, predicted=CATEGORY, probabilities=pa.list_(FLOAT)
     ),
+    "baseline_predictions": _schema(
+        baseline=CATEGORY,
+        cell=TEXT,
+        split=CATEGORY,
+        true=CATEGORY,
+        predicted=CATEGORY,
+        probabilities=pa.list_(FLOAT),
+    ),
+    "coefficients": _schema(baseline=CATEGORY, ensembl_id=TEXT, score=FLOAT, direction=FLOAT),
     "metrics": _schema(
         regime=CATEGORY,
         seed=INT,
@@ -124,6 +133,7 @@ TABLES = {
         value=FLOAT,
         ci_low=FLOAT,
         ci_high=FLOAT,
+        p=FLOAT,
         n_cells=INT,
         n_units=INT,
         unit=CATEGORY,
