@@ -4,13 +4,13 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
 from keygenes.core.tables import read_table, write_table
+from keygenes.models.cells import predictions_table
 from keygenes.models.evaluate import (
     bootstrap_intervals,
     confusion_metrics,
     evaluate,
     unit_confusions,
 )
-from keygenes.models.cells import predictions_table
 
 CLASSES = ["low", "mid", "high"]
 
