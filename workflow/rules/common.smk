@@ -12,6 +12,7 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
+from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
@@ -43,6 +44,7 @@ try:
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
+    CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -203,6 +205,17 @@ def comparisons(table):
     return paths
 
 
+def attended_runs():
+    """Return [task, regime, seed] of every model whose attention is looked at."""
+    return [
+        [task, regime, seed]
+        for task in TASKS
+        for regime in ATTENDED
+        if task in REGIMES.get(regime, {}).get("tasks", TASKS)
+        for seed in SEEDS
+    ]
+
+
 def base_model(part):
     """Return the path of the pretrained model's 'weights' or 'config'."""
     if config["model"] == "pretrain":
@@ -312,6 +325,7 @@ FIGURES = [
     *SHARED_FIGURES,
     *[name for task in TASKS for name in figure_names(task)],
     *[f"{task}/gene_classes" for task in GENE_TASKS],
+    *(["claims"] if CLAIMS else []),
 ]
 
 

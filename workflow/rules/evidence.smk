@@ -1,5 +1,6 @@
 # Comes in: attention statistics, differential expression, gene sets. Goes out: evidence/{task}/
-# genes, key_genes, attended_vs_expressed (.parquet), figures/{task}/figure8_key_genes.tsv.
+# genes, key_genes, attended_vs_expressed (.parquet), figures/{task}/figure8_key_genes.tsv,
+# evidence/claims.parquet.
 
 
 rule score_genes:
@@ -39,3 +40,38 @@ rule score_genes:
         code=code_digest("score_genes"),
     script:
         "../scripts/score_genes.py"
+
+
+rule judge_claims:
+    """Put every claim of the claims file to its test, with the control that decides it."""
+    input:
+        claims=config["evidence"]["claims"] or [],
+        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
+        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
+        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=TASKS),
+        norms=[
+            out(f"attention/{task}/{regime}/seed{seed}/norms.parquet")
+            for task, regime, seed in attended_runs()
+        ],
+        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
+        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=TASKS),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
+    output:
+        claims=out("evidence/claims.parquet"),
+    log:
+        logfile("judge_claims"),
+    conda:
+        "../../envs/claims.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        runs=attended_runs(),
+        classes={task["name"]: list(task["classes"]) for task in CELL_TASKS},
+        code=code_digest("judge_claims"),
+    script:
+        "../scripts/judge_claims.py"

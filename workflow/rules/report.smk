@@ -176,6 +176,28 @@ rule plot_gene_classes:
         "../scripts/plot_gene_classes.py"
 
 
+rule plot_claims:
+    """The verdict on every claim, as one table for a slide."""
+    input:
+        claims=out("evidence/claims.parquet"),
+    output:
+        **figure("claims", "Claims"),
+    log:
+        logfile("plot_claims"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        title=CLAIMS["title"] if CLAIMS else "",
+        simulated=SIMULATED,
+        code=code_digest("plot_claims"),
+    script:
+        "../scripts/plot_claims.py"
+
+
 rule write_report:
     """One page with every figure, table, caption, the config, versions and provenance."""
     input:
@@ -191,6 +213,7 @@ rule write_report:
         gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),
         gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
         gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
+        claims=[out("evidence/claims.parquet")] if CLAIMS else [],
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
         figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
         captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
@@ -216,6 +239,7 @@ rule write_report:
         model=RESOLVED["model"],
         simulated=SIMULATED,
         figures=FIGURES,
+        claims={key: CLAIMS[key] for key in ("title", "source")} if CLAIMS else None,
         code=code_digest("write_report"),
     script:
         "../scripts/write_report.py"

@@ -374,6 +374,7 @@ TABLES = {
     "claims": _schema(
         claim=TEXT,
         reading=TEXT,
+        task=CATEGORY,
         statement=TEXT,
         where=TEXT,
         thesis_value=TEXT,

@@ -7,6 +7,7 @@ import yaml
 
 from keygenes.core.files import digest_of
 from keygenes.core.tasks import cell_tasks, gene_tasks
+from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
@@ -23,6 +24,7 @@ TITLES = {
     "figure9_norms": "Attention",
     "figure7_attended_vs_de": "Genes",
     "gene_classes": "Gene classes",
+    "claims": "Claims",
 }
 
 
@@ -222,6 +224,31 @@ def page_sections(tables, config, figures, dataset):
     return sections + gene_sections(tables, config, figures)
 
 
+def claims_section(table, claims, config, figures, simulated):
+    """Return the section of the verdicts, as a list; empty where the study has no claims.
+
+    Parameters
+    ----------
+    table : table 'claims' or None
+    claims : dict or None
+        title and source of the claims file.
+    simulated : bool or str
+    """
+    if claims is None:
+        return []
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(table["verdict"]).items())
+    return [
+        {
+            "title": claims["title"]
+            + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
+            "text": f"What was said in: {claims['source']}. Of {len(table)} readings of "
+            f"{table['claim'].nunique()} claims, judged task by task: {counts}.",
+            "figures": _figures(figures, "Claims", None, f"results/{config['study']}"),
+            "claims": table,
+        }
+    ]
+
+
 def gene_sections(tables, config, figures):
     """Return one section per task of genes.
 
@@ -287,13 +314,24 @@ def provenance(config, sources, dataset, versions):
     }
 
 
-def summary_text(headline, page, simulated):
+def claims_line(table):
+    """Return the line of the summary that counts the verdicts."""
+    holds, part, fails, untestable = tally(table["verdict"]).values()
+    return (
+        f"claims: {holds} hold, {part} in part, {fails} fail, {untestable} not testable "
+        f"({len(table)} readings of {table['claim'].nunique()} claims)"
+    )
+
+
+def summary_text(headline, page, simulated, claims=None):
     """Return what the terminal prints at the end of a run.
 
-    `simulated` says what is simulated, or is False.
+    `simulated` says what is simulated, or is False; `claims` is the table of verdicts or None.
     """
     lines = ["", *([f"SIMULATED DATA: {simulated}."] if simulated else [])]
     width = max(len(label) for label, _, _ in headline)
     for label, value, detail in headline:
         lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
+    if claims is not None:
+        lines.append(f"  {claims_line(claims)}")
     return "\n".join([*lines, "", f"Report: {page}", ""])

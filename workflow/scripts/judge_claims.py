@@ -1,0 +1,29 @@
+"""Every claim of the claims file, put to its test."""
+
+from keygenes.core.step import step
+from keygenes.evidence.claims import judge_claims
+
+TABLES = (
+    "metrics",
+    "confusion",
+    "cosine",
+    "bounds",
+    "rank_shift",
+    "genes",
+    "key_genes",
+    "attended",
+    "scorecard",
+)
+
+with step(snakemake):
+    params, files = snakemake.params, snakemake.input
+    norms = {task: {} for task in params.classes}
+    for (task, regime, seed), path in zip(params.runs, files.norms, strict=True):
+        norms[task][regime, seed] = path
+    judge_claims(
+        claims=files.claims,
+        files={name: dict(zip(params.classes, files[name], strict=True)) for name in TABLES},
+        norms=norms,
+        classes=params.classes,
+        out=snakemake.output.claims,
+    )
