@@ -136,7 +136,7 @@ def variable_genes(scaled, n_genes):
     if len(seen) <= n_genes:
         return seen
     dispersion = np.log(variance[seen] / mean[seen])
-    bins = pd.cut(np.log1p(mean[seen]), N_BINS, labels=False)
+    bins = pd.cut(np.log1p(mean), N_BINS, labels=False)[seen]
     groups = pd.Series(dispersion).groupby(bins)
     centre, spread = groups.transform("mean"), groups.transform("std")
     # a gene alone in its bin has no spread to be measured by: it counts as one deviation above
