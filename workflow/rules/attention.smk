@@ -1,5 +1,5 @@
 # Comes in: models, tokens, splits. Goes out: attention/{task}/{regime}/seed{seed}/ by_rank, by_gene,
-# by_well, norms, heads (.parquet), and attention/{task}/cosine, rank_shift (.parquet).
+# by_well, norms, heads, expected (.parquet), and attention/{task}/cosine, rank_shift (.parquet).
 
 # One job per model, or one per shard of its cells and one that merges them.
 SHARDS = config["attention"]["shards"]
@@ -22,6 +22,7 @@ rule extract_attention:
         by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
         heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
+        expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
     log:
         logfile("extract_attention.{task}.{regime}.seed{seed}"),
     benchmark:
@@ -101,6 +102,7 @@ rule merge_attention:
         by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
         heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
+        expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
     log:
         logfile("merge_attention.{task}.{regime}.seed{seed}"),
     wildcard_constraints:
@@ -112,6 +114,8 @@ rule merge_attention:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        vehicle=config["select"]["vehicle"],
+        max_cells=config["attention"]["max_cells"],
         pair_norms=config["attention"]["pair_norms"],
         code=code_digest("merge_attention"),
     script:

@@ -114,12 +114,11 @@ def compared(tmp_path_factory):
     settings = {"task": "level", "seed": 1, "batch_tokens": 120, "threads": 1, "device": "cpu"}
     inputs = {k: study[k] for k in ("tokens", "labels", "splits")}
     for name, paths in models.items():
-        outputs = ("by_rank", "by_gene", "by_well", "norms", "heads")
         extract_attention(
+            {"by_rank": folder / f"{name}.by_rank.parquet"},
             **inputs,
             **paths,
             **settings,
-            **{f"out_{kind}": folder / f"{name}.{kind}.parquet" for kind in outputs},
             vocabulary=study["vocabulary"],
             counts_obs=obs,
             vehicle=(obs["dose_um"] == 0).to_numpy(),

@@ -1,14 +1,23 @@
 """Attention per rank, per gene and per well, and norms: reduced while the model runs."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from keygenes.attention.expected import fitted, length_edges
 from keygenes.attention.stream import ROW_STATISTICS
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.attention.sums import LAYER_MEASURES, NORM_MEASURES, attention_sums
-from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
+from keygenes.attention.tables import (
+    expected_table,
+    gene_table,
+    log2_sums,
+    measure_table,
+    rank_table,
+    well_table,
+)
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
@@ -25,64 +34,21 @@ def drawn(indices, at_most, seed):
     return np.sort(rng.permutation(indices)[:at_most])
 
 
-def subset_sums(
-    *,
-    tokens,
-    labels,
-    splits,
-    vocabulary,
-    counts_obs,
-    weights,
-    config,
-    task,
-    seed,
-    vehicle,
-    max_length,
-    batch_tokens,
-    max_cells,
-    pair_norms,
-    threads,
-    device,
-    shard=(1, 1),
-):
-    """Return the `Sums` of one model on test cells and on vehicle training cells, by subset.
+class LookedAt(NamedTuple):
+    """The cells of one subset, in the order of the token table.
 
-    Parameters
+    Attributes
     ----------
-    counts_obs : DataFrame, indexed by cell
-        Obs of the study's cells; its `well` is used where there is one.
-    vehicle : bool array, in the order of `counts_obs`
-        Untreated cells; those in the training split give the null of later corrections.
-    shard : (int, int)
-        As of `attention_sums`.
+    cells : list of int arrays
+        Tokens of each cell.
+    lengths, classes, wells : int arrays [n_cells]
+        Number of tokens; codes.
     """
-    device = set_up_torch(threads=threads, device=device)
-    trunk = load_trunk(weights, config).to(device)
-    n_tokens = len(read_table(vocabulary))
-    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
-    frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
-    wells = well_codes(counts_obs, frame["cell"])
-    is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
-    split = frame["split"].to_numpy()
-    subsets = {
-        TEST: drawn(np.flatnonzero(split == "test"), max_cells, seed),
-        VEHICLE: drawn(np.flatnonzero((split == "train") & is_vehicle), max_cells, seed),
-    }
-    return {
-        subset: attention_sums(
-            trunk,
-            [cells[i] for i in chosen],
-            frame["label"].to_numpy()[chosen],
-            wells.codes[chosen].astype(np.int64),
-            n_classes=len(class_names),
-            n_wells=len(wells.categories),
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-            pair_norms=pair_norms,
-            shard=shard,
-        )
-        for subset, chosen in subsets.items()
-    }
+
+    cells: list
+    lengths: np.ndarray
+    classes: np.ndarray
+    wells: np.ndarray
 
 
 def well_codes(obs, cells):
@@ -92,45 +58,149 @@ def well_codes(obs, cells):
     return pd.Categorical(of_cell.loc[cells])
 
 
-def write_attention(
-    sums, outputs, *, vocabulary, tokens, labels, splits, counts_obs, task, seed, pair_norms, **_
+def looked_at(*, tokens, labels, splits, counts_obs, task, seed, vehicle, max_cells, **_):
+    """Return the cells that attention is looked at in, and the names of classes and wells.
+
+    Parameters
+    ----------
+    counts_obs : DataFrame, indexed by cell
+        Obs of the study's cells; its `well` is used where there is one.
+    vehicle : bool array, in the order of `counts_obs`
+        Untreated cells; those in the training split say what attention to expect.
+    max_cells : int or None
+        At most so many of each subset, drawn with the seed.
+
+    Returns
+    -------
+    subsets : dict {subset: LookedAt}
+    class_names, well_names : lists of str
+    """
+    frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
+    wells = well_codes(counts_obs, frame["cell"])
+    is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
+    split = frame["split"].to_numpy()
+    of_subset = {TEST: split == "test", VEHICLE: (split == "train") & is_vehicle}
+    subsets = {}
+    for subset, chosen in of_subset.items():
+        chosen = drawn(np.flatnonzero(chosen), max_cells, seed)
+        subsets[subset] = LookedAt(
+            cells=[cells[i] for i in chosen],
+            lengths=np.array([len(cells[i]) for i in chosen], int),
+            classes=frame["label"].to_numpy()[chosen],
+            wells=wells.codes[chosen].astype(np.int64),
+        )
+    return subsets, class_names, list(wells.categories)
+
+
+def subset_sums(
+    *,
+    vocabulary,
+    weights,
+    config,
+    max_length,
+    batch_tokens,
+    pair_norms,
+    threads,
+    device,
+    shard=(1, 1),
+    **where,
 ):
+    """Return the `Sums` of one model on test cells and on vehicle training cells, by subset.
+
+    Parameters
+    ----------
+    shard : (int, int)
+        As of `attention_sums`.
+    where : dict
+        Arguments of `looked_at`.
+    """
+    device = set_up_torch(threads=threads, device=device)
+    trunk = load_trunk(weights, config).to(device)
+    n_tokens = len(read_table(vocabulary))
+    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
+    subsets, class_names, well_names = looked_at(**where)
+    return {
+        subset: attention_sums(
+            trunk,
+            part.cells,
+            part.classes,
+            part.wells,
+            n_classes=len(class_names),
+            n_wells=len(well_names),
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            pair_norms=pair_norms,
+            shard=shard,
+            edges=length_edges(subsets[VEHICLE].lengths),
+        )
+        for subset, part in subsets.items()
+    }
+
+
+def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
     """Write the tables of a model's attention from its sums.
 
     Parameters
     ----------
     sums : dict {subset: Sums}
-    outputs : five path-likes
-        For the tables by_rank, by_gene, by_well, norms and heads.
+    outputs : dict {table: path-like}
+        For the tables by_rank, by_gene, by_well, norms, heads and expected.
+    where : dict
+        Arguments of `looked_at`.
     """
     genes = read_table(vocabulary)["ensembl_id"].to_numpy()
     # a leading <cls> takes position 0 without being a gene: ranks of genes start at 1 all the same
     leading = int("<cls>" in set(genes))
-    frame, _, class_names = task_cells(tokens, labels, splits, task, seed)
-    wells = well_codes(counts_obs, frame["cell"]).categories
+    subsets, class_names, well_names = looked_at(**where)
+    untreated = subsets[VEHICLE].lengths
+    edges = length_edges(untreated)
+    expectation = fitted(log2_sums(sums[VEHICLE]), untreated, edges)
+    if expectation is None:
+        log.warning("no vehicle cell in training: residuals of attention are missing")
     norms = [m for m in (*NORM_MEASURES, *LAYER_MEASURES) if m != "pair" or pair_norms]
-    tables = {
-        "by_rank": [rank_table(s, subset, 1 - leading) for subset, s in sums.items()],
-        "by_gene": [
-            gene_table(s, subset, genes, class_names, leading) for subset, s in sums.items()
-        ],
-        "by_well": [well_table(s, subset, genes, wells) for subset, s in sums.items()],
-        "norms": [measure_table(s, subset, norms) for subset, s in sums.items()],
-        "heads": [measure_table(s, subset, ROW_STATISTICS) for subset, s in sums.items()],
-    }
-    for subset, of_subset in sums.items():
-        log.info("%s: attention of %d cells", subset, of_subset.counts["cells"][0])
-    for (name, frames), path in zip(tables.items(), outputs, strict=True):
-        write_table(pd.concat(frames, ignore_index=True), path, name)
+    tables = {"expected": [expected_table(sums[VEHICLE], untreated, edges, 1 - leading)]}
+    for subset, part in subsets.items():
+        of_subset = sums[subset]
+        found = {
+            "by_rank": rank_table(of_subset, subset, 1 - leading, expectation, part.lengths),
+            "by_gene": gene_table(of_subset, subset, genes, class_names, leading),
+            "by_well": well_table(
+                of_subset,
+                subset,
+                genes,
+                well_names,
+                pair_norms=pair_norms,
+                expectation=expectation,
+                cells=part.cells,
+                wells=part.wells,
+            ),
+            "norms": measure_table(of_subset, subset, norms),
+            "heads": measure_table(of_subset, subset, ROW_STATISTICS),
+        }
+        for name, table in found.items():
+            tables.setdefault(name, []).append(table)
+        n_cells, raised = (int(of_subset.counts[name][0]) for name in ("cells", "raised"))
+        log.info("%s: attention of %d cells", subset, n_cells)
+        if raised:
+            log.warning(
+                "%s: %d values of attention received were below the smallest float32 and count "
+                "as it in the logs",
+                subset,
+                raised,
+            )
+    for name, path in outputs.items():
+        write_table(pd.concat(tables[name], ignore_index=True), path, name)
 
 
-def extract_attention(*, out_by_rank, out_by_gene, out_by_well, out_norms, out_heads, **where):
+def extract_attention(outputs, *, vocabulary, pair_norms, **where):
     """Write attention statistics of one model on test cells and on vehicle training cells.
 
     Parameters
     ----------
+    outputs : dict {table: path-like}
+        As of `write_attention`.
     where : dict
         Arguments of `subset_sums`.
     """
-    outputs = (out_by_rank, out_by_gene, out_by_well, out_norms, out_heads)
-    write_attention(subset_sums(**where), outputs, **where)
+    sums = subset_sums(vocabulary=vocabulary, pair_norms=pair_norms, **where)
+    write_attention(sums, outputs, vocabulary=vocabulary, pair_norms=pair_norms, **where)

@@ -5,6 +5,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from keygenes.attention.expected import length_bins
 from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.core.files import written
@@ -14,6 +15,7 @@ GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
 NORM_MEASURES = ("value", "weighted")
 HEAD_MEASURES = (*ROW_STATISTICS, *NORM_MEASURES)  # a value per cell, layer and head
 LAYER_MEASURES = ("output", "pair")  # a value per cell and layer
+SMALLEST = float(np.finfo(np.float32).tiny)  # what attention received is raised to for its log
 
 
 def moments(total, squares, n):
@@ -53,23 +55,27 @@ class Sums:
     counts : dict of float64 arrays
         Whole numbers: ``cells`` [1]; ``rank_n`` [max_length]; per class and gene, [classes,
         tokens], ``gene_n`` and the sums of ranks ``gene_rank_sum``, ``gene_rank_squares``;
-        ``well_n`` [wells, tokens].
+        ``well_n`` [wells, tokens]; ``raised`` [1], values of attention that were 0 in float32.
     totals : dict of float64 arrays [2, ...]
         As `add_exactly` keeps them. Attention received: ``rank_sum``, ``rank_squares`` [layers,
         heads, max_length]; ``gene_sum``, ``gene_squares`` [layers, heads, classes * tokens]; its
         mean over layers and heads: ``mean_sum``, ``mean_squares`` [classes * tokens],
-        ``well_sum`` [wells * tokens]. Means per cell: ``head_sum``, ``head_squares`` [measures,
-        layers * heads] and ``layer_sum``, ``layer_squares`` [measures, layers].
+        ``well_sum`` [wells * tokens]. Its log2: ``log2_sum`` [layers, heads, length bins *
+        max_length], and the mean over layers and heads ``well_log2_sum`` [wells * tokens]. The
+        pair norm, mean over layers: ``well_pair_sum`` [wells * tokens]. Means per cell:
+        ``head_sum``, ``head_squares`` [measures, layers * heads] and ``layer_sum``,
+        ``layer_squares`` [measures, layers].
     """
 
-    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells):
-        self.shape = (layers, heads, n_tokens, n_classes, n_wells)
+    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells, n_length_bins=1):
+        self.shape = (layers, heads, n_tokens, n_classes, n_wells, n_length_bins)
         of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
         self.counts = {
             "cells": np.zeros(1),
             "rank_n": np.zeros(max_length),
             **{name: np.zeros(of_genes) for name in GENE_COUNTS},
             "well_n": np.zeros(of_wells),
+            "raised": np.zeros(1),
         }
         shapes = {
             "rank": (layers, heads, max_length),
@@ -83,7 +89,9 @@ class Sums:
             for name, shape in shapes.items()
             for power in ("sum", "squares")
         }
-        self.totals["well_sum"] = np.zeros((2, n_wells * n_tokens))
+        for name in ("well_sum", "well_log2_sum", "well_pair_sum"):
+            self.totals[name] = np.zeros((2, n_wells * n_tokens))
+        self.totals["log2_sum"] = np.zeros((2, layers, heads, n_length_bins * max_length))
 
     def total(self, name):
         """Return a total as one float64 array."""
@@ -119,7 +127,7 @@ def grouped(codes):
     return distinct, summed
 
 
-def add_batch(sums, layers, genes, positions, row, classes, wells):
+def add_batch(sums, layers, genes, positions, row, classes, wells, length_bins=None):
     """Add the statistics of a batch of cells to the sums.
 
     Parameters
@@ -129,8 +137,10 @@ def add_batch(sums, layers, genes, positions, row, classes, wells):
     genes, positions, row : int arrays [n_valid]
         Token, position and cell of every valid position of the batch.
     classes, wells : int arrays [n_cells]
+    length_bins : int array [n_cells], optional
+        Bin of each cell's length; without it all are in one.
     """
-    n_layers, n_heads, n_tokens, n_classes, n_wells = sums.shape
+    n_layers, n_heads, n_tokens, n_classes, n_wells, _ = sums.shape
     lengths = np.bincount(row).astype(float)
     of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
     ranks = positions + 1.0
@@ -150,8 +160,17 @@ def add_batch(sums, layers, genes, positions, row, classes, wells):
     ):
         at, summed = grouped(codes)
         sums.add(name, at, summed(values), summed(values**2))
+    logs = np.log2(np.maximum(flat, SMALLEST))
+    sums.counts["raised"] += np.count_nonzero(flat < SMALLEST)
+    of_bin = 0 if length_bins is None else length_bins[row]
+    at, summed = grouped(of_bin * len(sums.counts["rank_n"]) + positions)
+    sums.add("log2", at, summed(logs))
     at, summed = grouped(of_well)
     sums.add("well", at, summed(mean))
+    sums.add("well_log2", at, summed(logs.mean((0, 1))))
+    if layers[0].pair_norm is not None:
+        pairs = torch.stack([layer.pair_norm for layer in layers]).double().cpu().numpy()
+        sums.add("well_pair", at, summed(pairs[:, row, positions].mean(0)))
 
     def per_cell(tensors):
         """Return float64 [n, cells, ...] of tensors that hold a value per cell."""
@@ -189,6 +208,7 @@ def attention_sums(
     batch_tokens,
     pair_norms=False,
     shard=(1, 1),
+    edges=(),
 ):
     """Return the `Sums` of a model's attention over some cells.
 
@@ -205,19 +225,23 @@ def attention_sums(
     shard : (int, int)
         Which shard of how many, from 1: a share of the batches. The batches are the same for any
         number of shards, and so is every cell's attention.
+    edges : int array
+        Of the bins of cell length (`expected.length_edges`).
     """
     config = trunk.config
     trunk.set_attn_implementation(STREAM)
     sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
-    sums = Sums(*sizes, n_classes, n_wells)
+    sums = Sums(*sizes, n_classes, n_wells, len(edges) + 1)
     lengths = np.array([len(cell) for cell in cells])
+    of_length = length_bins(lengths, edges)
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
     for batch in with_progress(batches[shard[0] - 1 :: shard[1]], "attention"):
         ids, mask = padded([cells[i] for i in batch], trunk.device)
         layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
         row, positions = np.nonzero(mask.cpu().numpy())
         genes = ids.cpu().numpy()[row, positions]
-        add_batch(sums, layers, genes, positions, row, classes[batch], wells[batch])
+        groups = (classes[batch], wells[batch], of_length[batch])
+        add_batch(sums, layers, genes, positions, row, *groups)
     return sums
 
 

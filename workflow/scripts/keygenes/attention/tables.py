@@ -3,17 +3,42 @@
 import numpy as np
 import pandas as pd
 
+from keygenes.attention.expected import (
+    expected_by_gene,
+    expected_by_rank,
+    length_bins,
+    rank_edges,
+)
 from keygenes.attention.sums import GENE_COUNTS, HEAD_MEASURES, LAYER_MEASURES, moments
 
 
-def rank_table(sums, subset, first_rank):
-    """Return table 'by_rank': a row per layer, head and rank that some cell reaches."""
+def log2_sums(sums):
+    """Return sums of log2 c, [layers, heads, length bins, max_length]."""
+    layers, heads, *_, n_bins = sums.shape
+    return sums.total("log2_sum").reshape(layers, heads, n_bins, -1)
+
+
+def rank_table(sums, subset, first_rank, expectation=None, lengths=()):
+    """Return table 'by_rank': a row per layer, head and rank that some cell reaches.
+
+    Parameters
+    ----------
+    expectation : `expected.Expectation`, optional
+        Without it residuals are missing.
+    lengths : int array [n_cells]
+        Of all the cells behind the sums; for the residuals.
+    """
     layers, heads = sums.shape[:2]
     reached = np.flatnonzero(sums.counts["rank_n"])
     layer, head, rank = np.meshgrid(np.arange(layers), np.arange(heads), reached, indexing="ij")
     n = np.broadcast_to(sums.counts["rank_n"][reached], layer.shape).ravel()
     total = sums.total("rank_sum")[..., reached].ravel()
     mean, sd = moments(total, sums.total("rank_squares")[..., reached].ravel(), n)
+    mean_log2 = log2_sums(sums).sum(2)[..., reached].ravel() / n
+    expected = np.nan
+    if expectation is not None:
+        expected = expected_by_rank(expectation, lengths, len(sums.counts["rank_n"]))
+        expected = expected[..., reached].ravel()
     return pd.DataFrame(
         {
             "subset": subset,
@@ -24,6 +49,8 @@ def rank_table(sums, subset, first_rank):
             "sum": total,
             "mean": mean,
             "sd": sd,
+            "mean_log2": mean_log2,
+            "mean_residual": mean_log2 - expected,
         }
     )
 
@@ -67,16 +94,75 @@ def gene_table(sums, subset, ensembl_ids, class_names, rank_offset):
     return pd.concat(frames, ignore_index=True)
 
 
-def well_table(sums, subset, ensembl_ids, well_names):
-    """Return table 'by_well': attention received per gene and well, mean of layers and heads."""
+def well_table(
+    sums, subset, ensembl_ids, well_names, *, pair_norms, expectation=None, cells=(), wells=()
+):
+    """Return table 'by_well': attention received per gene and well, mean of layers and heads.
+
+    Parameters
+    ----------
+    pair_norms : bool
+        Whether the sums hold them.
+    expectation : `expected.Expectation`, optional
+        Without it residuals are missing.
+    cells, wells : list of int arrays, int array [n_cells]
+        Tokens and well of all the cells behind the sums; for the residuals.
+    """
+    shape = sums.counts["well_n"].shape
+    expected = np.full(shape, np.nan)
+    if expectation is not None:
+        expected = expected_by_gene(expectation, cells, wells, *shape)
     wells, genes = np.nonzero(sums.counts["well_n"])
+
+    def total(name):
+        return sums.total(name).reshape(shape)[wells, genes]
+
     return pd.DataFrame(
         {
             "subset": subset,
             "well": pd.Categorical.from_codes(wells, well_names),
             "ensembl_id": pd.Categorical.from_codes(genes, ensembl_ids),
             "n_cells": sums.counts["well_n"][wells, genes].astype(int),
-            "sum": sums.total("well_sum").reshape(sums.counts["well_n"].shape)[wells, genes],
+            "sum": total("well_sum"),
+            "sum_log2": total("well_log2_sum"),
+            "sum_residual": total("well_log2_sum") - expected[wells, genes],
+            "sum_pair": total("well_pair_sum") if pair_norms else np.nan,
+        }
+    )
+
+
+def expected_table(sums, lengths, edges, first_rank):
+    """Return table 'expected': mean log2 c per layer, head and bin of ranks and lengths.
+
+    Parameters
+    ----------
+    sums : Sums
+        Of the vehicle training cells.
+    lengths : int array [n_cells]
+        Of the same cells.
+    edges : int array
+        `expected.length_edges` of them.
+    """
+    by_rank = log2_sums(sums)
+    bounds = rank_edges(by_rank.shape[-1])
+    totals = np.add.reduceat(by_rank, bounds[:-1] - 1, axis=-1)  # [layers, heads, lengths, ranks]
+    reached = np.zeros(by_rank.shape[2:])
+    np.add.at(reached, (length_bins(lengths, edges), np.asarray(lengths, int) - 1), 1)
+    reached = reached[:, ::-1].cumsum(1)[:, ::-1]
+    n = np.add.reduceat(reached, bounds[:-1] - 1, axis=-1)
+    layer, head, of_length, of_rank = np.nonzero(np.broadcast_to(n > 0, totals.shape))
+    lows = np.array([min(lengths, default=0), *(np.asarray(edges) + 1)], int)
+    highs = np.array([*edges, max(lengths, default=0)], int)
+    return pd.DataFrame(
+        {
+            "layer": layer + 1,
+            "head": head + 1,
+            "rank_low": bounds[of_rank] - 1 + first_rank,
+            "rank_high": bounds[of_rank + 1] - 2 + first_rank,
+            "length_low": lows[of_length],
+            "length_high": highs[of_length],
+            "mean_log2": totals[layer, head, of_length, of_rank] / n[of_length, of_rank],
+            "n_positions": n[of_length, of_rank].astype(int),
         }
     )
 
