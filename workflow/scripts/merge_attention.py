@@ -1,6 +1,7 @@
 """Merge the sums of a model's shards into its tables of attention."""
 
-from keygenes.attention.extract import merged_sums, write_attention
+from keygenes.attention.extract import write_attention
+from keygenes.attention.sums import merged_sums
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 

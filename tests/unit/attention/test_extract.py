@@ -6,21 +6,10 @@ import pytest
 import torch
 from tiny_study import N_GENES, obs_of, random_cells, write_model, write_study
 
-from keygenes.attention.extract import (
-    attention_sums,
-    drawn,
-    extract_attention,
-    gene_table,
-    measure_table,
-    merged_sums,
-    moments,
-    rank_table,
-    subset_sums,
-    well_table,
-    write_attention,
-    write_sums,
-)
+from keygenes.attention.extract import drawn, extract_attention, subset_sums, write_attention
 from keygenes.attention.stream import ROW_STATISTICS
+from keygenes.attention.sums import attention_sums, merged_sums, moments, write_sums
+from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
 from keygenes.core.tables import TABLES, read_table
 from keygenes.models.encoder import load_trunk
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from keygenes.attention.extract import drawn, moments
+from keygenes.attention.extract import drawn
 from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
 from keygenes.attention.subsets import TEST
+from keygenes.attention.sums import moments
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import of_split, task_cells

@@ -91,7 +91,8 @@ def query_blocks(query, key, scaling):
 
     Parameters
     ----------
-    query, key : tensors [heads, L, d]
+    query : tensor [heads, n_queries, d]
+    key : tensor [heads, L, d]
     scaling : float
 
     Yields
@@ -105,15 +106,16 @@ def query_blocks(query, key, scaling):
     total : tensor [heads, stop - start]
         Row sums.
     """
-    heads, length, _ = query.shape
+    heads, n_queries, _ = query.shape
+    length = key.shape[1]
     keys = (key * scaling).transpose(1, 2)
     # |q k| <= ||q|| ||k||: with small vectors, the usual case, no maximum need be searched for
     shift = bool(query.norm(dim=-1).amax() * keys.norm(dim=1).amax() > LARGEST_UNSHIFTED)
     block = BLOCK.get(query.device.type, BLOCK["cpu"])
-    rows = min(length, max(16, block // (heads * length)))
+    rows = min(n_queries, max(16, block // (heads * length)))
     memory = query.new_empty(2, heads * rows * length)
-    for start in range(0, length, rows):
-        stop = min(start + rows, length)
+    for start in range(0, n_queries, rows):
+        stop = min(start + rows, n_queries)
         shape = (heads, stop - start, length)
         scores, exponentials = (m[: math.prod(shape)].view(shape) for m in memory)
         torch.bmm(query[:, start:stop], keys, out=scores)
