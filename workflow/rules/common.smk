@@ -15,6 +15,8 @@ from keygenes.core import config as settings
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
+from keygenes.core.regimes import embeddings_train, finetune_options, trained_patterns
+from keygenes.core.resolve import read_registry, resolve
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
@@ -25,7 +27,7 @@ def schema(name):
 
 def registry(name):
     """Return the merged registry `name` that the config points to."""
-    return settings.read_registry(config["registries"][name], schema(name))
+    return read_registry(config["registries"][name], schema(name))
 
 
 try:
@@ -35,7 +37,7 @@ try:
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
-    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
+    RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -65,12 +67,12 @@ LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == 
 BROUGHT = RESOLVED["finetuned"]  # classifiers fine-tuned elsewhere
 FINETUNED = [name for name in REGIMES if name not in [*LOGISTIC, *BROUGHT]]
 CACHE = config["finetune"]["cache"]
-TRAINED = {name: settings.trained_patterns(REGIMES[name]) for name in FINETUNED}
+TRAINED = {name: trained_patterns(REGIMES[name]) for name in FINETUNED}
 # What a regime's frozen layers depend on besides tokens and weights; the digest names their file.
 TRUNKS = {
-    name: [TRAINED[name], settings.finetune_options(config["finetune"], REGIMES[name])["pooling"]]
+    name: [TRAINED[name], finetune_options(config["finetune"], REGIMES[name])["pooling"]]
     for name in FINETUNED
-    if CACHE and not settings.embeddings_train(TRAINED[name])
+    if CACHE and not embeddings_train(TRAINED[name])
 }
 TRUNK_OF = {name: digest_of(trunk)[:12] for name, trunk in TRUNKS.items()}
 TRUNK_BY_DIGEST = {TRUNK_OF[name]: trunk for name, trunk in TRUNKS.items()}

@@ -99,9 +99,7 @@ rule finetune:
         gpu=GPUS * config["compute"]["processes"],
     params:
         patterns=lambda wildcards: TRAINED[wildcards.regime],
-        options=lambda wildcards: settings.finetune_options(
-            config["finetune"], REGIMES[wildcards.regime]
-        ),
+        options=lambda wildcards: finetune_options(config["finetune"], REGIMES[wildcards.regime]),
         cache=lambda wildcards: CACHE if wildcards.regime in TRUNK_OF else None,
         max_length=config["tokens"]["max_length"],
         compute=config["compute"],

@@ -1,7 +1,7 @@
 """Encode the cells, or a shard of them, as ranked tokens, or put all shards together."""
 
 from keygenes.core.step import step
-from keygenes.tokens.encode import merge_tokens, write_tokens
+from keygenes.tokens.store import merge_tokens, write_tokens
 
 with step(snakemake):
     settings = {

@@ -19,7 +19,7 @@ from keygenes.evidence.attribution import (
     relative_error,
 )
 from keygenes.models.batches import padded
-from keygenes.models.encoder import cell_logits
+from keygenes.models.head import cell_logits
 
 TOKENS = {"mask_token": MASK, "specials": (0, MASK)}
 BUDGET = {"batch_tokens": 64}  # several parts per cell

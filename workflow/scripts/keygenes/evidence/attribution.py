@@ -18,7 +18,7 @@ import torch
 from captum.attr import LayerIntegratedGradients
 
 from keygenes.attention.stream import attention_statistics
-from keygenes.models.encoder import cell_logits, states_between
+from keygenes.models.head import cell_logits, states_between
 
 # Ranks on either side whose genes a deleted gene is held against.
 RANKS_BESIDE = 10

@@ -12,20 +12,12 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
 from keygenes.models.device import ALONE, autocast, halving, set_up_torch
-from keygenes.models.encoder import (
-    cell_logits,
-    check_fit,
-    count_trainable,
-    head_logits,
-    pretrained_classifier,
-    read_config,
-    save_model,
-    set_pooling,
-    train_only,
-)
+from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
+from keygenes.models.head import cell_logits, head_logits, set_pooling
 from keygenes.models.train import train, warmup_steps
+from keygenes.models.trained import count_trainable, train_only
 from keygenes.models.trunk import find_states, of_cells, state_batch
-from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
 
