@@ -291,7 +291,6 @@ TABLES = {
         contrast=FLOAT,
         completeness_error=FLOAT,
         rejected=FLAG,
-        seconds=FLOAT,
     ),
     "cell_faithfulness": _schema(
         cell=TEXT,
@@ -300,6 +299,15 @@ TABLES = {
         metric=CATEGORY,
         fraction=FLOAT,
         value=FLOAT,
+        matched=FLOAT,
+    ),
+    "cell_randomisation": _schema(
+        cell=TEXT,
+        well=CATEGORY,
+        track=CATEGORY,
+        stage=CATEGORY,
+        depth=INT,
+        spearman=FLOAT,
     ),
     "faithfulness": _schema(
         regime=CATEGORY,
@@ -323,7 +331,10 @@ TABLES = {
         depth=INT,
         spearman=FLOAT,
         sd=FLOAT,
+        ci_low=FLOAT,
+        ci_high=FLOAT,
         n_cells=INT,
+        n_wells=INT,
     ),
     "scorecard": _schema(
         track=CATEGORY,
