@@ -3,9 +3,8 @@
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.faithfulness import collect_faithfulness
+from keygenes.evidence.collected import collect_faithfulness, collect_randomisation
 from keygenes.evidence.intervals import well_units
-from keygenes.evidence.randomisation import collect_randomisation
 
 with step(snakemake):
     labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.wildcards.task]

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from keygenes.core.tables import TABLES
+from keygenes.evidence.collected import collect_faithfulness
 from keygenes.evidence.faithfulness import (
     cell_faithfulness,
-    collect_faithfulness,
     masked_variants,
     matched_sets,
     numbers_masked,

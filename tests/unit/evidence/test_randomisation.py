@@ -8,9 +8,9 @@ from tiny_study import random_cells
 from keygenes.core.tables import TABLES
 from keygenes.evidence.attribute import one_pass_scores
 from keygenes.evidence.attribution import integrated_gradients
+from keygenes.evidence.collected import collect_randomisation
 from keygenes.evidence.randomisation import (
     cell_randomisation,
-    collect_randomisation,
     randomised,
     similarity,
     stages_of,

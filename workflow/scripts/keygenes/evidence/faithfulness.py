@@ -13,8 +13,6 @@ known, and every order that starts with it would look comprehensive.
 import numpy as np
 import pandas as pd
 
-from keygenes.evidence.intervals import means_by_unit, table_of
-
 METRICS = ("comprehensiveness", "sufficiency")
 RANK_BINS = 20  # of a cell; random genes are matched within them
 SMALLEST_BIN = 5  # genes
@@ -147,25 +145,3 @@ def cell_faithfulness(value, cell, genes, orders, *, fractions, n_random, mask_t
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def collect_faithfulness(tables, units, n_bootstrap):
-    """Return table 'faithfulness' from the tables 'cell_faithfulness' of a task's runs.
-
-    Parameters
-    ----------
-    tables : dict {(regime, seed): DataFrame}
-    units : DataFrame, indexed by cell
-        From `keygenes.evidence.intervals.well_units`.
-    n_bootstrap : int
-    """
-    frames = []
-    for regime in dict.fromkeys(regime for regime, _ in tables):
-        runs = pd.concat([t for (name, _), t in tables.items() if name == regime])
-        runs = runs.assign(gain=runs["value"] - runs["matched"])
-        means = means_by_unit(
-            runs, ["order", "metric", "fraction"], ["value", "gain"], units, n_bootstrap
-        )
-        means = means.rename(columns={"value_low": "ci_low", "value_high": "ci_high"})
-        frames.append(means.assign(regime=regime))
-    return table_of(frames, "faithfulness")

@@ -14,8 +14,6 @@ import scipy.stats
 import torch
 from transformers import BertForSequenceClassification
 
-from keygenes.evidence.intervals import means_by_unit, table_of
-
 
 def stages_of(model):
     """Return [(name, name of the module)] from the classifier down to the first layer."""
@@ -77,31 +75,3 @@ def cell_randomisation(model, cells, scores_of, seed):
             for track, scores in scores_of(changed, cell).items():
                 rows.append((at, track, stage, depth, similarity(original[track], scores)))
     return pd.DataFrame(rows, columns=["at", "track", "stage", "depth", "spearman"])
-
-
-def collect_randomisation(tables, units, n_bootstrap):
-    """Return table 'randomisation' from the tables 'cell_randomisation' of a task's runs.
-
-    Rows per seed have mean and sd over cells; rows of all seeds (seed missing) intervals as well.
-
-    Parameters
-    ----------
-    tables : dict {(regime, seed): DataFrame}
-    units : DataFrame, indexed by cell
-        From `keygenes.evidence.intervals.well_units`.
-    n_bootstrap : int
-    """
-    keys, frames = ["track", "stage", "depth"], []
-    for regime in dict.fromkeys(regime for regime, _ in tables):
-        seeds = {seed: t for (name, seed), t in tables.items() if name == regime}
-        for seed, table in [*seeds.items(), (None, pd.concat(seeds.values()))]:
-            means = means_by_unit(table, keys, ["spearman"], units, n_bootstrap)
-            if means.empty:
-                continue
-            sd = table.groupby(keys, sort=False, observed=True)["spearman"].std()
-            means["sd"] = sd.to_numpy()
-            means = means.rename(columns={"spearman_low": "ci_low", "spearman_high": "ci_high"})
-            if seed is not None:
-                means[["ci_low", "ci_high"]] = np.nan
-            frames.append(means.assign(regime=regime, seed=pd.array([seed] * len(means), "Int64")))
-    return table_of(frames, "randomisation")
