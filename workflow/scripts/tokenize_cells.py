@@ -26,5 +26,6 @@ with step(snakemake):
             version=snakemake.params.version,
             mapping_path=snakemake.input.get("mapping"),
             shard=snakemake.params.get("shard"),
+            draws=snakemake.params.draws,
             **settings,
         )

@@ -1,34 +1,23 @@
 import logging
 import pickle
 
-import anndata
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from scipy import sparse
-from token_cells import GENES, V2, random_cells, vocabulary_of
+from token_cells import (
+    GENES,
+    V2,
+    in_shards,
+    random_cells,
+    tokens_written,
+    vocabulary_of,
+)
 
 from keygenes.core.errors import InputError
-from keygenes.core.tables import TABLES, read_stamp, read_table, set_stamp, write_table
+from keygenes.core.tables import TABLES, read_stamp, read_table, set_stamp
 from keygenes.tokens.encode import encode_cells
-from keygenes.tokens.store import merge_tokens, read_tokens, write_tokens
-
-
-def write_cells(path, counts, genes):
-    adata = anndata.AnnData(sparse.csr_matrix(counts, dtype=np.float32))
-    adata.obs_names = [f"cell{i}" for i in range(adata.n_obs)]
-    adata.var_names = list(genes)
-    adata.obs["n_counts"] = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    adata.write_h5ad(path)
-
-
-def tokens_written(folder, counts, genes, vocabulary, **settings):
-    write_cells(folder / "cells.h5ad", counts, genes)
-    write_table(vocabulary, folder / "vocabulary.parquet", "vocabulary")
-    outputs = folder / "tokens.parquet", folder / "report.parquet"
-    settings = {"max_length": 90, "version": "v1", **settings}
-    write_tokens(folder / "cells.h5ad", folder / "vocabulary.parquet", *outputs, **settings)
-    return outputs
+from keygenes.tokens.store import read_tokens
 
 
 def test_tables_have_their_schema_row_groups_and_stamp_and_read_back(tmp_path, caplog):
@@ -119,21 +108,6 @@ def test_the_mapping_file_is_used(tmp_path):
         mapping_path=tmp_path / "mapping.pkl",
     )
     assert read_tokens(tokens_path)[1].tolist() == [2, 5, 4, 3]
-
-
-def in_shards(folder, n_shards, cells, name="merged", **settings):
-    """Encode cells in shards, put them together and return the paths of both tables."""
-    parts = []
-    for shard in range(n_shards):
-        (folder / f"shard{shard}").mkdir()
-        parts.append(
-            tokens_written(folder / f"shard{shard}", *cells, shard=[shard, n_shards], **settings)
-        )
-    merged = folder / f"{name}.parquet", folder / f"{name}_report.parquet"
-    options = {"max_length": 90, "where": "cells.h5ad", **settings}
-    options.pop("version", None)
-    merge_tokens(*zip(*parts, strict=True), *merged, **options)
-    return merged
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ import jsonschema
 import yaml
 
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.regimes import check_regime
+from keygenes.core.regimes import check_regimes
 from keygenes.core.tasks import cell_tasks
 
 VERSION = 1
+RESERVED_VARIANTS = ("main", "report", "corpus", "corpus_report")  # of files under tokens/
 
 
 def _key(path):
@@ -138,6 +139,55 @@ def read_yaml(path):
         raise InputError(f"{path}: not valid YAML ({reason}); correct the line.") from error
 
 
+def encoding(section, variant=None):
+    """Return what section 'tokens' draws at random when it encodes a cell.
+
+    Parameters
+    ----------
+    section : dict
+    variant : str, optional
+        Of 'variants': its keys replace those of the section.
+
+    Returns
+    -------
+    dict
+        length, depth, order and seed; empty where nothing is drawn.
+    """
+    keys = {key: section[key] for key in ("length", "depth", "order")}
+    keys |= section["variants"][variant] if variant else {}
+    drawn = keys["length"] or keys["depth"] or keys["order"] != "ranked"
+    return {**keys, "seed": section["seed"]} if drawn else {}
+
+
+def check_tokens(section):
+    """Raise an `InputError` where keys of section 'tokens' do not fit each other."""
+    if section["upstream"] and (drawn := encoding(section)):
+        key = next(k for k in ("length", "depth", "order") if drawn[k] not in (None, "ranked"))
+        raise input_error(
+            f"config key 'tokens.{key}'",
+            found="a draw beside tokens.upstream: true",
+            expected="either upstream's tokens to the letter, or a draw",
+            remedy="make it an entry of tokens.variants, or set upstream to false",
+        )
+    for name in [None, *section["variants"]]:
+        key = f"tokens.variants.{name}" if name else "tokens"
+        if name in RESERVED_VARIANTS:
+            raise input_error(
+                f"config key '{key}'",
+                found="a name that other files have",
+                expected=f"a name other than {', '.join(RESERVED_VARIANTS)}",
+                remedy="rename the variant",
+            )
+        length = encoding(section, name).get("length")
+        if length and length["subsample"] > section["max_length"]:
+            raise input_error(
+                f"config key '{key}.length.subsample'",
+                found=length["subsample"],
+                expected=f"at most tokens.max_length = {section['max_length']}",
+                remedy="lower it",
+            )
+
+
 def check_relations(config):
     """Raise an `InputError` where keys of a valid config do not fit each other."""
     names = [regime["name"] for regime in config["regimes"]]
@@ -169,19 +219,8 @@ def check_relations(config):
             expected="at least one task with classes of cells, which the rest of the study needs",
             remedy="add one with name, column and classes",
         )
-    for regime in config["regimes"]:
-        check_regime(regime)
-    tuned = [r["name"] for r in config["regimes"] if r.get("method") != "logistic"]
-    asked = [("attention.pairs", name) for pair in config["attention"]["pairs"] for name in pair]
-    asked.append(("evidence.regime", config["evidence"]["regime"]))
-    for key, name in asked:
-        if name not in [*tuned, "pretrained"]:
-            raise input_error(
-                f"config key '{key}'",
-                found=f"'{name}'",
-                expected=f"one of {', '.join([*tuned, 'pretrained'])}",
-                remedy="name a fine-tuned regime of 'regimes', or add it there",
-            )
+    check_regimes(config)
+    check_tokens(config["tokens"])
     if config["pretrain"]["hidden"] % config["pretrain"]["heads"]:
         raise input_error(
             "config key 'pretrain.hidden'",

@@ -113,9 +113,10 @@ def pretrained_classifier(weights_path, config, class_names, seed):
 
     Parameters
     ----------
-    weights_path : path-like
+    weights_path : path-like or None
         A masked-language model's (or another classifier's) weights. A pooler among them is used,
-        as `from_pretrained` would; a classifier never, since its classes are others.
+        as `from_pretrained` would; a classifier never, since its classes are others. None: no
+        weights are loaded, a control.
     config : BertConfig
     class_names : sequence of str
     seed : int
@@ -132,6 +133,9 @@ def pretrained_classifier(weights_path, config, class_names, seed):
     config.label2id = {name: i for i, name in enumerate(class_names)}
     torch.manual_seed(seed)
     model = BertForSequenceClassification(config)
+    if weights_path is None:
+        log.info("no weights are loaded: all of the model starts at random")
+        return model, {"loaded": [], "missing": sorted(model.state_dict()), "unexpected": []}
     loading = load_tensors(
         model,
         read_weights(weights_path),

@@ -125,7 +125,8 @@ def finetune(
     Parameters
     ----------
     tokens, labels, splits, vocabulary, weights, config : path-like
-        Inputs: tables, and the pretrained model.
+        Inputs: tables, and the pretrained model; without weights (None) all of it starts at
+        random.
     out_weights, out_config, out_history, out_predictions, out_loading : path-like
         `out_loading` tells which parameters came from the file and which train.
     task : str
@@ -156,6 +157,7 @@ def finetune(
     if options["attention_dropout"] is not None:
         bert.attention_probs_dropout_prob = options["attention_dropout"]
     model, loading = pretrained_classifier(weights, bert, classes, seed)
+    weights_sha256 = checksum(weights) if weights else None
     trained = train_only(model, patterns, f"config key 'regimes{'.' if regime else ''}{regime}'")
     n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
     log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
@@ -201,7 +203,7 @@ def finetune(
         device=device,
         precision=precision,
         checkpoint=Path(out_weights).with_name("resume.pt"),
-        run=[patterns, options, checksum(weights), classes, frame.to_csv(), digest_of(ids)]
+        run=[patterns, options, weights_sha256, classes, frame.to_csv(), digest_of(ids)]
         + [cache, batch_tokens, group.size],
         label=f"{task}, seed {seed}",
         batch_tokens=batch_tokens,
@@ -215,7 +217,7 @@ def finetune(
     write_table(history, out_history, "history")
     counts = {"trained": n_trained, "all": total}
     write_json(
-        {"weights_sha256": checksum(weights), "parameters": counts, **loading, "trained": trained},
+        {"weights_sha256": weights_sha256, "parameters": counts, **loading, "trained": trained},
         out_loading,
     )
     save_model(model, out_weights, out_config)

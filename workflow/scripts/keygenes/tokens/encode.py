@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from keygenes.core.errors import input_error
+from keygenes.tokens.draws import drawn_genes, shuffled_genes, thinned_counts
 from keygenes.tokens.vocabulary import TARGET_SUM, is_special
 
 STRIDE = 64  # cells encoded at a time: what is computed from them stays in the processor's cache
@@ -287,7 +288,7 @@ def _framed(genes, lengths, frame, framed):
     return flat, whole
 
 
-def _encode(counts, n_counts, plan, frame, upstream):
+def _encode(counts, n_counts, plan, frame, upstream, draws, cells):
     """Encode a few cells; return their tokens, one cell after the other, and report columns."""
     projection, tokens, _ = plan
     room = frame[2]
@@ -297,6 +298,9 @@ def _encode(counts, n_counts, plan, frame, upstream):
             counts = counts.astype(np.float64)  # a copy; other types could overflow in sums
             counts.eliminate_zeros()
         n_counts = n_counts.astype(np.float64)
+        if draws.get("depth"):
+            counts, deep = thinned_counts(counts, draws["depth"], cells, draws["seed"])
+            n_counts = np.where(deep, draws["depth"], n_counts)
         n_genes = np.diff(counts.indptr)
     else:
         n_genes = np.asarray((counts != 0).sum(axis=1)).ravel()
@@ -312,10 +316,16 @@ def _encode(counts, n_counts, plan, frame, upstream):
     kept = np.asarray(inside.sum(axis=1, dtype=np.float64)).ravel()
     n_inside = np.diff(inside.indptr).astype(np.int64)
     order = falling_order(values.data, values.indptr.astype(np.int64))
-    if (n_inside > room).any():
-        rank = np.arange(len(order)) - np.repeat(values.indptr[:-1], n_inside)
+    n_drawn = n_inside
+    if draws.get("length"):
+        size = draws["length"]["subsample"]
+        order, n_drawn = drawn_genes(order, n_inside, size, cells, draws["seed"])
+    if (n_drawn > room).any():
+        rank = np.arange(len(order)) - np.repeat(np.cumsum(n_drawn) - n_drawn, n_drawn)
         order = order[rank < room]
-    lengths = np.minimum(n_inside, room)
+    lengths = np.minimum(n_drawn, room)
+    if draws.get("order") == "shuffled":
+        order = shuffled_genes(order, lengths, cells, draws["seed"])
     genes = tokens.take(values.indices.take(order))
     flat, lengths = _framed(genes, lengths, frame, (lengths > 0) | upstream)
     lost = np.divide(totals - kept, totals, out=np.zeros_like(totals), where=totals > 0)
@@ -325,12 +335,12 @@ def _encode(counts, n_counts, plan, frame, upstream):
         "n_in_vocabulary": n_inside,
         "counts_lost": lost,
         "length": lengths,
-        "n_truncated": np.maximum(n_inside - room, 0),
+        "n_truncated": np.maximum(n_drawn - room, 0),
         "counts": totals,
     }
 
 
-def encode_block(counts, n_counts, plan, frame, *, upstream=False):
+def encode_block(counts, n_counts, plan, frame, *, upstream=False, draws=None, cells=None):
     """Encode some cells; the arguments are those of `encode_cells`, prepared.
 
     Parameters
@@ -343,6 +353,10 @@ def encode_block(counts, n_counts, plan, frame, *, upstream=False):
         From `frame_tokens`.
     upstream : bool
         Keep the number types, stored zeros and the special tokens of a cell without genes.
+    draws : dict, optional
+        See `encode_cells`.
+    cells : array of str [n_cells], optional
+        Names, from which draws take their random numbers; their positions where there are none.
 
     Returns
     -------
@@ -351,8 +365,12 @@ def encode_block(counts, n_counts, plan, frame, *, upstream=False):
     pandas.DataFrame
         As from `encode_cells`; the frame has the column `counts` (row sum) in addition.
     """
+    names = np.arange(counts.shape[0]) if cells is None else cells
     parts = [
-        _encode(_rows_of(counts, i, i + STRIDE), n_counts[i : i + STRIDE], plan, frame, upstream)
+        _encode(
+            *(_rows_of(counts, i, i + STRIDE), n_counts[i : i + STRIDE], plan, frame),
+            *(upstream, draws or {}, names[i : i + STRIDE]),
+        )
         for i in range(0, max(counts.shape[0], 1), STRIDE)
     ]
     flat, columns = zip(*parts, strict=True)
@@ -370,6 +388,8 @@ def encode_cells(
     special_tokens,
     mapping=None,
     upstream=False,
+    draws=None,
+    cells=None,
 ):
     """Encode cells as ranked gene tokens.
 
@@ -392,6 +412,13 @@ def encode_cells(
     upstream : bool
         Do what Geneformer's tokenizer does: ids are looked up as given (`upstream_ids`), dense
         counts and float32 totals are computed with as they are.
+    draws : dict, optional
+        ``depth`` (counts that a cell keeps, over all genes in `counts`), ``length``
+        ({'subsample': genes that it keeps, of all that the vocabulary has}), ``order`` ('shuffled':
+        as many genes as ever, disordered) and ``seed``; see `keygenes.tokens.draws`. Not in
+        upstream mode.
+    cells : array of str [n_cells], optional
+        Names, from which draws take their random numbers; their positions where there are none.
 
     Returns
     -------
@@ -411,6 +438,8 @@ def encode_cells(
     plan = plan_genes(ensembl_ids, vocabulary, mapping, upstream=upstream)
     frame = frame_tokens(vocabulary, special_tokens, max_length)
     n_counts = np.asarray(n_counts)
-    flat, report = encode_block(counts, n_counts, plan, frame, upstream=upstream)
+    flat, report = encode_block(
+        counts, n_counts, plan, frame, upstream=upstream, draws=draws, cells=cells
+    )
     encoded = np.split(flat, np.cumsum(report["length"])[:-1]) if len(report) else []
     return encoded, report.drop(columns="counts")

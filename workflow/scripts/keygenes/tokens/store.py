@@ -62,7 +62,7 @@ def _blocks_of(shard, n_cells):
     return range(n_blocks * index // n_shards, n_blocks * (index + 1) // n_shards)
 
 
-def _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream):
+def _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream, draws):
     """Yield the rows of the token table and of the report, block by block."""
     cells = adata.obs_names.to_numpy(dtype=str)
     n_counts = adata.obs["n_counts"].to_numpy(np.float64)
@@ -74,7 +74,8 @@ def _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream):
         if columns is not None and "given_counts" in adata.obsm:
             counts = sparse.hstack([counts, adata.obsm["given_counts"][rows]], format="csr")
             counts = counts[:, columns]
-        flat, report = encode_block(counts, n_counts[rows], plan, frame, upstream=upstream)
+        how = {"upstream": upstream, "draws": draws, "cells": cells[rows]}
+        flat, report = encode_block(counts, n_counts[rows], plan, frame, **how)
         report.insert(0, "cell", cells[rows])
         kept = upstream | (report["length"].to_numpy() > 0)
         lengths = report["length"].to_numpy()[kept]
@@ -194,6 +195,18 @@ def _log_lengths(sums, max_length, upstream):
         )
 
 
+def _check_room(draws, room):
+    """Refuse to draw more genes per cell than fit: cells would not be equally long."""
+    wanted = (draws or {}).get("length")
+    if wanted and wanted["subsample"] > room:
+        raise input_error(
+            "config key 'tokens.length.subsample'",
+            found=wanted["subsample"],
+            expected=f"at most {room}, the genes that fit into tokens.max_length",
+            remedy="lower it, also in tokens.variants",
+        )
+
+
 def write_tokens(
     adata_path,
     vocabulary_path,
@@ -205,6 +218,7 @@ def write_tokens(
     upstream=False,
     mapping_path=None,
     shard=None,
+    draws=None,
 ):
     """Encode the cells of a canonical h5ad and write the token table and its loss report.
 
@@ -233,17 +247,20 @@ def write_tokens(
     shard : (int, int), optional
         Encode only this part, counted from 0, of so many, each of whole blocks of 1,024 cells (a
         part may be empty). The files are for `merge_tokens`; the report's schema is "token_shard".
+    draws : dict, optional
+        See `encode_cells`.
 
     Raises
     ------
     InputError
         If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode, nor
-        of a shard), or no cell passes.
+        of a shard), no cell passes, or more genes are to be drawn than fit.
     """
     log = logging.getLogger("keygenes")
     vocabulary = read_table(vocabulary_path)
     mapping = read_mapping(mapping_path) if mapping_path is not None else None
     frame = frame_tokens(vocabulary, version, max_length)
+    _check_room(draws, frame[2])
     adata = anndata.read_h5ad(adata_path, backed="r")
     try:
         ids, columns = adata.var_names, None
@@ -261,7 +278,7 @@ def write_tokens(
         if not passing.all():
             log.info("%d of %d cells have filter_pass = 1", passing.sum(), len(passing))
         blocks = _blocks_of(shard or (0, 1), adata.n_obs)
-        encoded = _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream)
+        encoded = _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream, draws)
         special = {"special_tokens": str(len(frame[0]) + len(frame[1]))}
         genes = {
             "given": len(ids),
