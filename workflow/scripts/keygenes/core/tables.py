@@ -301,7 +301,6 @@ TABLES = {
         contrast=FLOAT,
         completeness_error=FLOAT,
         rejected=FLAG,
-        seconds=FLOAT,
     ),
     "cell_faithfulness": _schema(
         cell=TEXT,
@@ -310,6 +309,15 @@ TABLES = {
         metric=CATEGORY,
         fraction=FLOAT,
         value=FLOAT,
+        matched=FLOAT,
+    ),
+    "cell_randomisation": _schema(
+        cell=TEXT,
+        well=CATEGORY,
+        track=CATEGORY,
+        stage=CATEGORY,
+        depth=INT,
+        spearman=FLOAT,
     ),
     "faithfulness": _schema(
         regime=CATEGORY,
@@ -333,7 +341,10 @@ TABLES = {
         depth=INT,
         spearman=FLOAT,
         sd=FLOAT,
+        ci_low=FLOAT,
+        ci_high=FLOAT,
         n_cells=INT,
+        n_wells=INT,
     ),
     "scorecard": _schema(
         track=CATEGORY,
