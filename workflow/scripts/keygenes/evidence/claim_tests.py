@@ -56,11 +56,19 @@ def _over_seeds(values, unit):
     values = np.asarray(list(values), float)
     if len(values) < 2:
         return None, f"{unit}; one seed, no interval"
-    return (values.min(), values.max()), f"{unit}; range over {len(values)} seeds"
+    return (values.min(), values.max()), f"{unit}; range of {len(values)} single seeds"
 
 
 def _graded(every, some):
     return HOLDS if every else PART if some else FAILS
+
+
+def _by_seeds(pooled, seeds):
+    """Return the verdict on something that is so or not, pooled and in each seed.
+
+    Holds if so in all, in part if so pooled or in most seeds.
+    """
+    return _graded(pooled and all(seeds), pooled or 2 * sum(seeds) > len(seeds))
 
 
 def _unless(verdict, explained):
@@ -93,7 +101,7 @@ def accuracy(tables, task, *, regime, accuracy, tolerance, controls):
     return outcome(
         _unless(verdict, guessing),
         value,
-        place + (f", but no better than {controls[0]}" if guessing else ""),
+        place + (f"; no better than {controls[0]}" if guessing else ""),
         unit=f"accuracy; 95 % interval over {int(row['n_units'])} {row['unit']}s",
         interval=(low, high),
         n=row["n_cells"],
@@ -430,8 +438,8 @@ def largest_change(tables, task, *, pair, by, layer):
             _graded((first == layer).all(), largest == layer), other is not None and other != layer
         ),
         largest,
-        f"layer {largest} changes most, by {change[largest].mean():.2g}; layer {layer} by "
-        f"{change[layer].mean():.2g}",
+        f"layer {largest} changes most, by {change[largest].mean():.2g}"
+        + ("" if largest == layer else f"; layer {layer} by {change[layer].mean():.2g}"),
         unit=unit,
         interval=interval,
         n=n,
@@ -481,18 +489,18 @@ def _peaks(tables, task, pair, smooth, min_share):
 def shift_peaks(tables, task, *, pair, ranks, smooth, min_share):
     """Test whether attention shifts most at some ranks (first and last, inclusive).
 
-    Holds if the largest pooled change lies there, in part if that of some seed does. Control:
-    the shift of attention corrected for rank and length must peak there too.
+    Holds if the largest change lies there, pooled and in every seed, in part if pooled or in most
+    seeds. Control: the shift of attention corrected for rank and length must peak there too.
     """
     rank, change, seeds, corrected, n = _peaks(tables, task, pair, smooth, min_share)
-    inside = [ranks[0] <= r <= ranks[1] for r in (rank, *seeds)]
+    inside, *of_seeds = (ranks[0] <= r <= ranks[1] for r in (rank, *seeds))
     moved = corrected is not None and not ranks[0] <= corrected <= ranks[1]
     interval, unit = _over_seeds(seeds, "rank of the largest shift")
     return outcome(
-        _unless(_graded(inside[0], any(inside[1:])), moved),
+        _unless(_by_seeds(inside, of_seeds), moved),
         rank,
         f"the largest shift ({change:+.0f} %) is at rank {rank}"
-        + (", but not after length correction" if inside[0] and moved else ""),
+        + (", but not after length correction" if inside and moved else ""),
         unit=unit,
         interval=interval,
         n=n,
@@ -510,9 +518,9 @@ def _corrected_peak(corrected):
 def peak_at_gene(tables, task, *, pair, gene, tolerance, smooth, min_share, max_others, **of):
     """Test whether attention shifts most at the mean rank of a gene.
 
-    Holds if the two are within `tolerance` ranks. Controls: the length-corrected shift, and how
-    many other genes have a mean rank as near to the peak; more than `max_others`, and the peak
-    singles out no gene.
+    Holds if the two are within `tolerance` ranks, pooled and in every seed, in part if pooled or
+    in most seeds. Controls: the length-corrected shift, and how many other genes have a mean rank
+    as near to the peak; more than `max_others`, and the peak singles out no gene.
 
     Parameters
     ----------
@@ -522,12 +530,12 @@ def peak_at_gene(tables, task, *, pair, gene, tolerance, smooth, min_share, max_
     mean, everyone = gene_mean_ranks(tables, task, gene, of["class"])
     rank, change, seeds, corrected, n = _peaks(tables, task, pair, smooth, min_share)
     near = abs(rank - mean) <= tolerance
-    some = any(abs(r - mean) <= tolerance for r in seeds)
+    of_seeds = [abs(r - mean) <= tolerance for r in seeds]
     others = int((np.abs(everyone - rank) <= tolerance).sum()) - near
     moved = corrected is not None and abs(corrected - mean) > tolerance
     interval, unit = _over_seeds(seeds, "rank of the largest shift")
     return outcome(
-        _unless(_graded(near, some), moved or others > max_others),
+        _unless(_by_seeds(near, of_seeds), moved or others > max_others),
         rank,
         f"the largest shift ({change:+.0f} %) is at rank {rank}, the mean rank of {gene} is "
         f"{mean:.0f}",

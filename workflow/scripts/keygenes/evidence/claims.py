@@ -55,7 +55,7 @@ def _proves_little(reading, tables, task):
     if above is not False:
         return ""
     return (
-        f"; {regime} has not learnt the task (accuracy {value:.2f}, the commonest class "
+        f"; the accuracy of {regime} is not clearly above the commonest class ({value:.2f}, "
         f"{floor:.2f}), so this proves little"
     )
 

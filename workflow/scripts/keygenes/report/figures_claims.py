@@ -5,7 +5,7 @@ import textwrap
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keygenes.evidence.verdicts import FAILS, HOLDS, PART, UNTESTABLE, VERDICTS, tally
+from keygenes.evidence.verdicts import FAILS, HOLDS, PART, UNTESTABLE, tally
 from keygenes.report.panels import distinct
 from keygenes.report.style import (
     BLACK,
@@ -63,7 +63,7 @@ def claims(table, *, title):
     for claim in distinct(table["claim"]):
         rows = table[table["claim"] == claim]
         row = shown_row(rows)
-        here = textwrap.wrap(found_text(row), 24) + textwrap.wrap(quantity(row["unit"]), 24)
+        here = textwrap.wrap(found_text(row), 29) + textwrap.wrap(quantity(row["unit"]), 29)
         lines.append(
             {
                 "id": claim,
@@ -87,7 +87,7 @@ def claims(table, *, title):
         for line in lines
     ]
     width, head = 9.6, 0.3
-    total = head + sum(heights)
+    total = head + sum(heights) + 0.36
     figure = Figure(figsize=(width, total))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(total, 0))
@@ -128,15 +128,19 @@ def claims(table, *, title):
                 color=COLOURS[verdict],
             )
         y += height
-    counts = tally(table["verdict"])
+    axes.plot([0, width], [y, y], color=PALE, lw=0.8)
+    for i, (verdict, n) in enumerate(tally(table["verdict"]).items()):
+        at = left["statement"] + 2.1 * i
+        key = {"fontsize": 9, "va": "center", "color": COLOURS[verdict]}
+        axes.text(at, y + 0.19, MARKS[verdict], **{**key, "fontsize": 13, "ha": "center"})
+        axes.text(at + 0.16, y + 0.19, f"{verdict}: {n}", **key)
     figure.text(
         0.006, 1 + 0.1 / total, title, fontsize=10, fontweight="bold", ha="left", va="bottom"
     )
-    key = ", ".join(f"{MARKS[v]} {v} ({counts[v]})" for v in VERDICTS)
     add_note(
         figure,
-        f"{key}. In brackets: of {len(table)} readings. The numbers are of the first reading that "
-        "can be tested here, with its 95 % interval over wells or, where there is none, the range "
-        "over seeds; the marks are in the order of the table.",
+        f"Counts are of all {len(table)} readings, task by task. The numbers are of the first "
+        "reading that can be tested here, with its 95 % interval over wells or, where there is "
+        "none, the range of single seeds; the marks are in the order of the table.",
     )
     return figure
