@@ -75,3 +75,30 @@ rule judge_claims:
         code=code_digest("judge_claims"),
     script:
         "../scripts/judge_claims.py"
+
+
+rule roar_genes:
+    """Take away the genes that each track calls key, learn again, and see what is lost."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        genes=out("evidence/{task}/genes.parquet"),
+    output:
+        roar=out("evidence/{task}/roar.parquet"),
+    log:
+        logfile("roar_genes.{task}"),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        regime=config["evidence"]["regime"],
+        n_random=config["evidence"]["faithfulness"]["n_random"],
+        n_bootstrap=config["evidence"]["n_bootstrap"],
+        torch_threads=config["compute"]["torch_threads"],
+        code=code_digest("roar_genes"),
+    script:
+        "../scripts/roar_genes.py"

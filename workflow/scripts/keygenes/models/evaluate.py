@@ -89,9 +89,9 @@ def resample(confusions, units, strata, n_bootstrap, seed=0):
     return total
 
 
-def _interval(values):
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {"ci_low": low, "ci_high": high}
+def interval(draws):
+    """Return the 95 % percentile interval of bootstrap draws: low, high."""
+    return tuple(np.quantile(draws, [0.025, 0.975]))
 
 
 def two_sided_p(differences):
@@ -143,7 +143,7 @@ def _rows(scored, **names):
             "regime": regime,
             "metric": metric,
             "value": value,
-            **_interval(found["draws"][metric]),
+            **dict(zip(("ci_low", "ci_high"), interval(found["draws"][metric]), strict=True)),
             "n_cells": found["n_cells"],
             "n_units": found["n_units"],
         }
@@ -155,11 +155,13 @@ def _rows(scored, **names):
 def _difference(one, other, metric, **names):
     """Return the row of one accuracy less another; paired where both have the same units."""
     draws = one["draws"]["accuracy"] - other["draws"]["accuracy"]
+    low, high = interval(draws)
     return {
         **names,
         "metric": metric,
         "value": one["values"]["accuracy"] - other["values"]["accuracy"],
-        **_interval(draws),
+        "ci_low": low,
+        "ci_high": high,
         "p": two_sided_p(draws),
         "n_cells": min(one["n_cells"], other["n_cells"]),
         "n_units": min(one["n_units"], other["n_units"]),
