@@ -95,6 +95,8 @@ PAIRS = [tuple(pair) for pair in config["attention"]["pairs"]]
 # Whose attention is looked at. A split by cell leaves other test cells, which no one is compared on.
 ATTENDED = [name for name in [*FINETUNED, *BROUGHT] if "split" not in REGIMES[name]]
 ATTENDED += ["pretrained"] if any("pretrained" in pair for pair in PAIRS) else []
+# Whose predictions are attributed to genes.
+ATTRIBUTED = [name for name in [*FINETUNED, *BROUGHT] if name in config["evidence"]["regimes"]]
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1

@@ -1,5 +1,6 @@
 """Faithfulness and randomisation of all models of a task, one table each."""
 
+import numpy as np
 import pandas as pd
 
 from keygenes.evidence.intervals import means_by_unit, table_of

@@ -131,8 +131,7 @@ def means_by_unit(frame, keys, columns, units, n_bootstrap):
 
 def table_of(frames, name):
     """Return frames as one table of schema `name`; an empty one where there is nothing."""
-    columns = TABLES[name].names
     frames = [frame for frame in frames if len(frame)]
     if not frames:
-        return pd.DataFrame({column: [] for column in columns})
-    return pd.concat(frames, ignore_index=True)[columns]
+        return TABLES[name].empty_table().to_pandas()
+    return pd.concat(frames, ignore_index=True)[TABLES[name].names]
