@@ -22,6 +22,7 @@ from keygenes.core.regimes import (
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
+from keygenes.core.tracks import ATTRIBUTIONS
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
@@ -42,6 +43,10 @@ try:
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
+    for gene_set in GENE_SETS.values():
+        if "truth_of" in gene_set["file"]:  # what the simulation of a dataset planted
+            name = gene_set["file"]["truth_of"]
+            gene_set["file"] = {"path": f"results/{config['study']}/inputs/{name}.truth.parquet"}
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
 except InputError as error:
     raise WorkflowError(str(error)) from None
