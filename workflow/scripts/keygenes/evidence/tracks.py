@@ -1,8 +1,9 @@
 """Evidence tracks: each a table of gene x score, larger meaning more key.
 
-The tracks of `BASELINES` need no transformer and are what any claim about one is held against.
-Those of a model come from sums per well: of attention (`keygenes.attention`) and of attributions.
-"Pooled" is over seeds: every cell once, seen by the model that was not trained on its well.
+The tracks of `core.tracks.BASELINES` need no transformer and are what any claim about one is held
+against. Those of a model come from sums per well, of attention (`keygenes.attention`) and of
+attributions. "Pooled" is over seeds: every cell once, seen by the model that was not trained on its
+well.
 """
 
 import numpy as np
@@ -10,27 +11,9 @@ import pandas as pd
 import scipy.stats
 
 from keygenes.attention.subsets import TEST
+from keygenes.core.tracks import ATTRIBUTIONS
 from keygenes.evidence.moderated import moderated_t
 
-BASELINES = (
-    "wilcoxon",
-    "pseudobulk",
-    "mean_difference",
-    "detection",
-    "mean_rank",
-    "logistic_l1",
-    "random",
-)
-ATTENTION = ("attention_total", "attention_received", "attention_residual", "norm_pair")
-ATTRIBUTIONS = (
-    "attention_readout",
-    "rollout",
-    "attention_gradient",
-    "attattr",
-    "integrated_gradients",
-    "occlusion",
-    "deletion",
-)
 BY_WELL = {  # the column of 'by_well' that a track is the mean of
     "attention_received": "sum",
     "attention_residual": "sum_residual",
