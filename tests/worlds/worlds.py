@@ -4,7 +4,7 @@ A cell has 150 genes, each with a rate; its rate in a cell varies, and those tha
 up the cell, in falling order. Rare genes are therefore seen in long cells only: detection and
 length go together, as in real cells. Wells share an offset per gene. What is planted differs:
 
-planted   in treated cells a few genes rise to the top
+planted   treated cells express a few genes that no other cell does, anywhere in their order
 length    treated cells are longer, and that is all: the same genes at the same rates
 nothing   classes are dealt to the wells at random
 """
@@ -17,7 +17,8 @@ import scipy.sparse as sp
 from keygenes.core.tables import write_table
 
 N_GENES = 150
-PLANTED = np.arange(40, 46)  # of middling rate: neither always nor hardly ever seen
+PLANTED = np.arange(40, 46)
+N_SHOWN = 4  # of them in each treated cell
 DOSES = (0.0, 2.5, 12.5, 25.0)
 HIGH = (12.5, 25.0)
 SPECIALS = ("<pad>", "<mask>")
@@ -51,11 +52,16 @@ def world_cells(kind, *, n_replicates, cells_per_well, seed):
             treated = dose in HIGH
             for _ in range(cells_per_well):
                 value = rates + offset + CELL_SD * rng.standard_normal(N_GENES)
-                if kind == "planted" and treated:
-                    value[PLANTED] += 2.5
                 typical = (80 if treated else 50) if kind == "length" else 55
                 length = int(np.clip(typical * np.exp(0.25 * rng.standard_normal()), 15, 120))
-                cells.append(np.argsort(-value, kind="stable")[:length])
+                cell = np.argsort(-value, kind="stable")
+                if kind == "planted":
+                    cell = cell[~np.isin(cell, PLANTED)]
+                cell = cell[:length]
+                if kind == "planted" and treated:  # anywhere: no rank gives them away
+                    shown = rng.permutation(PLANTED)[:N_SHOWN]
+                    cell[rng.choice(length, N_SHOWN, replace=False)] = shown
+                cells.append(cell)
                 rows.append((f"W{replicate}{place}", f"R{replicate}", dose))
     index = [f"c{i:04d}" for i in range(len(rows))]
     return pd.DataFrame(rows, columns=["well", "replicate", "dose_um"], index=index), cells
