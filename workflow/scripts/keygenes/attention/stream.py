@@ -309,7 +309,7 @@ def queries_and_keys(trunk, input_ids, attention_mask):
 
 
 def attention_products(layers, pairs, scaling):
-    """Return <A, B> of one layer's attention of one cell, for pairs of models.
+    """Return <A, B> of one layer's attention of one cell for pairs of models, and its column sums.
 
     Parameters
     ----------
@@ -321,14 +321,19 @@ def attention_products(layers, pairs, scaling):
 
     Returns
     -------
-    dict {pair: float64 tensor [heads]}
+    products : dict {pair: float64 tensor [heads]}
         Summed over the full L x L attention: rows in float32, their sums in float64.
+    received : dict {name: float32 tensor [heads, L]}
+        ``c_j = sum_i alpha_ij``.
     """
     sums = dict.fromkeys(pairs, 0.0)
+    received = {n: key.new_zeros(len(key), 1, key.shape[1]) for n, (_, key) in layers.items()}
     walks = [query_blocks(query, key, scaling) for query, key in layers.values()]
     for blocks in zip(*walks, strict=True):
+        for column_sums, block in zip(received.values(), blocks, strict=True):
+            column_sums.baddbmm_((1 / block[4])[:, None], block[3])
         for name_a, name_b in pairs:
             a, b = (blocks[list(layers).index(name)] for name in (name_a, name_b))
             rows = torch.linalg.vecdot(a[3], b[3]) / (a[4] * b[4])
             sums[name_a, name_b] = sums[name_a, name_b] + rows.double().sum(-1)
-    return sums
+    return sums, {name: column_sums[:, 0] for name, column_sums in received.items()}
