@@ -29,7 +29,7 @@ rule score_genes:
         mem_mb=memory(8000),
         runtime=30,
     params:
-        runs=runs(ATTENDED),
+        runs=lambda wildcards: runs(ATTENDED, wildcards.task),
         regime=config["evidence"]["regime"],
         n_key_genes=config["evidence"]["n_key_genes"],
         gene_sets={

@@ -63,7 +63,7 @@ rule plot_training:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        runs=runs(FINETUNED),
+        runs=lambda wildcards: runs(FINETUNED, wildcards.task),
         simulated=SIMULATED,
         code=code_digest("plot_training"),
     script:
@@ -119,7 +119,7 @@ rule plot_attention:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        runs=runs(ATTENDED),
+        runs=lambda wildcards: runs(ATTENDED, wildcards.task),
         marker=config["evidence"]["marker"],
         simulated=SIMULATED,
         code=code_digest("plot_attention"),

@@ -5,7 +5,7 @@ import pandas as pd
 
 from keygenes.core.errors import input_error
 from keygenes.core.tables import read_table
-from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.store import read_tokens
 
 
 def task_cells(tokens_path, labels_path, splits_path, task, seed):
