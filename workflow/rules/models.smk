@@ -226,6 +226,7 @@ rule fit_baselines:
         depth=next(
             (v["depth"] for v in config["tokens"]["variants"].values() if v.get("depth")), None
         ),
+        draw_seed=config["tokens"]["seed"],
         torch_threads=config["compute"]["torch_threads"],
         code=code_digest("fit_baselines"),
     script:
