@@ -22,6 +22,13 @@ def twins():
     }
 
 
+def kind_of(regime):
+    """Return what a regime is: 'control', 'probe' (no encoder is trained) or 'trained'."""
+    if any(key in regime for key in ("tokens", "encoder", "labels", "split")):
+        return "control"
+    return "probe" if "method" in regime else "trained"
+
+
 rule pretrain:
     """Pretrain a small encoder by masked tokens (the demo, and users without weights)."""
     input:

@@ -7,10 +7,9 @@ import scipy.sparse
 from tiny_study import N_GENES, obs_of, write_study
 
 from keygenes.core.matrices import write_matrix
-from keygenes.core.regimes import RESERVED_REGIMES
+from keygenes.core.regimes import BASELINES
 from keygenes.core.tables import read_table
 from keygenes.models.baselines import (
-    BASELINES,
     baseline_probabilities,
     expression_features,
     fit_baselines,
@@ -247,7 +246,3 @@ def test_a_job_writes_predictions_and_coefficients_and_repeats_them(study, tmp_p
     assert coefficients["ensembl_id"].str.startswith("ENSG").all()
     assert coefficients["ensembl_id"].is_unique
     assert (coefficients["score"] >= 0).all()
-
-
-def test_no_regime_may_have_the_name_of_a_baseline():
-    assert {*BASELINES, "majority"} <= set(RESERVED_REGIMES)

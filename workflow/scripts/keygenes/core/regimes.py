@@ -31,10 +31,13 @@ KEYS_OF_FORM = {
     "finetuned": {"finetuned", "tokens", "tasks"},
     "method": {"method", "features", "pooling", "tokens", "labels", "split", "tasks"},
 }
-RESERVED_REGIMES = (  # the model before training, and the baselines that are always there
-    *("pretrained", "majority", "length_only", "token0", "bag_of_genes_l1", "bag_of_genes_l2"),
-    *("rank_lr", "hvg_lr", "pca_lr", "gradient_boosting", "equal_depth_lr", "baselines"),
+# What every regime stands beside, cell length and first gene first (`models.baselines`).
+BASELINES = (
+    *("length_only", "token0", "bag_of_genes_l1", "bag_of_genes_l2", "rank_lr", "hvg_lr"),
+    *("pca_lr", "gradient_boosting", "equal_depth_lr"),
 )
+# The model before training, and names and the folder of baselines.
+RESERVED_REGIMES = ("pretrained", "majority", "baselines", *BASELINES)
 
 
 def check_regime(regime):

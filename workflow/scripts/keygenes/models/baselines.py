@@ -18,6 +18,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
 from keygenes.core.matrices import read_matrix
+from keygenes.core.regimes import BASELINES
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.cells import predictions_table, task_cells
@@ -26,17 +27,6 @@ from keygenes.tokens.vocabulary import is_special
 
 log = logging.getLogger("keygenes")
 
-BASELINES = (
-    "length_only",
-    "token0",
-    "bag_of_genes_l1",
-    "bag_of_genes_l2",
-    "rank_lr",
-    "hvg_lr",
-    "pca_lr",
-    "gradient_boosting",
-    "equal_depth_lr",
-)
 INVERSE_PENALTIES = tuple(10.0 ** (i / 2) for i in range(-8, 5))  # scikit-learn's C
 N_VARIABLE_GENES = 2000
 N_COMPONENTS = 50
