@@ -346,11 +346,12 @@ def figure_names(task):
         for name in (
             *(["training_curves"] if FINETUNED else []),
             "figure3_confusion",
-            "accuracy",
+            "forest",
             "figure4_cosine",
             "figure5_rank_shift",
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
+            "roar",
             "figure9_norms",
             *(["equal_length"] if on_variants(task) else []),
         )

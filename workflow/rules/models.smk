@@ -22,6 +22,13 @@ def twins():
     }
 
 
+def kind_of(regime):
+    """Return what a regime is: 'control', 'probe' (no encoder is trained) or 'trained'."""
+    if any(key in regime for key in ("tokens", "encoder", "labels", "split")):
+        return "control"
+    return "probe" if "method" in regime else "trained"
+
+
 rule pretrain:
     """Pretrain a small encoder by masked tokens (the demo, and users without weights)."""
     input:
@@ -226,6 +233,7 @@ rule fit_baselines:
         depth=next(
             (v["depth"] for v in config["tokens"]["variants"].values() if v.get("depth")), None
         ),
+        draw_seed=config["tokens"]["seed"],
         torch_threads=config["compute"]["torch_threads"],
         code=code_digest("fit_baselines"),
     script:

@@ -71,14 +71,14 @@ rule plot_training:
 
 
 rule plot_predictions:
-    """Figure 3, the confusion matrices, and every metric beside the baselines."""
+    """Figure 3, the confusion matrices, and every regime beside the baselines."""
     input:
         metrics=out("models/{task}/metrics.parquet"),
         confusion=out("models/{task}/confusion.parquet"),
         labels=out("cells/labels.parquet"),
     output:
         **{f"confusion_{k}": v for k, v in figure("{task}/figure3_confusion", "Models").items()},
-        **{f"accuracy_{k}": v for k, v in figure("{task}/accuracy", "Models").items()},
+        **{f"forest_{k}": v for k, v in figure("{task}/forest", "Models").items()},
     log:
         logfile("plot_predictions.{task}"),
     conda:
@@ -88,6 +88,11 @@ rule plot_predictions:
         mem_mb=memory(2000),
         runtime=10,
     params:
+        kinds=lambda wildcards: {
+            name: kind_of(REGIMES[name]) for name in regimes_of(wildcards.task)
+        },
+        twins=twins(),
+        main=config["evidence"]["regime"],
         simulated=SIMULATED,
         code=code_digest("plot_predictions"),
     script:
@@ -173,6 +178,27 @@ rule plot_genes:
         code=code_digest("plot_genes"),
     script:
         "../scripts/plot_genes.py"
+
+
+rule plot_roar:
+    """What is lost without the genes that each track calls key."""
+    input:
+        roar=out("evidence/{task}/roar.parquet"),
+    output:
+        **figure("{task}/roar", "Genes"),
+    log:
+        logfile("plot_roar.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_roar"),
+    script:
+        "../scripts/plot_roar.py"
 
 
 rule plot_gene_classes:

@@ -10,5 +10,6 @@ with step(snakemake):
         task=snakemake.wildcards.task,
         seed=int(snakemake.wildcards.seed),
         depth=snakemake.params.depth,
+        draw_seed=snakemake.params.draw_seed,
         threads=snakemake.params.torch_threads,
     )

@@ -7,11 +7,10 @@ import scipy.sparse
 from tiny_study import N_GENES, obs_of, write_study
 
 from keygenes.core.matrices import write_matrix
+from keygenes.core.regimes import BASELINES
 from keygenes.core.tables import read_table
 from keygenes.models.baselines import (
-    BASELINES,
     baseline_probabilities,
-    equal_depth_counts,
     expression_features,
     fit_baselines,
     fit_penalised,
@@ -24,6 +23,7 @@ from keygenes.models.baselines import (
 
 N_TOKENS, N_SPECIAL = 42, 2
 SPECIAL = np.arange(N_TOKENS) < N_SPECIAL
+OPTIONS = {"depth": 60, "draw_seed": 1, "seed": 1}
 
 
 def world(kind, n=480, seed=0):
@@ -54,12 +54,17 @@ def world(kind, n=480, seed=0):
     return scipy.sparse.csr_matrix(counts), tokens, labels, part
 
 
-def accuracies(kind, seed=0, depth=None):
+def obs_with(counts):
+    """Return obs of cells of which all genes were measured."""
+    n_counts = np.asarray(counts.sum(1)).ravel()
+    return pd.DataFrame({"n_counts": n_counts}, [f"c{i}" for i in range(len(n_counts))])
+
+
+def accuracies(kind, seed=0):
     counts, tokens, labels, part = world(kind, seed=seed)
-    n_counts = np.asarray(counts.sum(1)).ravel().astype(float)
     parts = part == "train", part == "valid"
     found, score, direction = baseline_probabilities(
-        tokens, SPECIAL, counts, n_counts, labels, *parts, depth=depth, seed=1
+        tokens, SPECIAL, counts, obs_with(counts), labels, *parts, **OPTIONS
     )
     assert tuple(found) == BASELINES
     test = part == "test"
@@ -133,11 +138,11 @@ def test_nothing_is_learnt_from_test_cells(monkeypatch):
     monkeypatch.setattr("keygenes.models.baselines.N_VARIABLE_GENES", 15)
     counts, tokens, labels, part = world("expression")
     train, valid, test = (part == name for name in ("train", "valid", "test"))
-    n_counts = np.full(len(labels), 500.0)
+    options = {**OPTIONS, "depth": None}  # taken from the training cells
 
     def of_others(counts, tokens, labels):
         found, score, _ = baseline_probabilities(
-            tokens, SPECIAL, counts, n_counts, labels, train, valid, depth=None, seed=1
+            tokens, SPECIAL, counts, obs_with(counts), labels, train, valid, **options
         )
         return {name: p[~test] for name, p in found.items()}, score
 
@@ -151,8 +156,7 @@ def test_nothing_is_learnt_from_test_cells(monkeypatch):
     )
     np.testing.assert_array_equal(score, score_after)
     for name, p in before.items():
-        if name != "equal_depth_lr":  # its draws run on through the cells, test cells among them
-            np.testing.assert_array_equal(p, after[name], err_msg=name)
+        np.testing.assert_array_equal(p, after[name], err_msg=name)
     np.testing.assert_array_equal(
         variable_genes(counts[train], 15), variable_genes(scipy.sparse.csr_matrix(dense)[train], 15)
     )
@@ -166,22 +170,6 @@ def test_components_are_those_of_training_cells():
     assert components.shape == (60, 39)
     np.testing.assert_allclose(components[train].mean(0), 0, atol=1e-9)
     np.testing.assert_allclose(np.cov(components[train].T)[~np.eye(39, dtype=bool)], 0, atol=1e-6)
-
-
-def test_equal_depth_draws_counts_and_keeps_shallow_cells():
-    counts = scipy.sparse.csr_matrix(np.random.default_rng(0).poisson(3, (30, 50)))
-    counts[0] = counts[0] * 0
-    counts.eliminate_zeros()
-    drawn = equal_depth_counts(counts, 100, seed=1)
-    totals = np.asarray(drawn.sum(1)).ravel()
-    assert totals[0] == 0
-    assert (totals[1:] == 100).all()
-    assert (drawn.toarray() <= counts.toarray()).all()
-    deep = equal_depth_counts(counts, 10_000, seed=1)
-    np.testing.assert_array_equal(deep.toarray(), counts.toarray())
-    again = equal_depth_counts(counts, 100, seed=1)
-    np.testing.assert_array_equal(again.toarray(), drawn.toarray())
-    assert (equal_depth_counts(counts, 100, seed=2) != drawn).nnz
 
 
 @pytest.mark.parametrize("l1", [False, True])
@@ -232,6 +220,7 @@ def fitted(study, folder):
         task="level",
         seed=1,
         depth=60,
+        draw_seed=1,
         threads=1,
     )
     return paths

@@ -18,24 +18,15 @@ from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
 from keygenes.core.matrices import read_matrix
+from keygenes.core.regimes import BASELINES
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.cells import predictions_table, task_cells
+from keygenes.tokens.draws import thinned_counts
 from keygenes.tokens.vocabulary import is_special
 
 log = logging.getLogger("keygenes")
 
-BASELINES = (
-    "length_only",
-    "token0",
-    "bag_of_genes_l1",
-    "bag_of_genes_l2",
-    "rank_lr",
-    "hvg_lr",
-    "pca_lr",
-    "gradient_boosting",
-    "equal_depth_lr",
-)
 INVERSE_PENALTIES = tuple(10.0 ** (i / 2) for i in range(-8, 5))  # scikit-learn's C
 N_VARIABLE_GENES = 2000
 N_COMPONENTS = 50
@@ -87,27 +78,6 @@ def length_features(presence, n_counts, train):
     features = np.log(np.column_stack([lengths, np.maximum(1, n_counts)]))
     mean, sd = features[train].mean(0), features[train].std(0)
     return (features - mean) / np.where(sd > 0, sd, 1)
-
-
-def equal_depth_counts(counts, depth, seed):
-    """Return counts of which every cell has `depth`, drawn without replacement.
-
-    Parameters
-    ----------
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes], whole numbers
-    depth : int
-        A cell with fewer counts keeps them all.
-    seed : int
-    """
-    rng = np.random.default_rng([seed, 103])
-    drawn = scipy.sparse.csr_matrix(counts, dtype=np.int64, copy=True)
-    drawn.sort_indices()
-    for start, end in zip(drawn.indptr[:-1], drawn.indptr[1:], strict=True):
-        of_cell = drawn.data[start:end]
-        if of_cell.sum() > depth:
-            of_cell[:] = rng.multivariate_hypergeometric(of_cell, depth, method="marginals")
-    drawn.eliminate_zeros()
-    return drawn
 
 
 def _moments(matrix):
@@ -273,7 +243,9 @@ def importance(model, features, train):
     return np.abs(coefficients).mean(0) * np.sqrt(variance), np.sign(coefficients[-1])
 
 
-def baseline_probabilities(cells, special, counts, n_counts, labels, train, valid, *, depth, seed):
+def baseline_probabilities(
+    cells, special, counts, obs, labels, train, valid, *, depth, draw_seed, seed
+):
     """Return what every baseline predicts, and what the sparse one goes by.
 
     Parameters
@@ -284,12 +256,14 @@ def baseline_probabilities(cells, special, counts, n_counts, labels, train, vali
         Tokens that are no genes.
     counts : scipy.sparse.csr_matrix [n_cells, n_genes]
         Raw counts.
-    n_counts : float array [n_cells]
-        Counts of every cell over all measured genes.
+    obs : DataFrame [n_cells], indexed by cell
+        Column n_counts, over all measured genes.
     labels : int array [n_cells]
     train, valid : bool arrays [n_cells]
     depth : int or None
         Counts per cell for equal_depth_lr; None: what nine of ten training cells have.
+    draw_seed : int
+        Of these counts: with that of the tokens, a cell keeps the counts it is encoded by.
     seed : int
 
     Returns
@@ -299,6 +273,7 @@ def baseline_probabilities(cells, special, counts, n_counts, labels, train, vali
         Of bag_of_genes_l1 (`importance`).
     """
     presence, rank = gene_features(cells, len(special), special)
+    names, n_counts = obs.index.astype(str), obs["n_counts"].to_numpy(float)
     first = np.array([cell[~special[cell]][0] for cell in cells], np.int64)
     found = {}
 
@@ -325,7 +300,7 @@ def baseline_probabilities(cells, special, counts, n_counts, labels, train, vali
     totals = np.asarray(counts.sum(1)).ravel()
     depth = depth or int(np.percentile(totals[train], DEPTH_PERCENTILE))
     log.info("equal depth: %d counts, which %.0f %% have", depth, 100 * (totals >= depth).mean())
-    drawn = equal_depth_counts(counts, depth, seed)
+    drawn, _ = thinned_counts(counts, depth, names, draw_seed)
     drawn_totals = np.asarray(drawn.sum(1)).ravel()
     logistic("equal_depth_lr", expression_features(drawn, drawn_totals, train))
     return {name: found[name] for name in BASELINES}, score, direction
@@ -343,6 +318,7 @@ def fit_baselines(
     task,
     seed,
     depth,
+    draw_seed,
     threads,
 ):
     """Fit all baselines of one task and split; write their predictions and coefficients.
@@ -358,6 +334,7 @@ def fit_baselines(
     seed : int
         Of the split, and of what is drawn.
     depth : int or None
+    draw_seed : int
         See `baseline_probabilities`.
     threads : int
     """
@@ -372,11 +349,12 @@ def fit_baselines(
             cells,
             special,
             scipy.sparse.csr_matrix(adata.X),
-            adata.obs["n_counts"].to_numpy(float),
+            adata.obs,
             frame["label"].to_numpy(),
             train,
             split == "valid",
             depth=depth,
+            draw_seed=draw_seed,
             seed=seed,
         )
     tables = [

@@ -6,6 +6,7 @@ import textwrap
 import yaml
 
 from keygenes.core.files import digest_of
+from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
@@ -17,13 +18,14 @@ TITLES = {
     "dose_screen": "Data",
     "training_curves": "Models",
     "figure3_confusion": "Models",
-    "accuracy": "Models",
+    "forest": "Models",
     "figure4_cosine": "Attention",
     "figure5_rank_shift": "Attention",
     "figure6_rank_shift_layers": "Attention",
     "figure9_norms": "Attention",
     "equal_length": "Attention",
     "figure7_attended_vs_de": "Genes",
+    "roar": "Genes",
     "gene_classes": "Gene classes",
     "claims": "Claims",
 }
@@ -37,7 +39,29 @@ def pooled(metrics, regime, metric="accuracy"):
         & (metrics["split"].astype(str) == "test")
         & metrics["seed"].isna()
     ]
-    return None if rows.empty else rows.iloc[0]
+    return None if rows.empty else rows.sort_values("design").iloc[0]  # 'grouped' before 'random'
+
+
+def metric_summary(metrics):
+    """Return the pooled test metrics, a row per regime and design.
+
+    Columns regime, design, n_cells, n_units, accuracy with its interval, then the values of the
+    other metrics; of accuracy_gain and leak with their p.
+    """
+    rows = metrics[metrics["seed"].isna() & (metrics["split"].astype(str) == "test")]
+    rows = rows.astype({"regime": str, "design": str, "metric": str})
+    keys = ["regime", "design"]
+    wide = rows.pivot(index=keys, columns="metric", values="value")
+    p = rows.pivot(index=keys, columns="metric", values="p")
+    accuracy = rows[rows["metric"] == "accuracy"].set_index(keys)
+    table = accuracy[["n_cells", "n_units"]].assign(accuracy=accuracy["value"])
+    table = table.assign(ci_low=accuracy["ci_low"], ci_high=accuracy["ci_high"])
+    for name in ("balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"):
+        table[name] = wide[name]
+    for name in ("accuracy_gain", "leak"):
+        if name in wide:
+            table[name], table[f"p ({name})"] = wide[name], p[name]
+    return table.reset_index()
 
 
 def _interval(row):
@@ -78,11 +102,12 @@ def headline_numbers(tables, config):
         row, majority = pooled(metrics, regime), pooled(metrics, "majority")
         if row is None:
             continue
-        others = [
-            f"{name} {pooled(metrics, name)['value']:.2f}"
-            for name in dict.fromkeys(metrics["regime"].astype(str))
-            if name not in (regime, "majority")
-        ]
+        baselines = metrics[metrics["metric"].astype(str) == "accuracy"]
+        baselines = baselines[baselines["regime"].astype(str).isin(BASELINES)]
+        baselines = baselines[baselines["seed"].isna() & (baselines["design"] == row["design"])]
+        best = baselines.loc[baselines["value"].idxmax()]
+        others = [f"{name} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
+        others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {best['value']:.2f}")
         rows.append(
             (
                 f"accuracy of the {regime} model, task {task}",
@@ -190,7 +215,7 @@ def page_sections(tables, config, figures, dataset):
     ]
     for task in (t["name"] for t in cell_tasks(config)):
         metrics = tables["metrics"][task]
-        test = metrics[metrics["split"].astype(str) == "test"].drop(columns="split")
+        test = metric_summary(metrics)
         sections.append(
             {
                 "title": f"Models, task {task}",
