@@ -218,7 +218,9 @@ def test_what_the_classifier_reads_is_in_no_order(tmp_path, caplog):
             masked = np.full_like(whole, 1)
             if pooling == "first":
                 masked[0] = whole[0]
-            f, f_masked = contrasts(model, torch.from_numpy(np.array([whole, masked], np.int64)), 100)
+            f, f_masked = contrasts(
+                model, torch.from_numpy(np.array([whole, masked], np.int64)), 100
+            )
             drop = abs(f) - np.sign(f) * f_masked
             expected = drop if row.metric == "comprehensiveness" else 0
             assert row.value == pytest.approx(expected, abs=1e-5)

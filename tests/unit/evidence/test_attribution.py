@@ -185,10 +185,12 @@ def test_an_error_without_a_change_to_hold_it_against_is_infinite():
     assert relative_error(-0.1, -2.0) == 0.05
 
 
-def test_parts_of_a_batch_are_the_batch(model):
-    ids = torch.randint(2, 30, (7, 12))
-    np.testing.assert_allclose(contrasts(model, ids, 25), contrasts(model, ids, 4096), atol=1e-5)
-    assert len(contrasts(model, ids[:0], 25)) == 0
+@pytest.mark.parametrize("batch_tokens", [1, 25, 4096])
+def test_values_are_those_of_the_whole_model_whatever_goes_through_it_at_once(model, batch_tokens):
+    ids = torch.randint(2, 30, (7, 12), generator=torch.Generator().manual_seed(0))
+    expected = contrast(model_logits(model, ids, torch.ones_like(ids)))
+    np.testing.assert_allclose(contrasts(model, ids, batch_tokens), expected, atol=1e-5)
+    assert len(contrasts(model, ids[:0], batch_tokens)) == 0
 
 
 def test_attention_received_is_the_mean_over_layers_and_heads(model):

@@ -16,9 +16,10 @@ Sources: Sundararajan et al. 2017 (integrated gradients, through captum); Hao et
 import numpy as np
 import torch
 from captum.attr import LayerIntegratedGradients
+from torch.nn.functional import scaled_dot_product_attention
 
 from keygenes.attention.stream import attention_statistics
-from keygenes.models.head import cell_logits, states_between
+from keygenes.models.head import cell_logits, head_logits, states_between
 
 # Ranks on either side whose genes a deleted gene is held against.
 RANKS_BESIDE = 10
@@ -46,12 +47,53 @@ def contrasts(model, ids, batch_tokens):
     """
     if not len(ids):
         return np.empty(0)
+    parts = ids.split(max(1, batch_tokens // ids.shape[1]))
     with torch.no_grad():
-        values = [
-            contrast(cell_logits(model, part, torch.ones_like(part)))
-            for part in ids.split(max(1, batch_tokens // ids.shape[1]))
-        ]
+        values = [contrast(logits_of_unpadded(model, part)) for part in parts]
     return torch.cat(values).double().cpu().numpy()
+
+
+def logits_of_unpadded(model, ids, hidden=None, first=0):
+    """Return the logits of cells of one length, as `cell_logits` would.
+
+    Where only position 0 is read, the last layer is computed there alone: such passes are nearly
+    all of what attributions and faithfulness cost.
+
+    Parameters
+    ----------
+    ids : int64 tensor [n_cells, L]
+    hidden : tensor [n_cells, L, hidden] or None
+        Hidden states after `first` layers, where they are known.
+    """
+    mask, last = torch.ones_like(ids), model.config.num_hidden_layers - 1
+    if getattr(model.config, "classifier_pooling", "first") == "mean" or first > last:
+        return cell_logits(model, ids, mask, hidden, first)
+    if hidden is None:
+        hidden = model.bert.embeddings(input_ids=ids)
+    *_, hidden = states_between(model.bert, hidden, mask, first, last)
+    layer = model.bert.encoder.layer[last]
+    query, key, value = queries_keys_values(layer, hidden, read=slice(1))
+    context = scaled_dot_product_attention(query, key, value, scale=layer.attention.self.scaling)
+    return head_logits(model, after_attention(layer, hidden[:, :1], context)[:, 0])
+
+
+def queries_keys_values(layer, hidden, read=slice(None)):
+    """Return query (of the positions `read`), key and value of a layer: [n, heads, L, d] each."""
+    attention = layer.attention.self
+    return tuple(
+        linear(states).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        for linear, states in (
+            (attention.query, hidden[:, read]),
+            (attention.key, hidden),
+            (attention.value, hidden),
+        )
+    )
+
+
+def after_attention(layer, hidden, context):
+    """Return a layer's output from its input [n, L, hidden] and context [n, heads, L, d]."""
+    attended = layer.attention.output(context.transpose(1, 2).flatten(2), hidden)
+    return layer.feed_forward_chunk(attended)
 
 
 def are_genes(ids, mask, specials):
@@ -95,7 +137,7 @@ def attention_gradient(model, ids, mask):
 
     def recorder(layer, query, key, value, scaling):
         values.append(value if value.requires_grad else value.requires_grad_())
-        return torch.nn.functional.scaled_dot_product_attention(
+        return scaled_dot_product_attention(
             query, key, values[-1], attn_mask=padding, scale=scaling
         )
 
@@ -130,7 +172,7 @@ def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, bat
     attributions, errors = np.zeros(ids.shape), np.full(len(ids), np.nan)
 
     def value(cell):
-        return contrast(cell_logits(model, cell, torch.ones_like(cell)))
+        return contrast(logits_of_unpadded(model, cell))
 
     # The ids are the forward function's only argument: captum expands them along the steps itself
     method = LayerIntegratedGradients(value, model.bert.embeddings.word_embeddings)
@@ -212,17 +254,13 @@ def attattr_layers(model, cell, *, n_steps, batch_tokens):
         states = list(states_between(trunk, embedded, torch.ones_like(cell), 0, n_layers))
     attributions, changes = np.zeros((n_layers, cell.shape[1])), np.zeros(n_layers)
     for index in range(n_layers):
-        attention = trunk.encoder.layer[index].attention.self
-        heads = attention.num_attention_heads
+        layer = trunk.encoder.layer[index]
         with torch.no_grad():
-            query, key, value = (
-                linear(states[index]).unflatten(-1, (heads, -1)).transpose(1, 2)
-                for linear in (attention.query, attention.key, attention.value)
-            )
+            query, key, value = queries_keys_values(layer, states[index])
         with torch.enable_grad():
             value = value.detach().requires_grad_()
-            context = torch.nn.functional.scaled_dot_product_attention(
-                query, key, value, scale=attention.scaling
+            context = scaled_dot_product_attention(
+                query, key, value, scale=layer.attention.self.scaling
             )
         mean_gradient = torch.zeros_like(context)
         for start in range(0, n_steps, at_once):
@@ -257,11 +295,9 @@ def contrast_above(model, cell, hidden, context, index):
     index : int
         The layer's, from 0.
     """
-    layer = model.bert.encoder.layer[index]
     hidden, ids = hidden.expand(len(context), -1, -1), cell.expand(len(context), -1)
-    attended = layer.attention.output(context.transpose(1, 2).flatten(2), hidden)
-    hidden = layer.feed_forward_chunk(attended)
-    return contrast(cell_logits(model, ids, torch.ones_like(ids), hidden, index + 1))
+    hidden = after_attention(model.bert.encoder.layer[index], hidden, context)
+    return contrast(logits_of_unpadded(model, ids, hidden, index + 1))
 
 
 def occlusion(model, ids, mask, *, mask_token, specials, batch_tokens):
