@@ -299,6 +299,8 @@ def figure_names(task):
             "figure5_rank_shift",
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
+            "scorecard",
+            "agreement",
             "figure9_norms",
         )
     ]
