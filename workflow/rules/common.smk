@@ -351,6 +351,8 @@ def figure_names(task):
             "figure5_rank_shift",
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
+            "scorecard",
+            "agreement",
             "roar",
             "figure9_norms",
             *(["equal_length"] if on_variants(task) else []),

@@ -8,7 +8,7 @@ from scipy.stats import norm, rankdata
 
 PRECISION_AT = (10, 25, 50, 100)
 SET_METRICS = ("auroc", "auprc", *(f"precision_at_{k}" for k in PRECISION_AT))
-PERSISTENCE = 0.98  # of rank-biased overlap: the first 50 ranks carry two thirds of the weight
+PERSISTENCE = 0.98  # of rank-biased overlap: the first 50 ranks carry 85 % of the weight
 AT_A_TIME = 2_000_000  # numbers of a block, which bounds memory
 
 

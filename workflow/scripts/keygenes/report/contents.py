@@ -25,6 +25,8 @@ TITLES = {
     "figure9_norms": "Attention",
     "equal_length": "Attention",
     "figure7_attended_vs_de": "Genes",
+    "scorecard": "Genes",
+    "agreement": "Genes",
     "roar": "Genes",
     "gene_classes": "Gene classes",
     "claims": "Claims",
