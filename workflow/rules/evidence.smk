@@ -67,7 +67,7 @@ rule judge_claims:
         "../../envs/claims.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(4000),
         runtime=10,
     params:
         runs=attended_runs(),

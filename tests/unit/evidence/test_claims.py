@@ -24,12 +24,12 @@ PAIRS = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def schema(repository):
     return settings.read_yaml(repository / "workflow/schemas/claims.schema.yaml")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def document(repository, schema):
     return read_claims(repository / "config/claims.yaml", schema)
 
@@ -102,14 +102,20 @@ def so_it_is():
     return {**tables, "metrics": {"dose": dose, "level": level}}
 
 
+@pytest.fixture(scope="module")
+def judged(document):
+    """Return the verdicts on the study in which all is so."""
+    return judge(document, so_it_is(), study.CLASSES)
+
+
 def verdicts(frame, claim, part=""):
     rows = frame[(frame["claim"] == claim) & frame["reading"].str.contains(part, regex=False)]
     assert len(rows)
     return set(rows["verdict"])
 
 
-def test_the_thesis_holds_where_all_it_says_is_so(document):
-    frame = judge(document, so_it_is(), study.CLASSES)
+def test_the_thesis_holds_where_all_it_says_is_so(judged):
+    frame = judged
     assert set(frame.columns) == set(TABLES["claims"].names)
     assert list(frame["claim"].unique()) == list("abcdefghijkl")
     for claim in "abcdehjl":
@@ -132,8 +138,8 @@ def test_the_thesis_holds_where_all_it_says_is_so(document):
     assert frame["why"].str.len().gt(0).all()
 
 
-def test_every_reading_has_a_row_per_task(document):
-    frame = judge(document, so_it_is(), study.CLASSES)
+def test_every_reading_has_a_row_per_task(document, judged):
+    frame = judged
     expected = [
         (claim["id"], reading["name"], task)
         for claim in document["claims"]
@@ -153,8 +159,8 @@ def test_every_reading_has_a_row_per_task(document):
             assert verdicts(frame, claim, part)
 
 
-def test_p_belongs_to_the_primary_readings_alone(document):
-    frame = judge(document, so_it_is(), study.CLASSES)
+def test_p_belongs_to_the_primary_readings_alone(document, judged):
+    frame = judged
     primary = {
         (claim["id"], reading["name"])
         for claim in document["claims"]
@@ -185,10 +191,10 @@ def test_a_study_of_something_else_can_test_nothing(document):
     assert "has the classes low, middle, high, the claim is about low, high" in level[0]
 
 
-def test_the_order_of_classes_does_not_matter(document):
+def test_the_order_of_classes_does_not_matter(document, judged):
     classes = {"dose": study.DOSES[::-1], "level": ["high", "low"]}
     swapped = judge(document, so_it_is(), classes)
-    pd.testing.assert_frame_equal(swapped, judge(document, so_it_is(), study.CLASSES))
+    pd.testing.assert_frame_equal(swapped, judged)
 
 
 def test_a_model_that_has_learnt_nothing_proves_little(document):
@@ -205,9 +211,8 @@ def test_a_model_that_has_learnt_nothing_proves_little(document):
     assert not dose["why"].str.contains("little").any()
 
 
-def test_a_regime_that_is_missing_takes_only_its_own_claims(document):
+def test_a_regime_that_is_missing_takes_only_its_own_claims(document, judged):
     tables = so_it_is()
-    whole = judge(document, tables, study.CLASSES)
     for task in ("dose", "level"):
         metrics = tables["metrics"][task]
         tables["metrics"][task] = metrics[metrics["regime"] != "upstream_freeze6"]
@@ -216,14 +221,14 @@ def test_a_regime_that_is_missing_takes_only_its_own_claims(document):
         confusion = tables["confusion"][task]
         tables["confusion"][task] = confusion[confusion["regime"] != "upstream_freeze6"]
     frame = judge(document, tables, study.CLASSES)
-    gone = frame["verdict"].astype(str) != whole["verdict"].astype(str)
+    gone = frame["verdict"].astype(str) != judged["verdict"].astype(str)
     assert gone.any()
     assert frame.loc[gone, "reading"].str.contains("upstream's freeze_layers").all()
     assert set(frame.loc[gone, "verdict"]) == {UNTESTABLE}
     assert frame.loc[gone, "why"].str.contains("upstream_freeze6").all()
 
 
-def test_the_file_that_is_written(document, repository, tmp_path):
+def test_the_file_that_is_written(judged, repository, tmp_path):
     tables = so_it_is()
     norms = tables.pop("norms")
     paths, runs = {}, {}
@@ -242,10 +247,10 @@ def test_the_file_that_is_written(document, repository, tmp_path):
     out = tmp_path / "claims.parquet"
     arguments = {"claims": repository / "config/claims.yaml", "files": paths, "norms": runs}
     judge_claims(**arguments, classes=study.CLASSES, out=out)
-    written, expected = read_table(out), judge(document, so_it_is(), study.CLASSES)
+    written = read_table(out)
     assert list(written["verdict"].cat.categories) == list(VERDICTS)
-    assert written["verdict"].tolist() == expected["verdict"].tolist()
-    assert written["why"].tolist() == expected["why"].tolist()
+    assert written["verdict"].tolist() == judged["verdict"].tolist()
+    assert written["why"].tolist() == judged["why"].tolist()
     assert sum(tally(written["verdict"]).values()) == len(written)
 
 
