@@ -26,9 +26,9 @@ from keygenes.models.batches import (  # noqa: E402
     parts_of,
 )
 from keygenes.models.device import set_up_torch  # noqa: E402
-from keygenes.models.encoder import train_only  # noqa: E402
 from keygenes.models.finetune import batch_logits, class_logits, loss_and_accuracy  # noqa: E402
 from keygenes.models.train import train  # noqa: E402
+from keygenes.models.trained import train_only  # noqa: E402
 from keygenes.models.trunk import of_cells, open_states, wanted_states, write_states  # noqa: E402
 
 HEAD = ["bert.pooler.*", "classifier.*"]

@@ -20,15 +20,10 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.attention.extract import attention_sums  # noqa: E402
-from keygenes.core.config import trained_patterns  # noqa: E402
+from keygenes.core.regimes import trained_patterns  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
-from keygenes.models.encoder import (  # noqa: E402
-    cell_logits,
-    frozen_layers,
-    head_logits,
-    train_mode,
-    train_only,
-)
+from keygenes.models.head import cell_logits, head_logits  # noqa: E402
+from keygenes.models.trained import frozen_layers, train_mode, train_only  # noqa: E402
 
 SHARES = {"train": 0.5, "valid": 1 / 6, "test": 1 / 3}  # 3, 1 and 2 of the 6 wells per dose
 VEHICLE_SHARE = 0.2  # vehicle cells among five doses

@@ -3,13 +3,13 @@
 
 # One job per model, or one per shard of its cells and one that merges them.
 SHARDS = config["attention"]["shards"]
-LOOKED_AT = "|".join([*FINETUNED, *BROUGHT, "pretrained"])
+LOOKED_AT = "|".join([*ATTENDED, "pretrained"])
 
 
 rule extract_attention:
     """Attention per rank, gene and well, and norms, on test cells and vehicle training cells."""
     input:
-        tokens=out("tokens.parquet"),
+        tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/seed{seed}.parquet"),
         vocabulary=out("vocabulary.parquet"),
@@ -49,7 +49,7 @@ rule extract_attention:
 rule extract_shard:
     """The sums of attention over one shard of the cells."""
     input:
-        tokens=out("tokens.parquet"),
+        tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/seed{seed}.parquet"),
         vocabulary=out("vocabulary.parquet"),
@@ -86,7 +86,7 @@ rule extract_shard:
 rule merge_attention:
     """The tables of extract_attention from the sums of all shards."""
     input:
-        tokens=out("tokens.parquet"),
+        tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/seed{seed}.parquet"),
         vocabulary=out("vocabulary.parquet"),
@@ -119,21 +119,25 @@ rule merge_attention:
 
 
 rule compare_attention:
-    """Cosine of full attention per layer and head, and shift by rank, of every pair of models."""
+    """Cosine of full attention per layer and head, and shift by rank, of pairs of models."""
     input:
-        tokens=out("tokens.parquet"),
+        tokens=lambda w: encoded(w.encoding),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/seed{seed}.parquet"),
-        weights=lambda w: [model_of(name, "weights", w.task, w.seed) for name in COMPARED],
-        config=lambda w: [model_of(name, "config", w.task, w.seed) for name in COMPARED],
-        by_rank=run_files("attention", "by_rank.parquet", COMPARED),
+        weights=lambda w: [
+            model_of(name, "weights", w.task, w.seed) for name in compared(w.task, w.encoding)
+        ],
+        config=lambda w: [
+            model_of(name, "config", w.task, w.seed) for name in compared(w.task, w.encoding)
+        ],
+        by_rank=lambda w: run_files("attention", "by_rank.parquet", compared(w.task, w.encoding))(w),
     output:
-        cosine=out("attention/{task}/cosine.seed{seed}.parquet"),
-        rank_shift=out("attention/{task}/rank_shift.seed{seed}.parquet"),
+        cosine=out("attention/{task}/cosine.{encoding}.seed{seed}.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.{encoding}.seed{seed}.parquet"),
     log:
-        logfile("compare_attention.{task}.seed{seed}"),
+        logfile("compare_attention.{task}.{encoding}.seed{seed}"),
     benchmark:
-        out("benchmarks/compare_attention.{task}.seed{seed}.tsv")
+        out("benchmarks/compare_attention.{task}.{encoding}.seed{seed}.tsv")
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -142,8 +146,8 @@ rule compare_attention:
         runtime=240,
         gpu=GPUS,
     params:
-        names=COMPARED,
-        pairs=PAIRS,
+        names=lambda w: compared(w.task, w.encoding),
+        pairs=lambda w: pairs_of(w.task, w.encoding),
         max_cells=config["attention"]["max_cells"],
         compute=config["compute"],
         code=code_digest("compare_attention"),
@@ -154,8 +158,8 @@ rule compare_attention:
 rule collect_comparisons:
     """Put the comparisons of all seeds into one table each."""
     input:
-        cosine=expand(out("attention/{{task}}/cosine.seed{seed}.parquet"), seed=SEEDS),
-        rank_shift=expand(out("attention/{{task}}/rank_shift.seed{seed}.parquet"), seed=SEEDS),
+        cosine=comparisons("cosine"),
+        rank_shift=comparisons("rank_shift"),
     output:
         cosine=out("attention/{task}/cosine.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),

@@ -1,6 +1,7 @@
 # Comes in: the canonical matrix. Goes out: cells/counts.h5ad, screen.h5ad (all doses and genes),
 # selection.parquet, labels.parquet, splits/seed{k}.parquet (a file per seed, so that another seed
-# reruns nothing of the first), splits.parquet.
+# reruns nothing of the first), splits.parquet, splits_random/seed{k}.parquet (by cell, for what it
+# gains over held-out wells), labels_permuted/seed{k}.parquet (a control).
 
 
 rule select_cells:
@@ -53,12 +54,13 @@ rule label_cells:
 
 
 rule split_cells:
-    """Hold out whole wells for test and validation; seed k holds out replicate k."""
+    """Hold out whole wells for test and validation (seed k: replicate k), and cells one by one."""
     input:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
     output:
         splits=out("cells/splits/seed{seed}.parquet"),
+        by_cell=out("cells/splits_random/seed{seed}.parquet"),
     log:
         logfile("split_cells.seed{seed}"),
     conda:
@@ -73,6 +75,28 @@ rule split_cells:
         code=code_digest("split_cells"),
     script:
         "../scripts/split_cells.py"
+
+
+rule permute_labels:
+    """Give each well the class of another one of its split: labels with nothing behind them."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits/seed{seed}.parquet"),
+    output:
+        labels=out("cells/labels_permuted/seed{seed}.parquet"),
+    log:
+        logfile("permute_labels.seed{seed}"),
+    conda:
+        "../../envs/cells.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        code=code_digest("permute_labels"),
+    script:
+        "../scripts/permute_labels.py"
 
 
 rule collect_splits:

@@ -16,6 +16,14 @@ from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
+from keygenes.core.regimes import (
+    counterpart,
+    embeddings_train,
+    finetune_options,
+    tasks_of,
+    trained_patterns,
+)
+from keygenes.core.resolve import read_registry, resolve
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
@@ -26,7 +34,7 @@ def schema(name):
 
 def registry(name):
     """Return the merged registry `name` that the config points to."""
-    return settings.read_registry(config["registries"][name], schema(name))
+    return read_registry(config["registries"][name], schema(name))
 
 
 try:
@@ -36,7 +44,7 @@ try:
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
-    RESOLVED = settings.resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
+    RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
     CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
@@ -67,18 +75,27 @@ LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == 
 BROUGHT = RESOLVED["finetuned"]  # classifiers fine-tuned elsewhere
 FINETUNED = [name for name in REGIMES if name not in [*LOGISTIC, *BROUGHT]]
 CACHE = config["finetune"]["cache"]
-TRAINED = {name: settings.trained_patterns(REGIMES[name]) for name in FINETUNED}
-# What a regime's frozen layers depend on besides tokens and weights; the digest names their file.
+TRAINED = {name: trained_patterns(REGIMES[name]) for name in FINETUNED}
+# Regimes whose frozen layers need computing only once, and of these the ones that share the result:
+# random weights are another model's with every seed. What frozen layers depend on besides the
+# pretrained weights; the digest names their file.
+STILL = [name for name in FINETUNED if CACHE and not embeddings_train(TRAINED[name])]
 TRUNKS = {
-    name: [TRAINED[name], settings.finetune_options(config["finetune"], REGIMES[name])["pooling"]]
-    for name in FINETUNED
-    if CACHE and not settings.embeddings_train(TRAINED[name])
+    name: {
+        "patterns": TRAINED[name],
+        "pooling": finetune_options(config["finetune"], REGIMES[name])["pooling"],
+        "tokens": REGIMES[name].get("tokens", "main"),
+    }
+    for name in STILL
+    if "encoder" not in REGIMES[name]
 }
 TRUNK_OF = {name: digest_of(trunk)[:12] for name, trunk in TRUNKS.items()}
 TRUNK_BY_DIGEST = {TRUNK_OF[name]: trunk for name, trunk in TRUNKS.items()}
-PAIRS = config["attention"]["pairs"]
-COMPARED = list(dict.fromkeys(name for pair in PAIRS for name in pair))
-ATTENDED = list(dict.fromkeys([*FINETUNED, *BROUGHT, *COMPARED]))
+VARIANTS = config["tokens"]["variants"]  # further encodings of the cells; the first is 'main'
+PAIRS = [tuple(pair) for pair in config["attention"]["pairs"]]
+# Whose attention is looked at. A split by cell leaves other test cells, which no one is compared on.
+ATTENDED = [name for name in [*FINETUNED, *BROUGHT] if "split" not in REGIMES[name]]
+ATTENDED += ["pretrained"] if any("pretrained" in pair for pair in PAIRS) else []
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
@@ -96,6 +113,7 @@ wildcard_constraints:
     encoder="|".join(GENE_MODELS),
     seed=r"\d+",
     shard=r"\d+",
+    encoding="|".join(["main", *VARIANTS]),
     dataset="|".join(map(re.escape, DATASETS)),
 
 
@@ -109,22 +127,107 @@ def logfile(rule_and_wildcards):
     return f"results/{STUDY}/logs/{rule_and_wildcards}.log"
 
 
+def regimes_of(task):
+    """Return the names of a task's regimes."""
+    return [name for name, regime in REGIMES.items() if task in tasks_of(regime, config)]
+
+
+def of_task(regimes, task):
+    """Return those of some regimes that a task has; every task has 'pretrained'."""
+    if task in GENE_TASKS:  # these have models of their own
+        return list(regimes)
+    return [name for name in regimes if name in [*regimes_of(task), "pretrained"]]
+
+
 def run_files(kind, name, regimes):
     """Return the paths of one file for every regime and seed of the job's task."""
 
     def paths(wildcards):
         return expand(
             out(f"{kind}/{wildcards.task}/{{regime}}/seed{{seed}}/{name}"),
-            regime=regimes,
+            regime=of_task(regimes, wildcards.task),
             seed=getattr(wildcards, "seed", None) or SEEDS,
         )
 
     return paths
 
 
-def runs(regimes):
+def runs(regimes, task):
     """Return [regime, seed] in the order of `run_files`."""
-    return [[regime, seed] for regime in regimes for seed in SEEDS]
+    return [[regime, seed] for regime in of_task(regimes, task) for seed in SEEDS]
+
+
+def encoded(encoding):
+    """Return the path of the cells' tokens in the 'main' encoding or a variant."""
+    return out("tokens.parquet" if encoding == "main" else f"tokens/{encoding}.parquet")
+
+
+def tokens_of(regime):
+    """Return the path of the tokens that a regime (or 'pretrained') reads."""
+    return encoded(REGIMES.get(regime, {}).get("tokens", "main"))
+
+
+def splits_of(regime, seed):
+    """Return the path of a regime's splits: the study's, or those by cell."""
+    folder = "splits_random" if "split" in REGIMES[regime] else "splits"
+    return out(f"cells/{folder}/seed{seed}.parquet")
+
+
+def labels_of(regime, seed):
+    """Return the path of what a regime is told of the cells: their labels, or permuted ones."""
+    if "labels" in REGIMES[regime]:
+        return out(f"cells/labels_permuted/seed{seed}.parquet")
+    return out("cells/labels.parquet")
+
+
+def pairs_of(task, encoding):
+    """Return the pairs of models of a task that read an encoding."""
+    return [
+        pair
+        for pair in PAIRS
+        if of_task(pair, task) == list(pair)
+        and all(tokens_of(name) == encoded(encoding) for name in pair)
+    ]
+
+
+def compared(task, encoding):
+    """Return the models that some pair of a task and encoding names, each once."""
+    return list(dict.fromkeys(name for pair in pairs_of(task, encoding) for name in pair))
+
+
+def comparisons(table):
+    """Return an input function: one table of comparisons, of every encoding and seed."""
+
+    def paths(wildcards):
+        of_task = [name for name in ["main", *VARIANTS] if pairs_of(wildcards.task, name)]
+        path = out(f"attention/{wildcards.task}/{table}.{{encoding}}.seed{{seed}}.parquet")
+        return expand(path, encoding=of_task, seed=SEEDS)
+
+    return paths
+
+
+def counterpart_of(regime, task):
+    """Return the regime of a task that differs from another one by its tokens alone, or None."""
+    other = counterpart(regime, REGIMES)
+    return other if other in regimes_of(task) else None
+
+
+def on_variants(task):
+    """Return the regimes of a task that read a variant of the tokens, and their counterparts."""
+    found = []
+    for name in of_task(ATTENDED, task):
+        if "tokens" in REGIMES.get(name, {}):
+            found += [counterpart_of(name, task), name]
+    return [name for name in dict.fromkeys(found) if name]
+
+
+def pairs_on_variants(task):
+    """Return the pairs of models of each variant, with the same pair on the main tokens or None."""
+    found = []
+    for pair in (pair for variant in VARIANTS for pair in pairs_of(task, variant)):
+        main = tuple(counterpart_of(name, task) for name in pair)
+        found.append([pair, main if main in PAIRS else None])
+    return found
 
 
 def attended_runs():
@@ -132,9 +235,7 @@ def attended_runs():
     return [
         [task, regime, seed]
         for task in TASKS
-        for regime in ATTENDED
-        if task in REGIMES.get(regime, {}).get("tasks", TASKS)
-        for seed in SEEDS
+        for regime, seed in runs(ATTENDED, task)
     ]
 
 
@@ -230,6 +331,7 @@ def figure_names(task):
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
             "figure9_norms",
+            *(["equal_length"] if on_variants(task) else []),
         )
     ]
 
@@ -267,12 +369,11 @@ def de_targets():
 def train_targets():
     """Return every model with its predictions and metrics."""
     return [
-        *expand(
-            out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
-            task=TASKS,
-            regime=REGIMES,
-            seed=SEEDS,
-        ),
+        *[
+            out(f"models/{task}/{regime}/seed{seed}/predictions.parquet")
+            for task in TASKS
+            for regime, seed in runs(REGIMES, task)
+        ],
         *expand(out("models/{task}/metrics.parquet"), task=TASKS),
     ]
 

@@ -87,7 +87,7 @@ rule score_gene_classes:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=runs(GENE_MODELS),
+        runs=lambda wildcards: runs(GENE_MODELS, wildcards.task),
         n_bootstrap=config["gene_classification"]["n_bootstrap"],
         code=code_digest("score_gene_classes"),
     script:

@@ -34,7 +34,7 @@ rule pretrain:
 rule cache_trunk:
     """Compute once what a regime's frozen layers make of the cells, for all its tasks and seeds."""
     input:
-        tokens=out("tokens.parquet"),
+        tokens=lambda wildcards: encoded(TRUNK_BY_DIGEST[wildcards.trunk]["tokens"]),
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
@@ -54,8 +54,8 @@ rule cache_trunk:
         runtime=360,
         gpu=GPUS,
     params:
-        patterns=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk][0],
-        pooling=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk][1],
+        patterns=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk]["patterns"],
+        pooling=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk]["pooling"],
         cache=CACHE,
         max_length=config["tokens"]["max_length"],
         compute=COMPUTE,
@@ -67,11 +67,13 @@ rule cache_trunk:
 rule finetune:
     """Fine-tune one regime for one task and seed; the best epoch by validation loss is kept."""
     input:
-        tokens=out("tokens.parquet"),
-        labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        tokens=lambda wildcards: tokens_of(wildcards.regime),
+        labels=lambda wildcards: labels_of(wildcards.regime, wildcards.seed),
+        splits=lambda wildcards: splits_of(wildcards.regime, wildcards.seed),
         vocabulary=out("vocabulary.parquet"),
-        weights=base_model("weights"),
+        weights=lambda wildcards: (
+            [] if "encoder" in REGIMES[wildcards.regime] else base_model("weights")
+        ),
         config=base_model("config"),
         states=lambda wildcards: [
             out(f"models/cache/{digest}/states.json")
@@ -99,10 +101,8 @@ rule finetune:
         gpu=GPUS * config["compute"]["processes"],
     params:
         patterns=lambda wildcards: TRAINED[wildcards.regime],
-        options=lambda wildcards: settings.finetune_options(
-            config["finetune"], REGIMES[wildcards.regime]
-        ),
-        cache=lambda wildcards: CACHE if wildcards.regime in TRUNK_OF else None,
+        options=lambda wildcards: finetune_options(config["finetune"], REGIMES[wildcards.regime]),
+        cache=lambda wildcards: CACHE if wildcards.regime in STILL else None,
         max_length=config["tokens"]["max_length"],
         compute=config["compute"],
         code=code_digest("finetune"),
@@ -113,9 +113,9 @@ rule finetune:
 rule adopt_model:
     """Take over a classifier that was fine-tuned elsewhere, and let it predict the cells."""
     input:
-        tokens=out("tokens.parquet"),
-        labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        tokens=lambda wildcards: tokens_of(wildcards.regime),
+        labels=lambda wildcards: labels_of(wildcards.regime, wildcards.seed),
+        splits=lambda wildcards: splits_of(wildcards.regime, wildcards.seed),
         vocabulary=out("vocabulary.parquet"),
         weights=lambda wildcards: BROUGHT[wildcards.regime]["weights"],
         config=lambda wildcards: BROUGHT[wildcards.regime]["config"],
@@ -149,9 +149,9 @@ rule adopt_model:
 rule fit_probe:
     """Fit a logistic regression on the encoder's pooled input, or on genes without an encoder."""
     input:
-        tokens=out("tokens.parquet"),
-        labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        tokens=lambda wildcards: tokens_of(wildcards.regime),
+        labels=lambda wildcards: labels_of(wildcards.regime, wildcards.seed),
+        splits=lambda wildcards: splits_of(wildcards.regime, wildcards.seed),
         counts=out("cells/counts.h5ad"),
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
@@ -205,7 +205,8 @@ rule evaluate:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=runs(REGIMES),
+        runs=lambda wildcards: runs(REGIMES, wildcards.task),
+        split_by_cell=[name for name, regime in REGIMES.items() if "split" in regime],
         n_bootstrap=config["evidence"]["n_bootstrap"],
         code=code_digest("evaluate"),
     script:

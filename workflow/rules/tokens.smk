@@ -1,6 +1,13 @@
 # Comes in: cells/counts.h5ad, dictionaries. Goes out: vocabulary.parquet, tokens.parquet,
 # tokens/report.parquet (what was lost). With tokens.shards n > 1, n jobs encode a part of the cells
-# each, and tokenize_cells puts the parts together: the same bytes, block by block.
+# each, and tokenize_cells puts the parts together: the same bytes, block by block. Variants of the
+# encoding (tokens.variants) are made in a job each: tokens/{variant}.parquet.
+
+ENCODED = {
+    "max_length": config["tokens"]["max_length"],
+    "upstream": config["tokens"]["upstream"],
+    "version": (RESOLVED["vocabulary"] or {}).get("version", "v1"),
+}
 
 
 rule build_vocabulary:
@@ -42,9 +49,8 @@ rule tokenize_cells:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        max_length=config["tokens"]["max_length"],
-        upstream=config["tokens"]["upstream"],
-        version=(RESOLVED["vocabulary"] or {}).get("version", "v1"),
+        **ENCODED,
+        draws=settings.encoding(config["tokens"]),
         code=code_digest("tokenize_cells"),
     script:
         "../scripts/tokenize_cells.py"
@@ -59,10 +65,25 @@ use rule tokenize_cells as tokenize_shard with:
     log:
         logfile("tokenize_shard.{shard}"),
     params:
-        max_length=config["tokens"]["max_length"],
-        upstream=config["tokens"]["upstream"],
-        version=(RESOLVED["vocabulary"] or {}).get("version", "v1"),
+        **ENCODED,
+        draws=settings.encoding(config["tokens"]),
         shard=lambda wildcards: [int(wildcards.shard), config["tokens"]["shards"]],
+        code=code_digest("tokenize_cells"),
+
+
+use rule tokenize_cells as tokenize_variant with:
+    input:
+        unpack(to_tokenize(out("cells/counts.h5ad"))),
+    output:
+        tokens=out("tokens/{encoding}.parquet"),
+        report=out("tokens/{encoding}.report.parquet"),
+    log:
+        logfile("tokenize_variant.{encoding}"),
+    wildcard_constraints:
+        encoding="|".join(VARIANTS) or "(?!)",
+    params:
+        **ENCODED,
+        draws=lambda wildcards: settings.encoding(config["tokens"], wildcards.encoding),
         code=code_digest("tokenize_cells"),
 
 
@@ -74,3 +95,7 @@ use rule tokenize_cells as tokenize_corpus with:
         report=out("tokens/corpus_report.parquet"),
     log:
         logfile("tokenize_corpus"),
+    params:
+        **ENCODED,
+        draws={},
+        code=code_digest("tokenize_cells"),

@@ -1,5 +1,7 @@
 """Score the predictions of every regime of a task."""
 
+import pandas as pd
+
 from keygenes.cells.units import resampling_units
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
@@ -8,16 +10,23 @@ from keygenes.models.evaluate import evaluate
 
 with step(snakemake):
     labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.wildcards.task]
-    cells = resampling_units(
-        read_matrix(snakemake.input.counts).obs, labels, read_table(snakemake.input.splits)
-    )
-    predictions = {
-        (regime, seed): read_table(path)
-        for (regime, seed), path in zip(
-            snakemake.params.runs, snakemake.input.predictions, strict=True
-        )
-    }
-    classes = list(labels.cat.categories)
-    metrics, confusion = evaluate(predictions, cells, classes, snakemake.params.n_bootstrap)
-    write_table(metrics, snakemake.output.metrics, "metrics")
-    write_table(confusion, snakemake.output.confusion, "confusion")
+    obs, splits = read_matrix(snakemake.input.counts).obs, read_table(snakemake.input.splits)
+    designs = {"grouped": splits, "random": splits.assign(unit="cell")}
+    metrics, confusion = [], []
+    for design, table in designs.items():
+        predictions = {
+            (regime, seed): read_table(path)
+            for (regime, seed), path in zip(
+                snakemake.params.runs, snakemake.input.predictions, strict=True
+            )
+            if (regime in snakemake.params.split_by_cell) == (design == "random")
+        }
+        if predictions:
+            cells, classes = resampling_units(obs, labels, table), list(labels.cat.categories)
+            tables = evaluate(predictions, cells, classes, snakemake.params.n_bootstrap)
+            if design == "random":  # one baseline is enough
+                tables = [part[part["regime"] != "majority"] for part in tables]
+            metrics.append(tables[0].assign(design=design))
+            confusion.append(tables[1])
+    write_table(pd.concat(metrics), snakemake.output.metrics, "metrics")
+    write_table(pd.concat(confusion), snakemake.output.confusion, "confusion")

@@ -9,7 +9,7 @@ with step(snakemake):
     obs = read_matrix(snakemake.input.counts).obs
     labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.params.stratify]
     strata = obs.get("dose_um", labels).astype(str).to_numpy()
-    table = split_cells(
-        obs, strata, seeds=[int(snakemake.wildcards.seed)], **snakemake.params.options
-    )
-    write_table(table, snakemake.output.splits, "splits")
+    options = {**snakemake.params.options, "seeds": [int(snakemake.wildcards.seed)]}
+    write_table(split_cells(obs, strata, **options), snakemake.output.splits, "splits")
+    by_cell = split_cells(obs, strata, **{**options, "by": "random"})
+    write_table(by_cell, snakemake.output.by_cell, "splits")

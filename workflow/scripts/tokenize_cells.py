@@ -1,7 +1,7 @@
 """Encode the cells, or a shard of them, as ranked tokens, or put all shards together."""
 
 from keygenes.core.step import step
-from keygenes.tokens.encode import merge_tokens, write_tokens
+from keygenes.tokens.store import merge_tokens, write_tokens
 
 with step(snakemake):
     settings = {
@@ -26,5 +26,6 @@ with step(snakemake):
             version=snakemake.params.version,
             mapping_path=snakemake.input.get("mapping"),
             shard=snakemake.params.get("shard"),
+            draws=snakemake.params.draws,
             **settings,
         )

@@ -6,20 +6,19 @@ from messages import assert_sentence
 from tiny_study import tiny_config, write_model
 from transformers import BertForMaskedLM, BertForSequenceClassification, BertModel
 
-from keygenes.core.config import read_yaml, trained_patterns
+from keygenes.core.config import read_yaml
 from keygenes.core.errors import InputError
+from keygenes.core.regimes import trained_patterns
 from keygenes.models.encoder import (
-    cell_logits,
     check_fit,
-    count_trainable,
     load_classifier,
     load_trunk,
-    pooled_states,
     pretrained_classifier,
     read_config,
     save_model,
-    train_only,
 )
+from keygenes.models.head import cell_logits, pooled_states
+from keygenes.models.trained import count_trainable, train_only
 
 # entry of the registry -> tokens, positions, layers kept in the test (the 104 M models differ in
 # nothing but their weights, and further layers of 316 M would only take time)

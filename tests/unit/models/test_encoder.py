@@ -5,13 +5,12 @@ import pytest
 import torch
 from messages import assert_sentence
 from tiny_study import tiny_config, write_model
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers import BertForMaskedLM, BertForSequenceClassification
+from v1_model import v1_config, v1_model
 
-from keygenes.core.config import read_yaml, trained_patterns
 from keygenes.core.errors import InputError
 from keygenes.models.encoder import (
     check_fit,
-    count_trainable,
     load_classifier,
     load_trunk,
     new_masked_model,
@@ -20,75 +19,18 @@ from keygenes.models.encoder import (
     read_weights,
     save_model,
     small_config,
-    train_mode,
-    train_only,
 )
+from keygenes.models.trained import count_trainable
 
 IDS = torch.tensor([[3, 9, 4, 12, 6], [5, 2, 7, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
-# facts of Geneformer V1 with a head of five classes
-TRAINABLE = {
-    "full": 10_264_069,
-    "upstream_freeze6": 7_101_445,
-    "upstream_freeze5": 7_628_549,
-    "frozen": 67_077,
-    "last_layer": 594_181,
-}
 
 
-def v1_config():
-    return BertConfig(
-        vocab_size=25_426,
-        hidden_size=256,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        intermediate_size=512,
-        hidden_act="relu",
-        max_position_embeddings=2048,
-        type_vocab_size=2,
-        pad_token_id=0,
-        num_labels=5,
-    )
-
-
-@pytest.fixture(scope="module")
-def v1():
-    with torch.device("meta"):  # shapes are all that is counted
-        return BertForSequenceClassification(v1_config())
-
-
-@pytest.mark.parametrize("regime", TRAINABLE)
-def test_the_regimes_of_the_study_train_as_many_parameters_as_upstream(v1, repository, regime):
-    regimes = {r["name"]: r for r in read_yaml(repository / "config/config.yaml")["regimes"]}
-    names = train_only(v1, trained_patterns(regimes[regime]))
-    assert count_trainable(v1) == TRAINABLE[regime]
-    shapes = dict(v1.named_parameters())
-    assert sum(shapes[name].numel() for name in names) == TRAINABLE[regime]
-
-
-def test_the_demo_names_the_same_regimes(repository):
-    files = [read_yaml(repository / f"config/{name}.yaml") for name in ("config", "demo")]
-    study, demo = ({r["name"]: r.get("train") for r in file["regimes"]} for file in files)
-    assert {name: study[name] for name in demo} == demo
-
-
-def test_a_classifier_alone_has_1285_parameters_and_choices_do_not_add_up(v1):
-    train_only(v1, ["*"])
-    train_only(v1, ["classifier.*"])
-    assert count_trainable(v1) == 1_285
-    assert train_only(v1, ["classifier.bias", "classifier.*"]) == [
-        *("classifier.weight", "classifier.bias")
-    ]
-
-
-def test_a_small_config_is_the_shape_of_v1(v1):
+def test_a_small_config_is_the_shape_of_v1():
     config = small_config(vocabulary_size=25_426, max_length=2048, layers=6, heads=4, hidden=256)
     config.num_labels = 5
-    with torch.device("meta"):
-        model = BertForSequenceClassification(config)
-    assert {n: p.shape for n, p in model.named_parameters()} == {
-        n: p.shape for n, p in v1.named_parameters()
-    }
+    shapes = [{n: p.shape for n, p in m.named_parameters()} for m in (v1_model(config), v1_model())]
+    assert shapes[0] == shapes[1]
     assert (config.hidden_act, config.hidden_dropout_prob) == ("relu", 0.02)
 
 
@@ -99,23 +41,8 @@ def test_the_published_config_is_the_one_counted_here(mirror_root):
     for key in ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size"):
         assert getattr(config, key) == getattr(v1_config(), key)
     config.num_labels = 5
-    with torch.device("meta"):
-        model = BertForSequenceClassification(config)
-    assert count_trainable(model) == TRAINABLE["full"]
+    assert count_trainable(v1_model(config)) == 10_264_069
     check_fit(config, vocabulary_size=25_426, max_length=2048, where="V1")
-
-
-def test_a_pattern_that_matches_nothing(v1):
-    with pytest.raises(InputError) as error:
-        train_only(v1, ["classifier.*", "bert.encoder.layer.6.*"])
-    assert_sentence(error, "config key 'regimes'", "'bert.encoder.layer.6.*'")
-
-
-@pytest.mark.parametrize("patterns", [["!*"], ["*", "!bert.*", "!classifier.*"], ["{foo}"], ["{"]])
-def test_patterns_that_leave_nothing_or_are_none(v1, patterns):
-    with pytest.raises(InputError) as error:
-        train_only(v1, patterns, "config key 'regimes.mine'")
-    assert_sentence(error, "config key 'regimes.mine'", patterns[-1])
 
 
 @pytest.mark.parametrize(
@@ -160,49 +87,6 @@ def test_a_file_that_is_no_configuration(tmp_path, content):
     with pytest.raises(InputError) as error:
         read_config(path)
     assert_sentence(error, str(path))
-
-
-def test_dropout_is_on_where_something_trains_and_off_in_a_frozen_trunk():
-    model = BertForSequenceClassification(tiny_config())
-
-    def dropouts():
-        return {
-            name.replace("bert.", "").replace("encoder.", ""): module.training
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Dropout)
-        }
-
-    train_only(model, ["*"])
-    train_mode(model)
-    assert len(dropouts()) == 2 + 3 * 2
-    assert all(dropouts().values())
-
-    train_only(model, ["bert.pooler.*", "classifier.*"])
-    train_mode(model)
-    assert [name for name, on in dropouts().items() if on] == ["dropout"]
-    assert model.classifier.training
-    assert not model.bert.encoder.training
-
-    train_only(model, ["bert.encoder.layer.{last}.*", "bert.pooler.*", "classifier.*"])
-    train_mode(model)
-    on = {name for name, is_on in dropouts().items() if is_on}
-    assert on == {name for name in dropouts() if name.startswith("layer.1.")} | {"dropout"}
-    model.eval()
-    assert not any(dropouts().values())
-
-
-def test_training_mode_changes_the_output_only_where_something_trains():
-    model = BertForSequenceClassification(tiny_config())
-    model.dropout.p = 0.0
-    with torch.no_grad():
-        model.eval()
-        expected = model(input_ids=IDS, attention_mask=MASK).logits
-        train_only(model, ["classifier.*"])
-        train_mode(model)
-        assert torch.equal(model(input_ids=IDS, attention_mask=MASK).logits, expected)
-        train_only(model, ["*"])
-        train_mode(model)
-        assert not torch.equal(model(input_ids=IDS, attention_mask=MASK).logits, expected)
 
 
 def logits_of(model):

@@ -9,9 +9,9 @@ import torch
 from messages import assert_sentence
 from tiny_study import write_model, write_study
 
-from keygenes.core.config import PRESETS
 from keygenes.core.errors import InputError
 from keygenes.core.files import checksum, read_json
+from keygenes.core.regimes import PRESETS
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import finetune as module
 from keygenes.models.cells import of_split, task_cells

@@ -16,13 +16,8 @@ from keygenes.core.tables import read_table
 from keygenes.models import finetune
 from keygenes.models import trunk as module
 from keygenes.models.batches import padded
-from keygenes.models.encoder import (
-    cell_logits,
-    frozen_layers,
-    set_pooling,
-    states_between,
-    train_only,
-)
+from keygenes.models.head import cell_logits, set_pooling, states_between
+from keygenes.models.trained import frozen_layers, train_only
 from keygenes.models.trunk import affordable, cache_trunk, wanted_states
 
 LAST = ["bert.encoder.layer.{last}.*", *FROZEN]

@@ -15,7 +15,8 @@ from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import read_table, write_table
 from keygenes.inputs.canonical import canonical_matrix
 from keygenes.models.cells import task_cells
-from keygenes.tokens.encode import encode_cells, merge_tokens, read_tokens, write_tokens
+from keygenes.tokens.encode import encode_cells
+from keygenes.tokens.store import merge_tokens, read_tokens, write_tokens
 
 GENES = [f"ENSG{i:011d}" for i in range(30)]
 SPECIALS = {"v1": ["<pad>", "<mask>"], "v2": ["<pad>", "<mask>", "<cls>", "<eos>"]}

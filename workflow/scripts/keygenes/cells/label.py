@@ -66,3 +66,65 @@ def label_cells(obs, tasks):
     """Return the table of labels: the cell's name and one categorical column per task."""
     labels = {task["name"]: task_labels(obs, task) for task in tasks}
     return pd.DataFrame({"cell": obs.index.astype(str), **labels})
+
+
+def permuted_classes(codes, units, splits, rng):
+    """Return class codes dealt anew to whole units: as many units of each class as before.
+
+    Parameters
+    ----------
+    codes : int array [n_cells]
+    units : array of str [n_cells]
+        Wells, of one class each, or the cells themselves.
+    splits : array of str [n_cells]
+        Units that lie in one split each are permuted within it, so that each split keeps its
+        classes; otherwise all at once, lest a unit have two classes.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int array [n_cells]
+    """
+    frame = pd.DataFrame({"code": codes, "unit": units, "split": splits})
+    if frame.groupby("unit")["split"].nunique().max() > 1:
+        frame["split"] = "all"
+    whole = frame.drop_duplicates("unit").sort_values(["split", "unit"])
+    dealt = {}
+    for _, part in whole.groupby("split"):
+        dealt |= dict(zip(part["unit"], rng.permutation(part["code"].to_numpy()), strict=True))
+    return frame["unit"].map(dealt).to_numpy()
+
+
+def permuted_labels(labels, obs, splits, seed):
+    """Return the table of labels with every task's classes permuted among the wells.
+
+    All cells of a well get the class of one well of the same split. Where no wells are known, or a
+    well has cells of two classes, the classes of single cells are permuted.
+
+    Parameters
+    ----------
+    labels : table of labels
+    obs : DataFrame, indexed by cell
+    splits : table 'splits' of this seed
+    seed : int
+    """
+    table = labels.copy()
+    split = splits.set_index("cell")["split"].astype(str).reindex(table["cell"]).to_numpy()
+    for number, task in enumerate(table.columns.drop("cell")):
+        rng = np.random.default_rng([seed, 103, number])
+        labelled = np.flatnonzero(table[task].notna())
+        codes = table[task].cat.codes.to_numpy()[labelled]
+        unit, units = "cells", table["cell"].to_numpy()
+        if "well" in obs and obs["well"].nunique() > 1:
+            wells = obs["well"].astype(str).reindex(table["cell"]).to_numpy()
+            if pd.Series(codes).groupby(wells[labelled]).nunique().max() == 1:
+                unit, units = "wells", wells
+        permuted = table[task].cat.codes.to_numpy().copy()
+        permuted[labelled] = permuted_classes(codes, units[labelled], split[labelled], rng)
+        log.info(
+            "%s: classes permuted among %d %s; %.1f %% of the cells keep theirs",
+            *(task, len(np.unique(units[labelled])), unit),
+            100 * (permuted[labelled] == codes).mean(),
+        )
+        table[task] = pd.Categorical.from_codes(permuted, dtype=table[task].dtype)
+    return table

@@ -1,41 +1,20 @@
-"""The configuration and the registries: read, checked, and refused in one sentence.
+"""Configuration files: read, checked, and refused in one sentence.
 
 Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
 import difflib
-import fnmatch
 from pathlib import Path
 
 import jsonschema
 import yaml
 
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.tasks import cell_tasks, gene_tasks
+from keygenes.core.regimes import check_regimes
+from keygenes.core.tasks import cell_tasks
 
 VERSION = 1
-
-# Geneformer's own defaults for a cell classifier, to the letter (its
-# classifier_utils.get_default_train_args): for V1, 500 warm-up steps however short the run.
-_UPSTREAM = {
-    "epochs": 10,
-    "batch_size": 12,
-    "learning_rate": 5e-5,
-    "weight_decay": 0.001,
-    "warmup_steps": 500,
-    "warmup_fraction": None,
-    "max_grad_norm": 1.0,
-    "attention_dropout": None,
-    "pooling": None,
-}
-# To other models than those of six layers upstream gives no warm-up.
-PRESETS = {"upstream": _UPSTREAM, "upstream_v2": {**_UPSTREAM, "warmup_steps": 0}}
-
-# A regime says in exactly one of these ways where its model comes from; of the other keys, those
-# of section 'finetune' concern regimes that train, except where named here.
-REGIME_FORMS = ("train", "freeze_layers", "finetuned", "method")
-KEYS_OF_FORM = {"finetuned": {"finetuned"}, "method": {"method", "features", "pooling"}}
-RESERVED_REGIMES = ("pretrained", "majority")  # the model before training, and a baseline
+RESERVED_VARIANTS = ("main", "report", "corpus", "corpus_report")  # of files under tokens/
 
 
 def _key(path):
@@ -160,111 +139,53 @@ def read_yaml(path):
         raise InputError(f"{path}: not valid YAML ({reason}); correct the line.") from error
 
 
-def read_registry(paths, schema):
-    """Return the merged registry of several files; later files win entry by entry.
+def encoding(section, variant=None):
+    """Return what section 'tokens' draws at random when it encodes a cell.
+
+    Parameters
+    ----------
+    section : dict
+    variant : str, optional
+        Of 'variants': its keys replace those of the section.
 
     Returns
     -------
     dict
-        {section: {name: entry}}
+        length, depth, order and seed; empty where nothing is drawn.
     """
-    merged = {}
-    for path in paths:
-        document = read_yaml(path)
-        check(document, schema, f"{path}, key")
-        for part, entries in document.items():
-            merged.setdefault(part, {}).update(entries or {})
-    return merged
+    keys = {key: section[key] for key in ("length", "depth", "order")}
+    keys |= section["variants"][variant] if variant else {}
+    drawn = keys["length"] or keys["depth"] or keys["order"] != "ranked"
+    return {**keys, "seed": section["seed"]} if drawn else {}
 
 
-def entry(registry, name, key, files):
-    """Return a registry entry by name; `key` is the config key that asks for it."""
-    if name not in registry:
-        close = difflib.get_close_matches(name, registry, 1)
+def check_tokens(section):
+    """Raise an `InputError` where keys of section 'tokens' do not fit each other."""
+    if section["upstream"] and (drawn := encoding(section)):
+        key = next(k for k in ("length", "depth", "order") if drawn[k] not in (None, "ranked"))
         raise input_error(
-            f"config key '{key}'",
-            found=f"'{name}', which is in no registry ({', '.join(files)})",
-            expected=f"one of {', '.join(sorted(registry)) or '(none)'}",
-            remedy=f"write '{close[0]}' or add an entry" if close else "add an entry",
+            f"config key 'tokens.{key}'",
+            found="a draw beside tokens.upstream: true",
+            expected="either upstream's tokens to the letter, or a draw",
+            remedy="make it an entry of tokens.variants, or set upstream to false",
         )
-    return registry[name]
-
-
-def check_regime(regime):
-    """Raise an `InputError` unless a regime says in one way, wholly, what its model is."""
-    where = f"config key 'regimes.{regime['name']}"
-    if regime["name"] in RESERVED_REGIMES:
-        raise input_error(
-            f"{where}'",
-            found="a name that stands for something else in the tables",
-            expected=f"a name other than {' and '.join(RESERVED_REGIMES)}",
-            remedy="rename the regime",
-        )
-    forms = [key for key in REGIME_FORMS if key in regime] or ["preset"] * ("preset" in regime)
-    if len(forms) != 1:
-        raise input_error(
-            f"{where}'",
-            found=" and ".join(forms) or "only a name",
-            expected="one of train (patterns of parameter names), freeze_layers, finetuned (a "
-            "model of the registry), or method: logistic",
-            remedy="give exactly one" if forms else "add one",
-        )
-    foreign = set(regime) - {"name"} - KEYS_OF_FORM.get(forms[0], set(regime) - {"features"})
-    if foreign:
-        raise input_error(
-            f"{where}.{min(foreign)}'",
-            found=f"a key that a regime with '{forms[0]}' does not read",
-            expected=f"none but {', '.join(sorted(KEYS_OF_FORM[forms[0]]))}"
-            if forms[0] in KEYS_OF_FORM
-            else "no 'features', which are for method: logistic",
-            remedy="remove it",
-        )
-    if forms == ["method"] and "features" not in regime:
-        raise input_error(
-            f"{where}.features'",
-            found="nothing",
-            expected="hidden_state or expression",
-            remedy="add the key",
-        )
-
-
-def trained_patterns(regime):
-    """Return a regime as patterns of the parameters it trains (see `encoder.train_only`).
-
-    ``freeze_layers: k`` is Geneformer's own way: the first k layers are frozen, while the
-    embeddings, the other layers and the head train.
-    """
-    if "train" in regime:
-        return regime["train"]
-    frozen = [f"!bert.encoder.layer.{i}.*" for i in range(regime.get("freeze_layers", 0))]
-    return ["*", *frozen]
-
-
-def embeddings_train(patterns):
-    """Return whether a regime trains the embeddings: then no layer sees the same input twice."""
-    names = {
-        f"bert.embeddings.{name}"
-        for name in (
-            *("word_embeddings.weight", "position_embeddings.weight"),
-            *("token_type_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias"),
-        )
-    }
-    trained = set()
-    for pattern in patterns:
-        matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
-        trained = trained - matched if pattern.startswith("!") else trained | matched
-    return bool(trained)
-
-
-def finetune_options(section, regime):
-    """Return section 'finetune' with the regime's preset, then its own keys, over it.
-
-    Without 'cache', which is no regime's own.
-    """
-    section = {key: value for key, value in section.items() if key != "cache"}
-    preset = PRESETS[regime["preset"]] if "preset" in regime else {}
-    own = {key: value for key, value in regime.items() if key in section}
-    return {**section, **preset, **own}
+    for name in [None, *section["variants"]]:
+        key = f"tokens.variants.{name}" if name else "tokens"
+        if name in RESERVED_VARIANTS:
+            raise input_error(
+                f"config key '{key}'",
+                found="a name that other files have",
+                expected=f"a name other than {', '.join(RESERVED_VARIANTS)}",
+                remedy="rename the variant",
+            )
+        length = encoding(section, name).get("length")
+        if length and length["subsample"] > section["max_length"]:
+            raise input_error(
+                f"config key '{key}.length.subsample'",
+                found=length["subsample"],
+                expected=f"at most tokens.max_length = {section['max_length']}",
+                remedy="lower it",
+            )
 
 
 def check_relations(config):
@@ -298,19 +219,8 @@ def check_relations(config):
             expected="at least one task with classes of cells, which the rest of the study needs",
             remedy="add one with name, column and classes",
         )
-    for regime in config["regimes"]:
-        check_regime(regime)
-    tuned = [r["name"] for r in config["regimes"] if r.get("method") != "logistic"]
-    asked = [("attention.pairs", name) for pair in config["attention"]["pairs"] for name in pair]
-    asked.append(("evidence.regime", config["evidence"]["regime"]))
-    for key, name in asked:
-        if name not in [*tuned, "pretrained"]:
-            raise input_error(
-                f"config key '{key}'",
-                found=f"'{name}'",
-                expected=f"one of {', '.join([*tuned, 'pretrained'])}",
-                remedy="name a fine-tuned regime of 'regimes', or add it there",
-            )
+    check_regimes(config)
+    check_tokens(config["tokens"])
     if config["pretrain"]["hidden"] % config["pretrain"]["heads"]:
         raise input_error(
             "config key 'pretrain.hidden'",
@@ -318,172 +228,3 @@ def check_relations(config):
             expected=f"a multiple of pretrain.heads = {config['pretrain']['heads']}",
             remedy="change one of them",
         )
-
-
-def _location(spec, where):
-    """Return (path, needs a download) of a registry file."""
-    if "path" in spec and not {"sha256", "md5"} & set(spec):
-        if not Path(spec["path"]).is_file():
-            raise input_error(
-                f"{where}, key 'path'",
-                found=f"no file at {spec['path']}",
-                expected="an existing file",
-                remedy="correct the path (it is relative to the folder you run in)",
-            )
-        return spec["path"], False
-    return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True
-
-
-def _folder_files(folder, where, key="folder"):
-    """Return {'config', 'weights'} of a local model folder."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        files = {"config": Path(folder) / "config.json", "weights": Path(folder) / name}
-        if all(path.is_file() for path in files.values()):
-            return {part: str(path) for part, path in files.items()}
-    raise input_error(
-        f"{where}, key '{key}'",
-        found=f"no model in {folder}",
-        expected="config.json and model.safetensors (or pytorch_model.bin)",
-        remedy="correct the path",
-    )
-
-
-def _members(name, datasets, files):
-    """Return the names of the datasets that a dataset is made of: itself, unless it combines."""
-    members = datasets[name].get("combine")
-    for member in members or []:
-        if "combine" in entry(datasets, member, f"datasets.{name}.combine", files):
-            raise input_error(
-                f"dataset '{name}', key 'combine'",
-                found=f"'{member}', which combines datasets itself",
-                expected="datasets that are read from files",
-                remedy="list its members instead",
-            )
-    return members or [name]
-
-
-def resolve(config, datasets, models, gene_sets, gene_classes):
-    """Return where every input of a study lies, and which of them must be downloaded.
-
-    Returns
-    -------
-    dict
-        dataset, vocabulary, model : registry entries (vocabulary and model may be None);
-        combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
-        a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
-        {config, weights, classes}} of classifiers that were brought along; gene_set_files,
-        gene_class_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
-        dataset, model and gene_set.
-    """
-    files = config["registries"]
-    downloads = {"dataset": {}, "model": {}, "gene_set": {}}
-
-    def locate(kind, name, specs):
-        places = {}
-        for part, spec in specs.items():
-            title = f"{kind.replace('_', ' ')} '{name}', file '{part}'"
-            places[part], remote = _location(spec, title)
-            if remote:
-                downloads[kind][places[part]] = {"name": title, "spec": spec}
-        return places
-
-    def dataset_files(name):
-        found = datasets[name]
-        if "simulate" in found:
-            return {}
-        if not found.get("files"):
-            raise input_error(
-                f"dataset '{name}'",
-                found="no 'files'",
-                expected="the files of its layout",
-                remedy="add them to the registry",
-            )
-        return locate("dataset", name, found["files"])
-
-    def model_entry(name, key):
-        found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
-        if found["vocabulary"] != config["tokens"]["vocabulary"]:
-            raise input_error(
-                "config key 'tokens.vocabulary'",
-                found=f"'{config['tokens']['vocabulary']}'",
-                expected=f"'{found['vocabulary']}', which {where} was trained with",
-                remedy="change one of the two",
-            )
-        return found, where
-
-    wanted = {"dataset": config["dataset"]}
-    if config["model"] == "pretrain":
-        wanted["pretrain.dataset"] = config["pretrain"]["dataset"]
-    combined, all_places = {}, {}
-    for key, name in wanted.items():
-        entry(datasets, name, key, files["datasets"])
-        members = _members(name, datasets, files["datasets"])
-        if members != [name]:
-            combined[name] = members
-        all_places |= {member: dataset_files(member) for member in members}
-    if config["model"] == "pretrain":
-        model, model_files = None, {}
-    else:
-        model, where = model_entry(config["model"], "model")
-        if "files" in model:
-            model_files = locate("model", config["model"], model["files"])
-        else:
-            key = "folder" if "folder" in model else "finetuned"
-            model_files = _folder_files(model[key], where, key)
-    finetuned = {}
-    for regime in config["regimes"]:
-        if "finetuned" in regime:
-            key = f"regimes.{regime['name']}.finetuned"
-            found, where = model_entry(regime["finetuned"], key)
-            if "finetuned" not in found:
-                raise input_error(
-                    where,
-                    found="no key 'finetuned'",
-                    expected="the folder of a fine-tuned classifier",
-                    remedy="add it to the model registry",
-                )
-            finetuned[regime["name"]] = {
-                **_folder_files(found["finetuned"], where, "finetuned"),
-                "classes": found.get("classes"),
-            }
-    if config["tokens"]["upstream"] and combined:
-        raise input_error(
-            "config key 'tokens.upstream'",
-            found=f"true, with '{min(combined)}', which combines several datasets",
-            expected="false, or a dataset of its own: upstream reads ids as one file gives them",
-            remedy="change one of the two",
-        )
-    vocabulary, vocabulary_files = None, {}
-    if (name := config["tokens"]["vocabulary"]) != "dataset":
-        key = "tokens.vocabulary"
-        vocabulary = entry(models["vocabularies"], name, key, files["models"])
-        vocabulary_files = locate("model", name, vocabulary["files"])
-    elif config["model"] != "pretrain":
-        raise input_error(
-            "config key 'tokens.vocabulary'",
-            found="'dataset'",
-            expected="the vocabulary of the pretrained model",
-            remedy="set model to 'pretrain' or name the model's vocabulary",
-        )
-    set_files = {}
-    for name in config["evidence"]["gene_sets"]:
-        found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
-        set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
-    class_files = {}
-    for task in gene_tasks(config):
-        name, key = task["gene_classes"], f"tasks.{task['name']}.gene_classes"
-        found = entry(gene_classes, name, key, files["gene_sets"])
-        class_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
-    return {
-        "dataset": datasets[config["dataset"]],
-        "combined": combined,
-        "model": model,
-        "vocabulary": vocabulary,
-        "dataset_files": all_places,
-        "model_files": model_files,
-        "finetuned": finetuned,
-        "vocabulary_files": vocabulary_files,
-        "gene_set_files": set_files,
-        "gene_class_files": class_files,
-        "downloads": downloads,
-    }

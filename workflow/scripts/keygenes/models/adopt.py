@@ -9,8 +9,9 @@ from keygenes.core.files import checksum, write_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
-from keygenes.models.encoder import check_fit, load_classifier, save_model, set_pooling
+from keygenes.models.encoder import check_fit, load_classifier, save_model
 from keygenes.models.finetune import class_logits, predictions_table
+from keygenes.models.head import set_pooling
 
 log = logging.getLogger("keygenes")
 

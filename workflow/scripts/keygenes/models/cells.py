@@ -4,7 +4,7 @@ import numpy as np
 
 from keygenes.core.errors import input_error
 from keygenes.core.tables import read_table
-from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.store import read_tokens
 
 
 def task_cells(tokens_path, labels_path, splits_path, task, seed):

@@ -4,7 +4,6 @@ Weights are read from safetensors, or from old ``.bin`` files with ``weights_onl
 run code. Nothing is fetched from a hub here.
 """
 
-import fnmatch
 import logging
 
 import safetensors
@@ -12,7 +11,6 @@ import safetensors.torch
 import torch
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 from transformers.activations import ACT2FN
-from transformers.masking_utils import create_bidirectional_mask
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import written
@@ -24,8 +22,6 @@ NEW_IN_CLASSIFIER = ("bert.pooler.", "classifier.")
 # What such a model has and a classifier has no place for: its output layer, and a buffer that
 # old versions of transformers stored.
 NOT_IN_CLASSIFIER = ("cls.", "bert.embeddings.position_ids")
-
-POOLINGS = ("first", "mean", "cls")
 
 
 def read_config(path):
@@ -117,9 +113,10 @@ def pretrained_classifier(weights_path, config, class_names, seed):
 
     Parameters
     ----------
-    weights_path : path-like
+    weights_path : path-like or None
         A masked-language model's (or another classifier's) weights. A pooler among them is used,
-        as `from_pretrained` would; a classifier never, since its classes are others.
+        as `from_pretrained` would; a classifier never, since its classes are others. None: no
+        weights are loaded, a control.
     config : BertConfig
     class_names : sequence of str
     seed : int
@@ -136,6 +133,9 @@ def pretrained_classifier(weights_path, config, class_names, seed):
     config.label2id = {name: i for i, name in enumerate(class_names)}
     torch.manual_seed(seed)
     model = BertForSequenceClassification(config)
+    if weights_path is None:
+        log.info("no weights are loaded: all of the model starts at random")
+        return model, {"loaded": [], "missing": sorted(model.state_dict()), "unexpected": []}
     loading = load_tensors(
         model,
         read_weights(weights_path),
@@ -226,185 +226,6 @@ def load_trunk(weights_path, config_path):
         leave_out=(*NOT_IN_CLASSIFIER, "classifier."),
     )
     return model.bert.eval()
-
-
-def set_pooling(config, pooling, vocabulary):
-    """Let a config say which hidden states its classifier reads.
-
-    Parameters
-    ----------
-    config : BertConfig
-        Gains `classifier_pooling` and `pooling_leaves_out`, which go into its config.json.
-    pooling : {'first', 'mean', 'cls', None}
-        The state of position 0 (upstream's; in V1 the top-ranked gene), the mean over the genes
-        of the cell, or the state of ``<cls>``. None: 'cls' where the vocabulary has it, else
-        'first'.
-    vocabulary : DataFrame
-        Table 'vocabulary'.
-
-    Raises
-    ------
-    InputError
-        If 'cls' is asked for and the vocabulary has none.
-    """
-    frame = vocabulary.loc[vocabulary["ensembl_id"].isin(["<cls>", "<eos>"])]
-    has_cls = "<cls>" in set(frame["ensembl_id"])
-    if pooling is not None and pooling not in POOLINGS:
-        raise input_error(
-            "key 'classifier_pooling' of a model's config.json",
-            found=repr(pooling),
-            expected=f"one of {', '.join(POOLINGS)}",
-            remedy="correct it",
-        )
-    if pooling == "cls" and not has_cls:
-        raise input_error(
-            "config key 'finetune.pooling'",
-            found="'cls', but the vocabulary has no <cls> token",
-            expected="'first' or 'mean' with this vocabulary",
-            remedy="set it to null: the model's own",
-        )
-    config.classifier_pooling = pooling or ("cls" if has_cls else "first")
-    config.pooling_leaves_out = sorted(int(token) for token in frame["token"])
-
-
-def pooled_states(hidden, ids, mask, config):
-    """Return what the pooler of a classifier reads: one hidden state per cell.
-
-    Parameters
-    ----------
-    hidden : tensor [n_cells, length, hidden]
-        Of the last layer.
-    ids, mask : int64 tensors [n_cells, length]
-    config : BertConfig
-        See `set_pooling`; a config that does not say means position 0.
-
-    Returns
-    -------
-    tensor [n_cells, hidden]
-    """
-    if getattr(config, "classifier_pooling", "first") != "mean":
-        return hidden[:, 0]
-    # <cls> and <eos> are no genes
-    frame = torch.tensor(config.pooling_leaves_out, device=ids.device, dtype=ids.dtype)
-    weights = (mask.bool() & ~torch.isin(ids, frame)).to(hidden.dtype)
-    return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
-
-
-def head_logits(model, pooled):
-    """Return the logits of a classifier from pooled hidden states [n_cells, hidden]."""
-    pooler = model.bert.pooler
-    return model.classifier(model.dropout(pooler.activation(pooler.dense(pooled))))
-
-
-def states_between(trunk, hidden, mask, first, last):
-    """Yield the hidden states after `first`, ..., `last` layers, starting from those after `first`.
-
-    Parameters
-    ----------
-    trunk : transformers.BertModel
-    hidden : tensor [n_cells, length, hidden]
-        After `first` layers; after none, the output of the embeddings.
-    mask : int64 tensor [n_cells, length]
-    first, last : int
-    """
-    # the form of the mask that the attention implementation wants, as `BertModel` makes it
-    attention_mask = create_bidirectional_mask(
-        config=trunk.config, inputs_embeds=hidden, attention_mask=mask
-    )
-    yield hidden
-    for layer in trunk.encoder.layer[first:last]:
-        hidden = layer(hidden, attention_mask)
-        yield hidden
-
-
-def cell_logits(model, ids, mask, hidden=None, first=0):
-    """Return the logits of a classifier for padded cells [n_cells, length], as pooled.
-
-    Parameters
-    ----------
-    hidden : tensor [n_cells, length, hidden] or None
-        Hidden states after `first` layers, where they are known; None: computed from the ids.
-    """
-    if hidden is None:
-        hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
-    else:
-        n_layers = model.config.num_hidden_layers
-        *_, hidden = states_between(model.bert, hidden, mask, first, n_layers)
-    return head_logits(model, pooled_states(hidden, ids, mask, model.config))
-
-
-def train_only(model, patterns, where="config key 'regimes'"):
-    """Let only the parameters that a regime names be trained; return their names.
-
-    Parameters
-    ----------
-    patterns : list of str
-        Shell patterns on parameter names, read from the first to the last: ``pattern`` adds,
-        ``!pattern`` takes out again. ``{last}`` stands for the last layer's index.
-    where : str
-        What messages call the patterns.
-
-    Raises
-    ------
-    InputError
-        If a pattern matches no parameter of the model.
-    """
-    names = [name for name, _ in model.named_parameters()]
-    trained = set()
-    for pattern in patterns:
-        pattern = pattern.replace("{last}", str(model.config.num_hidden_layers - 1))
-        matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
-        if not matched:
-            raise input_error(
-                where,
-                found=f"the pattern '{pattern}', which matches no parameter",
-                expected="patterns such as 'classifier.*', or freeze_layers, within the "
-                f"{model.config.num_hidden_layers} layers that the model has",
-                remedy="correct it",
-            )
-        trained = trained - matched if pattern.startswith("!") else trained | matched
-    if not trained:
-        raise input_error(
-            where,
-            found=f"{', '.join(patterns)}, which leaves no parameter to train",
-            expected="patterns of at least one parameter",
-            remedy="add 'classifier.*'",
-        )
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in trained)
-    return [name for name in names if name in trained]
-
-
-def frozen_layers(model):
-    """Return how many layers, counted from the embeddings, give the same output all through.
-
-    0 where the embeddings train. A part that is frozen above one that trains does not count.
-    """
-    if any(p.requires_grad for p in model.bert.embeddings.parameters()):
-        return 0
-    for n, layer in enumerate(model.bert.encoder.layer):
-        if any(p.requires_grad for p in layer.parameters()):
-            return n
-    return model.config.num_hidden_layers
-
-
-def train_mode(model):
-    """Put the modules that train in training mode, and every frozen one in eval mode.
-
-    Dropout in a frozen trunk would only blur features that cannot adapt to it. A module without
-    parameters (dropout itself) goes with the module it is part of.
-    """
-    for module in model.modules():
-        parameters = list(module.parameters())
-        if parameters:
-            module.training = any(p.requires_grad for p in parameters)
-        for child in module.children():
-            child.training = module.training
-
-
-def count_trainable(model):
-    """Return the number of trainable parameters."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def save_model(model, weights_path, config_path):

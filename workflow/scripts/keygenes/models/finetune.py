@@ -12,20 +12,12 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
 from keygenes.models.device import ALONE, autocast, halving, set_up_torch
-from keygenes.models.encoder import (
-    cell_logits,
-    check_fit,
-    count_trainable,
-    head_logits,
-    pretrained_classifier,
-    read_config,
-    save_model,
-    set_pooling,
-    train_only,
-)
+from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
+from keygenes.models.head import cell_logits, head_logits, set_pooling
 from keygenes.models.train import train, warmup_steps
+from keygenes.models.trained import count_trainable, train_only
 from keygenes.models.trunk import find_states, of_cells, state_batch
-from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
 
@@ -133,7 +125,8 @@ def finetune(
     Parameters
     ----------
     tokens, labels, splits, vocabulary, weights, config : path-like
-        Inputs: tables, and the pretrained model.
+        Inputs: tables, and the pretrained model; without weights (None) all of it starts at
+        random.
     out_weights, out_config, out_history, out_predictions, out_loading : path-like
         `out_loading` tells which parameters came from the file and which train.
     task : str
@@ -164,6 +157,7 @@ def finetune(
     if options["attention_dropout"] is not None:
         bert.attention_probs_dropout_prob = options["attention_dropout"]
     model, loading = pretrained_classifier(weights, bert, classes, seed)
+    weights_sha256 = checksum(weights) if weights else None
     trained = train_only(model, patterns, f"config key 'regimes{'.' if regime else ''}{regime}'")
     n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
     log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
@@ -209,7 +203,7 @@ def finetune(
         device=device,
         precision=precision,
         checkpoint=Path(out_weights).with_name("resume.pt"),
-        run=[patterns, options, checksum(weights), classes, frame.to_csv(), digest_of(ids)]
+        run=[patterns, options, weights_sha256, classes, frame.to_csv(), digest_of(ids)]
         + [cache, batch_tokens, group.size],
         label=f"{task}, seed {seed}",
         batch_tokens=batch_tokens,
@@ -223,7 +217,7 @@ def finetune(
     write_table(history, out_history, "history")
     counts = {"trained": n_trained, "all": total}
     write_json(
-        {"weights_sha256": checksum(weights), "parameters": counts, **loading, "trained": trained},
+        {"weights_sha256": weights_sha256, "parameters": counts, **loading, "trained": trained},
         out_loading,
     )
     save_model(model, out_weights, out_config)

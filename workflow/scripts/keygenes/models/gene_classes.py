@@ -24,10 +24,11 @@ from keygenes.core.files import checksum, digest_of, written
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import autocast, set_up_torch
-from keygenes.models.encoder import check_fit, load_trunk, read_config, train_only
+from keygenes.models.encoder import check_fit, load_trunk, read_config
 from keygenes.models.gene_lists import cells_with
 from keygenes.models.train import load_checkpoint, train, warmup_steps
-from keygenes.tokens.encode import read_tokens
+from keygenes.models.trained import train_only
+from keygenes.tokens.store import read_tokens
 from keygenes.tokens.vocabulary import is_special
 
 log = logging.getLogger("keygenes")

@@ -9,7 +9,7 @@ import pandas as pd
 from keygenes.core.errors import input_error
 from keygenes.core.tables import read_table, write_table
 from keygenes.inputs.genes import clean_ids
-from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.store import read_tokens
 from keygenes.tokens.vocabulary import is_special
 
 log = logging.getLogger("keygenes")

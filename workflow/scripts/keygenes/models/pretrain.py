@@ -17,7 +17,7 @@ from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import new_masked_model, save_model, small_config
 from keygenes.models.train import train, warmup_steps
-from keygenes.tokens.encode import read_tokens
+from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
 

@@ -16,7 +16,7 @@ from keygenes.models.batches import (
     with_progress,
 )
 from keygenes.models.device import ALONE, autocast, free_memory, out_of_memory
-from keygenes.models.encoder import train_mode
+from keygenes.models.trained import train_mode
 
 log = logging.getLogger("keygenes")
 

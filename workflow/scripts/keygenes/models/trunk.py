@@ -17,17 +17,10 @@ from keygenes.core.files import checksum, read_json, write_json, written
 from keygenes.core.tables import read_table
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.device import autocast, halving, set_up_torch
-from keygenes.models.encoder import (
-    check_fit,
-    frozen_layers,
-    pooled_states,
-    pretrained_classifier,
-    read_config,
-    set_pooling,
-    states_between,
-    train_only,
-)
-from keygenes.tokens.encode import read_tokens
+from keygenes.models.encoder import check_fit, pretrained_classifier, read_config
+from keygenes.models.head import pooled_states, set_pooling, states_between
+from keygenes.models.trained import frozen_layers, train_only
+from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
 

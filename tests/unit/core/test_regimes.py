@@ -1,0 +1,51 @@
+import pytest
+from messages import assert_sentence
+from studies import put, schema
+
+from keygenes.core import config as settings
+from keygenes.core.errors import InputError
+from keygenes.core.regimes import PRESETS, embeddings_train, finetune_options, trained_patterns
+
+
+def test_a_regime_is_a_list_of_patterns_whatever_its_form():
+    assert trained_patterns({"name": "a", "train": ["classifier.*"]}) == ["classifier.*"]
+    frozen = ["*", "!bert.encoder.layer.0.*", "!bert.encoder.layer.1.*"]
+    assert trained_patterns({"name": "a", "freeze_layers": 2}) == frozen
+    assert trained_patterns({"name": "a", "preset": "upstream"}) == ["*"]
+
+
+def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
+    section = {k: v for k, v in study["finetune"].items() if k != "cache"}  # how, not what
+    assert finetune_options(study["finetune"], {"name": "a", "train": ["*"]}) == section
+    upstream = finetune_options(section, {"name": "a", "preset": "upstream"})
+    assert upstream == PRESETS["upstream"]
+    for preset in PRESETS.values():
+        assert set(section) == set(preset), "a preset leaves no key to the section"
+    assert (upstream["epochs"], upstream["warmup_steps"], upstream["warmup_fraction"]) == (
+        *(10, 500, None),
+    )
+    own = finetune_options(section, {"name": "a", "preset": "upstream", "epochs": 2})
+    assert own == {**upstream, "epochs": 2}
+
+
+def test_which_regimes_train_the_embeddings(study):
+    trained = {
+        regime["name"]: embeddings_train(trained_patterns(regime))
+        for regime in study["regimes"]
+        if "method" not in regime
+    }
+    assert {name for name, trains in trained.items() if not trains} == {
+        *("frozen", "last_layer", "random_frozen", "frozen_equal_length")
+    }
+    assert not embeddings_train(["*", "!bert.embeddings.*"])
+    assert embeddings_train(["classifier.*", "bert.embeddings.LayerNorm.bias"])
+
+
+def test_a_preset_is_a_regime_of_its_own(study):
+    study["regimes"].append({"name": "upstream", "preset": "upstream"})
+    settings.check(study, schema("config"), "config key")
+    settings.check_relations(study)
+    put(study, "regimes.0.preset", "thesis")
+    with pytest.raises(InputError) as error:
+        settings.check(study, schema("config"), "config key")
+    assert_sentence(error, "config key 'regimes[0].preset'", "'thesis'", "upstream")

@@ -1,0 +1,252 @@
+"""Regimes: what a model is trained from, which of its parameters, and with which options.
+
+Some are controls of others: the same training on other tokens, labels, splits or first weights.
+"""
+
+import fnmatch
+
+from keygenes.core.errors import input_error
+from keygenes.core.tasks import cell_tasks
+
+# Geneformer's own defaults for a cell classifier, to the letter (its
+# classifier_utils.get_default_train_args): for V1, 500 warm-up steps however short the run.
+_UPSTREAM = {
+    "epochs": 10,
+    "batch_size": 12,
+    "learning_rate": 5e-5,
+    "weight_decay": 0.001,
+    "warmup_steps": 500,
+    "warmup_fraction": None,
+    "max_grad_norm": 1.0,
+    "attention_dropout": None,
+    "pooling": None,
+}
+# To other models than those of six layers upstream gives no warm-up.
+PRESETS = {"upstream": _UPSTREAM, "upstream_v2": {**_UPSTREAM, "warmup_steps": 0}}
+
+# A regime says in exactly one of these ways where its model comes from; of the other keys, those
+# of section 'finetune' concern regimes that train, except where named here.
+REGIME_FORMS = ("train", "freeze_layers", "finetuned", "method")
+KEYS_OF_FORM = {
+    "finetuned": {"finetuned", "tokens", "tasks"},
+    "method": {"method", "features", "pooling", "tokens", "labels", "split", "tasks"},
+}
+RESERVED_REGIMES = ("pretrained", "majority")  # the model before training, and a baseline
+
+
+def check_regime(regime):
+    """Raise an `InputError` unless a regime says in one way, wholly, what its model is."""
+    where = f"config key 'regimes.{regime['name']}"
+    if regime["name"] in RESERVED_REGIMES:
+        raise input_error(
+            f"{where}'",
+            found="a name that stands for something else in the tables",
+            expected=f"a name other than {' and '.join(RESERVED_REGIMES)}",
+            remedy="rename the regime",
+        )
+    forms = [key for key in REGIME_FORMS if key in regime] or ["preset"] * ("preset" in regime)
+    if len(forms) != 1:
+        raise input_error(
+            f"{where}'",
+            found=" and ".join(forms) or "only a name",
+            expected="one of train (patterns of parameter names), freeze_layers, finetuned (a "
+            "model of the registry), or method: logistic",
+            remedy="give exactly one" if forms else "add one",
+        )
+    foreign = set(regime) - {"name"} - KEYS_OF_FORM.get(forms[0], set(regime) - {"features"})
+    if foreign:
+        raise input_error(
+            f"{where}.{min(foreign)}'",
+            found=f"a key that a regime with '{forms[0]}' does not read",
+            expected=f"none but {', '.join(sorted(KEYS_OF_FORM[forms[0]]))}"
+            if forms[0] in KEYS_OF_FORM
+            else "no 'features', which are for method: logistic",
+            remedy="remove it",
+        )
+    if forms == ["method"] and "features" not in regime:
+        raise input_error(
+            f"{where}.features'",
+            found="nothing",
+            expected="hidden_state or expression",
+            remedy="add the key",
+        )
+    if regime.get("features") == "expression" and "tokens" in regime:
+        raise input_error(
+            f"{where}.tokens'",
+            found="a variant of the tokens for features that are read from counts",
+            expected="'tokens' beside features: hidden_state",
+            remedy="remove it",
+        )
+    if "labels" in regime and "split" in regime:
+        raise input_error(
+            f"{where}.split'",
+            found="permuted labels in a split by cell",
+            expected="one of the two: cells of a well would give their well's label away",
+            remedy="make two regimes of it",
+        )
+
+
+def tasks_of(regime, config):
+    """Return the names of the tasks of cells that a regime is for."""
+    return regime.get("tasks", [task["name"] for task in cell_tasks(config)])
+
+
+def counterpart(name, regimes):
+    """Return the regime that is trained like another one, but on the tokens as they are.
+
+    Parameters
+    ----------
+    name : str
+    regimes : dict {name: regime}
+
+    Returns
+    -------
+    str or None
+        None where there is none, or the regime reads no variant itself.
+    """
+
+    def rest(regime):
+        return {k: v for k, v in regime.items() if k not in ("name", "tokens", "tasks")}
+
+    if "tokens" not in regimes[name]:
+        return None
+    alike = [
+        other
+        for other, regime in regimes.items()
+        if "tokens" not in regime and rest(regime) == rest(regimes[name])
+    ]
+    return alike[0] if alike else None
+
+
+def _known(key, names, known, remedy):
+    for name in names:
+        if name not in known:
+            raise input_error(
+                f"config key '{key}'",
+                found=f"'{name}'",
+                expected=f"one of {', '.join(known)}",
+                remedy=remedy,
+            )
+
+
+def _check_pair(pair, regimes, tasks, config):
+    """Refuse two models whose attention to the same cells cannot be compared."""
+    first, second = (regimes.get(name, {"name": name}) for name in pair)
+    where, named = "config key 'attention.pairs'", f"[{', '.join(pair)}]"
+    if first.get("tokens") != second.get("tokens"):
+        raise input_error(
+            where,
+            found=f"{named}, which read different tokens",
+            expected="two models of the same tokens",
+            remedy="give both the same 'tokens', or compare each with another",
+        )
+    common = set(tasks_of(first, config)) & set(tasks_of(second, config)) & set(tasks)
+    if not common:
+        raise input_error(
+            where,
+            found=f"{named}, which have no task in common",
+            expected="two models of one task",
+            remedy="change 'tasks' of one of them",
+        )
+    return common
+
+
+def check_regimes(config):
+    """Raise an `InputError` where regimes, or what names them, do not fit the rest of a config."""
+    tasks = [task["name"] for task in cell_tasks(config)]
+    regimes = {regime["name"]: regime for regime in config["regimes"]}
+    for name, regime in regimes.items():
+        check_regime(regime)
+        key = f"regimes.{name}"
+        _known(f"{key}.tasks", regime.get("tasks", []), tasks, "name a task of cells")
+        variant = [regime["tokens"]] if "tokens" in regime else []
+        known = list(config["tokens"]["variants"])
+        _known(f"{key}.tokens", variant, known, "name an entry of tokens.variants, or add it")
+    # A model of another split has other test cells: its attention is compared with no one's.
+    looked_at = [
+        name
+        for name, regime in regimes.items()
+        if regime.get("method") != "logistic" and "split" not in regime
+    ]
+    evidence, pairs = config["evidence"], config["attention"]["pairs"]
+    remedy = "name a fine-tuned regime of 'regimes' (none with split: random), or add it there"
+    either = [*looked_at, "pretrained"]
+    _known("attention.pairs", [name for pair in pairs for name in pair], either, remedy)
+    _known("evidence.regime", [evidence["regime"]], either, remedy)
+    _known("evidence.regimes", evidence["regimes"], looked_at, remedy)
+    compared = [task for pair in pairs for task in _check_pair(pair, regimes, tasks, config)]
+    own = tasks_of(regimes.get(evidence["regime"], {}), config)
+    for task in tasks:
+        if task not in own:
+            raise input_error(
+                "config key 'evidence.regime'",
+                found=f"'{evidence['regime']}', which is not for task '{task}'",
+                expected="a regime of all tasks",
+                remedy="name another, or remove its key 'tasks'",
+            )
+        if task not in compared:
+            raise input_error(
+                "config key 'attention.pairs'",
+                found=f"no pair of models of task '{task}'",
+                expected="at least one for every task of cells",
+                remedy="add one, such as two regimes without the key 'tasks'",
+            )
+
+
+def trained_patterns(regime):
+    """Return a regime as patterns of the parameters it trains (see `trained.train_only`).
+
+    ``freeze_layers: k`` is Geneformer's own way: the first k layers are frozen, while the
+    embeddings, the other layers and the head train.
+    """
+    if "train" in regime:
+        return regime["train"]
+    frozen = [f"!bert.encoder.layer.{i}.*" for i in range(regime.get("freeze_layers", 0))]
+    return ["*", *frozen]
+
+
+def chosen_by(patterns, names):
+    """Return the names that patterns choose, and the patterns that match none.
+
+    Parameters
+    ----------
+    patterns : list of str
+        Shell patterns, read from the first to the last: ``pattern`` adds, ``!pattern`` takes out
+        again.
+    names : collection of str
+
+    Returns
+    -------
+    set of str
+    list of str
+    """
+    chosen, idle = set(), []
+    for pattern in patterns:
+        matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
+        chosen = chosen - matched if pattern.startswith("!") else chosen | matched
+        if not matched:
+            idle.append(pattern)
+    return chosen, idle
+
+
+def embeddings_train(patterns):
+    """Return whether a regime trains the embeddings: then no layer sees the same input twice."""
+    names = {
+        f"bert.embeddings.{name}"
+        for name in (
+            *("word_embeddings.weight", "position_embeddings.weight"),
+            *("token_type_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias"),
+        )
+    }
+    return bool(chosen_by(patterns, names)[0])
+
+
+def finetune_options(section, regime):
+    """Return section 'finetune' with the regime's preset, then its own keys, over it.
+
+    Without 'cache', which is no regime's own.
+    """
+    section = {key: value for key, value in section.items() if key != "cache"}
+    preset = PRESETS[regime["preset"]] if "preset" in regime else {}
+    own = {key: value for key, value in regime.items() if key in section}
+    return {**section, **preset, **own}

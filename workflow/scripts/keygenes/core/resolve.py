@@ -1,0 +1,207 @@
+"""The registries, and where every input of a study lies."""
+
+import difflib
+from pathlib import Path
+
+from keygenes.core.config import check, read_yaml
+from keygenes.core.errors import input_error
+from keygenes.core.tasks import gene_tasks
+
+
+def read_registry(paths, schema):
+    """Return the merged registry of several files; later files win entry by entry.
+
+    Returns
+    -------
+    dict
+        {section: {name: entry}}
+    """
+    merged = {}
+    for path in paths:
+        document = read_yaml(path)
+        check(document, schema, f"{path}, key")
+        for part, entries in document.items():
+            merged.setdefault(part, {}).update(entries or {})
+    return merged
+
+
+def entry(registry, name, key, files):
+    """Return a registry entry by name; `key` is the config key that asks for it."""
+    if name not in registry:
+        close = difflib.get_close_matches(name, registry, 1)
+        raise input_error(
+            f"config key '{key}'",
+            found=f"'{name}', which is in no registry ({', '.join(files)})",
+            expected=f"one of {', '.join(sorted(registry)) or '(none)'}",
+            remedy=f"write '{close[0]}' or add an entry" if close else "add an entry",
+        )
+    return registry[name]
+
+
+def _location(spec, where):
+    """Return (path, needs a download) of a registry file."""
+    if "path" in spec and not {"sha256", "md5"} & set(spec):
+        if not Path(spec["path"]).is_file():
+            raise input_error(
+                f"{where}, key 'path'",
+                found=f"no file at {spec['path']}",
+                expected="an existing file",
+                remedy="correct the path (it is relative to the folder you run in)",
+            )
+        return spec["path"], False
+    return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True
+
+
+def _folder_files(folder, where, key="folder"):
+    """Return {'config', 'weights'} of a local model folder."""
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        files = {"config": Path(folder) / "config.json", "weights": Path(folder) / name}
+        if all(path.is_file() for path in files.values()):
+            return {part: str(path) for part, path in files.items()}
+    raise input_error(
+        f"{where}, key '{key}'",
+        found=f"no model in {folder}",
+        expected="config.json and model.safetensors (or pytorch_model.bin)",
+        remedy="correct the path",
+    )
+
+
+def _members(name, datasets, files):
+    """Return the names of the datasets that a dataset is made of: itself, unless it combines."""
+    members = datasets[name].get("combine")
+    for member in members or []:
+        if "combine" in entry(datasets, member, f"datasets.{name}.combine", files):
+            raise input_error(
+                f"dataset '{name}', key 'combine'",
+                found=f"'{member}', which combines datasets itself",
+                expected="datasets that are read from files",
+                remedy="list its members instead",
+            )
+    return members or [name]
+
+
+def resolve(config, datasets, models, gene_sets, gene_classes):
+    """Return where every input of a study lies, and which of them must be downloaded.
+
+    Returns
+    -------
+    dict
+        dataset, vocabulary, model : registry entries (vocabulary and model may be None);
+        combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
+        a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
+        {config, weights, classes}} of classifiers that were brought along; gene_set_files,
+        gene_class_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
+        dataset, model and gene_set.
+    """
+    files = config["registries"]
+    downloads = {"dataset": {}, "model": {}, "gene_set": {}}
+
+    def locate(kind, name, specs):
+        places = {}
+        for part, spec in specs.items():
+            title = f"{kind.replace('_', ' ')} '{name}', file '{part}'"
+            places[part], remote = _location(spec, title)
+            if remote:
+                downloads[kind][places[part]] = {"name": title, "spec": spec}
+        return places
+
+    def dataset_files(name):
+        found = datasets[name]
+        if "simulate" in found:
+            return {}
+        if not found.get("files"):
+            raise input_error(
+                f"dataset '{name}'",
+                found="no 'files'",
+                expected="the files of its layout",
+                remedy="add them to the registry",
+            )
+        return locate("dataset", name, found["files"])
+
+    def model_entry(name, key):
+        found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
+        if found["vocabulary"] != config["tokens"]["vocabulary"]:
+            raise input_error(
+                "config key 'tokens.vocabulary'",
+                found=f"'{config['tokens']['vocabulary']}'",
+                expected=f"'{found['vocabulary']}', which {where} was trained with",
+                remedy="change one of the two",
+            )
+        return found, where
+
+    wanted = {"dataset": config["dataset"]}
+    if config["model"] == "pretrain":
+        wanted["pretrain.dataset"] = config["pretrain"]["dataset"]
+    combined, all_places = {}, {}
+    for key, name in wanted.items():
+        entry(datasets, name, key, files["datasets"])
+        members = _members(name, datasets, files["datasets"])
+        if members != [name]:
+            combined[name] = members
+        all_places |= {member: dataset_files(member) for member in members}
+    if config["model"] == "pretrain":
+        model, model_files = None, {}
+    else:
+        model, where = model_entry(config["model"], "model")
+        if "files" in model:
+            model_files = locate("model", config["model"], model["files"])
+        else:
+            key = "folder" if "folder" in model else "finetuned"
+            model_files = _folder_files(model[key], where, key)
+    finetuned = {}
+    for regime in config["regimes"]:
+        if "finetuned" in regime:
+            key = f"regimes.{regime['name']}.finetuned"
+            found, where = model_entry(regime["finetuned"], key)
+            if "finetuned" not in found:
+                raise input_error(
+                    where,
+                    found="no key 'finetuned'",
+                    expected="the folder of a fine-tuned classifier",
+                    remedy="add it to the model registry",
+                )
+            finetuned[regime["name"]] = {
+                **_folder_files(found["finetuned"], where, "finetuned"),
+                "classes": found.get("classes"),
+            }
+    if config["tokens"]["upstream"] and combined:
+        raise input_error(
+            "config key 'tokens.upstream'",
+            found=f"true, with '{min(combined)}', which combines several datasets",
+            expected="false, or a dataset of its own: upstream reads ids as one file gives them",
+            remedy="change one of the two",
+        )
+    vocabulary, vocabulary_files = None, {}
+    if (name := config["tokens"]["vocabulary"]) != "dataset":
+        key = "tokens.vocabulary"
+        vocabulary = entry(models["vocabularies"], name, key, files["models"])
+        vocabulary_files = locate("model", name, vocabulary["files"])
+    elif config["model"] != "pretrain":
+        raise input_error(
+            "config key 'tokens.vocabulary'",
+            found="'dataset'",
+            expected="the vocabulary of the pretrained model",
+            remedy="set model to 'pretrain' or name the model's vocabulary",
+        )
+    set_files = {}
+    for name in config["evidence"]["gene_sets"]:
+        found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
+        set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+    class_files = {}
+    for task in gene_tasks(config):
+        name, key = task["gene_classes"], f"tasks.{task['name']}.gene_classes"
+        found = entry(gene_classes, name, key, files["gene_sets"])
+        class_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+    return {
+        "dataset": datasets[config["dataset"]],
+        "combined": combined,
+        "model": model,
+        "vocabulary": vocabulary,
+        "dataset_files": all_places,
+        "model_files": model_files,
+        "finetuned": finetuned,
+        "vocabulary_files": vocabulary_files,
+        "gene_set_files": set_files,
+        "gene_class_files": class_files,
+        "downloads": downloads,
+    }

@@ -1,0 +1,113 @@
+"""From hidden states to logits: which states a classifier reads, and its head on them."""
+
+import torch
+from transformers.masking_utils import create_bidirectional_mask
+
+from keygenes.core.errors import input_error
+
+POOLINGS = ("first", "mean", "cls")
+
+
+def set_pooling(config, pooling, vocabulary):
+    """Let a config say which hidden states its classifier reads.
+
+    Parameters
+    ----------
+    config : BertConfig
+        Gains `classifier_pooling` and `pooling_leaves_out`, which go into its config.json.
+    pooling : {'first', 'mean', 'cls', None}
+        The state of position 0 (upstream's; in V1 the top-ranked gene), the mean over the genes
+        of the cell, or the state of ``<cls>``. None: 'cls' where the vocabulary has it, else
+        'first'.
+    vocabulary : DataFrame
+        Table 'vocabulary'.
+
+    Raises
+    ------
+    InputError
+        If 'cls' is asked for and the vocabulary has none.
+    """
+    frame = vocabulary.loc[vocabulary["ensembl_id"].isin(["<cls>", "<eos>"])]
+    has_cls = "<cls>" in set(frame["ensembl_id"])
+    if pooling is not None and pooling not in POOLINGS:
+        raise input_error(
+            "key 'classifier_pooling' of a model's config.json",
+            found=repr(pooling),
+            expected=f"one of {', '.join(POOLINGS)}",
+            remedy="correct it",
+        )
+    if pooling == "cls" and not has_cls:
+        raise input_error(
+            "config key 'finetune.pooling'",
+            found="'cls', but the vocabulary has no <cls> token",
+            expected="'first' or 'mean' with this vocabulary",
+            remedy="set it to null: the model's own",
+        )
+    config.classifier_pooling = pooling or ("cls" if has_cls else "first")
+    config.pooling_leaves_out = sorted(int(token) for token in frame["token"])
+
+
+def pooled_states(hidden, ids, mask, config):
+    """Return what the pooler of a classifier reads: one hidden state per cell.
+
+    Parameters
+    ----------
+    hidden : tensor [n_cells, length, hidden]
+        Of the last layer.
+    ids, mask : int64 tensors [n_cells, length]
+    config : BertConfig
+        See `set_pooling`; a config that does not say means position 0.
+
+    Returns
+    -------
+    tensor [n_cells, hidden]
+    """
+    if getattr(config, "classifier_pooling", "first") != "mean":
+        return hidden[:, 0]
+    # <cls> and <eos> are no genes
+    frame = torch.tensor(config.pooling_leaves_out, device=ids.device, dtype=ids.dtype)
+    weights = (mask.bool() & ~torch.isin(ids, frame)).to(hidden.dtype)
+    return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
+def head_logits(model, pooled):
+    """Return the logits of a classifier from pooled hidden states [n_cells, hidden]."""
+    pooler = model.bert.pooler
+    return model.classifier(model.dropout(pooler.activation(pooler.dense(pooled))))
+
+
+def states_between(trunk, hidden, mask, first, last):
+    """Yield the hidden states after `first`, ..., `last` layers, starting from those after `first`.
+
+    Parameters
+    ----------
+    trunk : transformers.BertModel
+    hidden : tensor [n_cells, length, hidden]
+        After `first` layers; after none, the output of the embeddings.
+    mask : int64 tensor [n_cells, length]
+    first, last : int
+    """
+    # the form of the mask that the attention implementation wants, as `BertModel` makes it
+    attention_mask = create_bidirectional_mask(
+        config=trunk.config, inputs_embeds=hidden, attention_mask=mask
+    )
+    yield hidden
+    for layer in trunk.encoder.layer[first:last]:
+        hidden = layer(hidden, attention_mask)
+        yield hidden
+
+
+def cell_logits(model, ids, mask, hidden=None, first=0):
+    """Return the logits of a classifier for padded cells [n_cells, length], as pooled.
+
+    Parameters
+    ----------
+    hidden : tensor [n_cells, length, hidden] or None
+        Hidden states after `first` layers, where they are known; None: computed from the ids.
+    """
+    if hidden is None:
+        hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+    else:
+        n_layers = model.config.num_hidden_layers
+        *_, hidden = states_between(model.bert, hidden, mask, first, n_layers)
+    return head_logits(model, pooled_states(hidden, ids, mask, model.config))

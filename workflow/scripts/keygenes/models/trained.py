@@ -1,0 +1,75 @@
+"""What trains of a model and what stays frozen."""
+
+from keygenes.core.errors import input_error
+from keygenes.core.regimes import chosen_by
+
+
+def train_only(model, patterns, where="config key 'regimes'"):
+    """Let only the parameters that a regime names be trained; return their names.
+
+    Parameters
+    ----------
+    patterns : list of str
+        Shell patterns on parameter names, read from the first to the last: ``pattern`` adds,
+        ``!pattern`` takes out again. ``{last}`` stands for the last layer's index.
+    where : str
+        What messages call the patterns.
+
+    Raises
+    ------
+    InputError
+        If a pattern matches no parameter of the model.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    last = str(model.config.num_hidden_layers - 1)
+    trained, idle = chosen_by([pattern.replace("{last}", last) for pattern in patterns], names)
+    if idle:
+        raise input_error(
+            where,
+            found=f"the pattern '{idle[0]}', which matches no parameter",
+            expected="patterns such as 'classifier.*', or freeze_layers, within the "
+            f"{model.config.num_hidden_layers} layers that the model has",
+            remedy="correct it",
+        )
+    if not trained:
+        raise input_error(
+            where,
+            found=f"{', '.join(patterns)}, which leaves no parameter to train",
+            expected="patterns of at least one parameter",
+            remedy="add 'classifier.*'",
+        )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trained)
+    return [name for name in names if name in trained]
+
+
+def frozen_layers(model):
+    """Return how many layers, counted from the embeddings, give the same output all through.
+
+    0 where the embeddings train. A part that is frozen above one that trains does not count.
+    """
+    if any(p.requires_grad for p in model.bert.embeddings.parameters()):
+        return 0
+    for n, layer in enumerate(model.bert.encoder.layer):
+        if any(p.requires_grad for p in layer.parameters()):
+            return n
+    return model.config.num_hidden_layers
+
+
+def train_mode(model):
+    """Put the modules that train in training mode, and every frozen one in eval mode.
+
+    Dropout in a frozen trunk would only blur features that cannot adapt to it. A module without
+    parameters (dropout itself) goes with the module it is part of.
+    """
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters:
+            module.training = any(p.requires_grad for p in parameters)
+        for child in module.children():
+            child.training = module.training
+
+
+def count_trainable(model):
+    """Return the number of trainable parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
