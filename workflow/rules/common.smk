@@ -195,6 +195,18 @@ def compared(task, encoding):
     return list(dict.fromkeys(name for pair in pairs_of(task, encoding) for name in pair))
 
 
+def seed_before(seed):
+    """Return the seed before another in the config; None before the first."""
+    at = SEEDS.index(int(seed))
+    return SEEDS[at - 1] if at else None
+
+
+def retrained(wildcards):
+    """Return the fine-tuned ones of a job's models that the seed before trained too."""
+    names = compared(wildcards.task, wildcards.encoding)
+    return [name for name in names if name in FINETUNED] if seed_before(wildcards.seed) else []
+
+
 def comparisons(table):
     """Return an input function: one table of comparisons, of every encoding and seed."""
 

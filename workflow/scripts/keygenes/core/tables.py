@@ -253,6 +253,7 @@ TABLES = {
         sum_a=FLOAT,
         sum_b=FLOAT,
         percent_change=FLOAT,
+        percent_residual=FLOAT,
         n_cells=INT,
     ),
     # evidence/
