@@ -225,17 +225,6 @@ def comparisons(table):
     return paths
 
 
-def attended_runs():
-    """Return [task, regime, seed] of every model whose attention is looked at."""
-    return [
-        [task, regime, seed]
-        for task in TASKS
-        for regime in ATTENDED
-        if task in REGIMES.get(regime, {}).get("tasks", TASKS)
-        for seed in SEEDS
-    ]
-
-
 def counterpart_of(regime, task):
     """Return the regime of a task that differs from another one by its tokens alone, or None."""
     other = counterpart(regime, REGIMES)
@@ -258,6 +247,11 @@ def pairs_on_variants(task):
         main = tuple(counterpart_of(name, task) for name in pair)
         found.append([pair, main if main in PAIRS else None])
     return found
+
+
+def attended_runs():
+    """Return [task, regime, seed] of every model whose attention is looked at."""
+    return [[task, regime, seed] for task in TASKS for regime, seed in runs(ATTENDED, task)]
 
 
 def base_model(part):

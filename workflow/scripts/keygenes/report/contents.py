@@ -265,13 +265,12 @@ def claims_section(table, claims, config, figures, simulated):
     """
     if claims is None:
         return []
-    counts = ", ".join(f"{n} {verdict}" for verdict, n in tally(table["verdict"]).items())
     return [
         {
             "title": claims["title"]
             + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
-            "text": f"What was said in: {claims['source']}. Of {len(table)} readings of "
-            f"{table['claim'].nunique()} claims, judged task by task: {counts}.",
+            "text": f"What was said in: {claims['source']}. Judged here, reading by reading and "
+            f"task by task, {claims_line(table)}.",
             "figures": _figures(figures, "Claims", None, f"results/{config['study']}"),
             "claims": table,
         }
