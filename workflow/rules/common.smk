@@ -45,10 +45,6 @@ try:
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
-    for gene_set in GENE_SETS.values():
-        if "truth_of" in gene_set["file"]:  # what the simulation of a dataset planted
-            name = gene_set["file"]["truth_of"]
-            gene_set["file"] = {"path": f"results/{config['study']}/inputs/{name}.truth.parquet"}
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
     CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
 except InputError as error:
