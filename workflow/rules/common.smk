@@ -297,6 +297,7 @@ def figure_names(task):
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
             "figure9_norms",
+            *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
         )
     ]
 

@@ -22,6 +22,8 @@ TITLES = {
     "figure6_rank_shift_layers": "Attention",
     "figure9_norms": "Attention",
     "figure7_attended_vs_de": "Genes",
+    "comprehensiveness": "Genes",
+    "randomisation": "Genes",
     "gene_classes": "Gene classes",
 }
 
