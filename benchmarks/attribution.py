@@ -6,7 +6,8 @@ One process, a classifier of Geneformer V1's size (256 wide) and one of half tha
 random weights (speed does not depend on them), one cell of each length, the study's settings:
 integrated gradients with 50 steps, ATTATTR with 20, faithfulness of 13 orders with 5 shares and 5
 random draws. What takes a pass per gene (occlusion, deletion) or per masked set (faithfulness) is
-timed on some of these passes and scaled up. In front of each key is the width.
+timed on some of these passes and scaled up. Seconds are of the processor, not of the clock, so that
+whatever else runs there does not count. In front of each key is the width.
 """
 
 import sys
@@ -45,13 +46,13 @@ def classifier(hidden):
 
 
 def seconds(function, repeats):
-    """Return the times of a function, called once before."""
+    """Return the processor times of a function, called once before."""
     function()
     times = []
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = time.process_time()
         function()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return np.array(times)
 
 
