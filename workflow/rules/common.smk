@@ -346,6 +346,7 @@ def figure_names(task):
             "roar",
             "figure9_norms",
             *(["equal_length"] if on_variants(task) else []),
+            *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
         )
     ]
 

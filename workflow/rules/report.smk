@@ -320,3 +320,31 @@ rule plot_scorecard:
         code=code_digest("plot_scorecard"),
     script:
         "../scripts/plot_scorecard.py"
+
+
+rule plot_faithfulness:
+    """What masking the genes of a track does to the answer, and what is left of a random model's."""
+    input:
+        faithfulness=out("evidence/{task}/faithfulness.parquet"),
+        randomisation=out("evidence/{task}/randomisation.parquet"),
+    output:
+        **{f"masked_{k}": v for k, v in figure("{task}/comprehensiveness", "Genes").items()},
+        **{f"changed_{k}": v for k, v in figure("{task}/randomisation", "Genes").items()},
+    log:
+        logfile("plot_faithfulness.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        regime=lambda w: next(
+            name
+            for name in [config["evidence"]["regime"], *ATTRIBUTED]
+            if name in of_task(ATTRIBUTED, w.task)
+        ),
+        simulated=SIMULATED,
+        code=code_digest("plot_faithfulness"),
+    script:
+        "../scripts/plot_faithfulness.py"

@@ -28,6 +28,8 @@ TITLES = {
     "scorecard": "Genes",
     "agreement": "Genes",
     "roar": "Genes",
+    "comprehensiveness": "Genes",
+    "randomisation": "Genes",
     "gene_classes": "Gene classes",
     "claims": "Claims",
 }
