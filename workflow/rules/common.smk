@@ -24,6 +24,7 @@ from keygenes.core.regimes import (
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
+from keygenes.core.tracks import ATTRIBUTIONS
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
@@ -44,6 +45,10 @@ try:
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
+    for gene_set in GENE_SETS.values():
+        if "truth_of" in gene_set["file"]:  # what the simulation of a dataset planted
+            name = gene_set["file"]["truth_of"]
+            gene_set["file"] = {"path": f"results/{config['study']}/inputs/{name}.truth.parquet"}
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
     CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
 except InputError as error:
@@ -342,6 +347,8 @@ def figure_names(task):
             "figure5_rank_shift",
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
+            "scorecard",
+            "agreement",
             "figure9_norms",
             *(["equal_length"] if on_variants(task) else []),
         )

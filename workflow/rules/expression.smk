@@ -1,4 +1,5 @@
-# Comes in: cells/*.h5ad, labels. Goes out: expression/umap, wilcoxon, dose_screen (.parquet).
+# Comes in: cells/*.h5ad, labels. Goes out: expression/umap, wilcoxon,
+# pseudobulk, half_tests, dose_screen (.parquet).
 
 
 rule embed_cells:
@@ -46,6 +47,54 @@ rule rank_genes:
         code=code_digest("rank_genes"),
     script:
         "../scripts/rank_genes.py"
+
+
+rule rank_genes_by_well:
+    """Test every gene per task and class with the well as the unit (DESeq2 on sums per well)."""
+    input:
+        screen=out("cells/screen.h5ad"),
+        labels=out("cells/labels.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+    output:
+        pseudobulk=out("expression/pseudobulk.parquet"),
+    log:
+        logfile("rank_genes_by_well"),
+    benchmark:
+        out("benchmarks/rank_genes_by_well.tsv")
+    conda:
+        "../../envs/pseudobulk.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    params:
+        vehicle=config["select"]["vehicle"],
+        code=code_digest("rank_genes_by_well"),
+    script:
+        "../scripts/rank_genes_by_well.py"
+
+
+rule rank_genes_by_half:
+    """Test every gene per task and class in each half of the wells, against circular arguments."""
+    input:
+        screen=out("cells/screen.h5ad"),
+        labels=out("cells/labels.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+    output:
+        half_tests=out("expression/half_tests.parquet"),
+    log:
+        logfile("rank_genes_by_half"),
+    conda:
+        "../../envs/expression.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    params:
+        pseudocount=config["expression"]["pseudocount"],
+        code=code_digest("rank_genes_by_half"),
+    script:
+        "../scripts/rank_genes_by_half.py"
 
 
 rule screen_doses:

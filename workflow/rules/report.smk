@@ -175,6 +175,35 @@ rule plot_genes:
         "../scripts/plot_genes.py"
 
 
+rule plot_scorecard:
+    """Every track against truth, chance, confounds and controls; how far the tracks agree."""
+    input:
+        scorecard=out("evidence/{task}/scorecard.parquet"),
+        agreement=out("evidence/{task}/agreement.parquet"),
+    output:
+        **{f"scorecard_{k}": v for k, v in figure("{task}/scorecard", "Genes").items()},
+        **{f"agreement_{k}": v for k, v in figure("{task}/agreement", "Genes").items()},
+    log:
+        logfile("plot_scorecard.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        regime=config["evidence"]["regime"],
+        simulated_sets=[
+            name
+            for name in config["evidence"]["gene_sets"]
+            if GENE_SETS[name].get("simulated")
+        ],
+        simulated=SIMULATED,
+        code=code_digest("plot_scorecard"),
+    script:
+        "../scripts/plot_scorecard.py"
+
+
 rule plot_gene_classes:
     """The ROC-AUC of a gene task beside its controls, and the scores of its genes."""
     input:

@@ -1,26 +1,39 @@
 """Score every gene of a task, and make its key-gene table."""
 
+from keygenes.cells.columns import vehicle_cells
+from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
+from keygenes.core.tables import read_table
 from keygenes.evidence.score import score_genes
 
 with step(snakemake):
-    files = snakemake.input
-    runs = [tuple(run) for run in snakemake.params.runs]
-    sets = snakemake.params.gene_sets
+    files, params = snakemake.input, snakemake.params
+    labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
+    obs = read_matrix(files.counts).obs.loc[labels.index]
+    runs = [tuple(run) for run in params.runs]
+    attributed = [tuple(run) for run in params.attributed]
     score_genes(
         by_gene=dict(zip(runs, files.by_gene, strict=True)),
         by_well=dict(zip(runs, files.by_well, strict=True)),
+        well_scores=dict(zip(attributed, files.well_scores, strict=True)),
         wilcoxon=files.wilcoxon,
+        pseudobulk=files.pseudobulk,
+        coefficients=dict(zip(params.seeds, files.coefficients, strict=True)),
         vocabulary=files.vocabulary,
+        obs=obs,
+        labels=labels,
+        vehicle=vehicle_cells(obs, params.vehicle),
         gene_sets={
             name: (path, entry)
-            for (name, entry), path in zip(sets.items(), files.gene_sets, strict=True)
+            for (name, entry), path in zip(params.gene_sets.items(), files.gene_sets, strict=True)
         },
         out_genes=snakemake.output.genes,
         out_key_genes=snakemake.output.key_genes,
         out_attended=snakemake.output.attended,
         out_figure8=snakemake.output.figure8,
         task=snakemake.wildcards.task,
-        regime=snakemake.params.regime,
-        n_key_genes=snakemake.params.n_key_genes,
+        regime=params.regime,
+        tracks=params.tracks,
+        permuted=params.permuted,
+        n_key_genes=params.n_key_genes,
     )

@@ -57,6 +57,29 @@ def statistics(raw):
         frames.append(table.reset_index())
     by_gene = pd.concat(frames, ignore_index=True).assign(subset="test")
     by_gene[["layer", "head"]] = by_gene[["layer", "head"]].astype("Int64")
-    groups = of_cell.groupby(["well", "ensembl_id"])["received"]
-    by_well = groups.agg(n_cells="count", sum="sum").reset_index().assign(subset="test")
+    of_cell["log2"] = np.log2(of_cell["received"])
+    of_cell["residual"] = of_cell["log2"] - 1
+    by_well = of_cell.groupby(["well", "ensembl_id"], as_index=False).agg(
+        n_cells=("received", "count"),
+        sum=("received", "sum"),
+        sum_log2=("log2", "sum"),
+        sum_residual=("residual", "sum"),
+    )
+    by_well = by_well.assign(subset="test", sum_pair=np.nan)
     return {"by_gene": by_gene, "by_well": by_well}
+
+
+def attributions(raw, tracks, seed=0):
+    """Return the table 'well_scores' of made-up attributions, of a few cells per well."""
+    rng = np.random.default_rng([seed, 1])
+    few = raw.groupby("well")["cell"].unique().map(lambda cells: cells[:3]).explode()
+    cells = raw[raw["cell"].isin(few)].drop_duplicates(["cell", "ensembl_id"])
+    frames = []
+    for name in tracks:
+        value = rng.normal(0.2, 1.0, len(cells))
+        frame = cells.assign(signed=value, absolute=np.abs(value))
+        frame = frame.groupby(["well", "ensembl_id"], as_index=False).agg(
+            n_cells=("signed", "count"), sum=("signed", "sum"), sum_absolute=("absolute", "sum")
+        )
+        frames.append(frame.assign(track=name))
+    return pd.concat(frames, ignore_index=True)

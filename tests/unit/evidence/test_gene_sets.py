@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 from messages import assert_sentence
 
@@ -26,6 +27,17 @@ def test_a_tsv_gives_ids_without_version_and_symbols(tmp_path):
     assert read_gene_set(path, TSV) == {"MDM2", "ENSG00000135679", "RP11-1.2"}
     path.write_text("ensembl_id\nENSG00000135679\n")
     assert read_gene_set(path, TSV) == {"ENSG00000135679"}
+
+
+def test_a_table_of_planted_genes(tmp_path):
+    path = tmp_path / "truth.parquet"
+    table = pd.DataFrame({"ensembl_id": ["ENSG1.2", None], "symbol": ["A", "B"], "log2fc": 1.0})
+    table.to_parquet(path)
+    assert read_gene_set(path, {"format": "parquet"}) == {"ENSG1", "A", "B"}
+    path.write_bytes(b"no table")
+    with pytest.raises(InputError) as error:
+        read_gene_set(path, {"format": "parquet"})
+    assert_sentence(error, str(path), "a parquet file")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from evidence_tables import GENES, raw_attention, statistics
+from evidence_tables import GENES, attributions, raw_attention, statistics
 
 from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.tracks import ATTENTION, BASELINES
 from keygenes.evidence.score import (
     attended_and_expressed,
     enrichment,
@@ -165,6 +166,13 @@ def test_attended_beside_differentially_expressed(keys):
 UNTESTED = GENES[-2]  # attended to, but in no test
 
 
+def cells_of(seeds):
+    """Return obs, labels and vehicle of the cells of `raw_attention`."""
+    cells = pd.concat(seeds).drop_duplicates(["cell", "well"]).drop_duplicates("well")
+    labels = pd.Categorical(cells["class"], ["low", "high"])
+    return cells[["well"]].reset_index(drop=True), labels, cells["well"].isin(["W0", "W2"]).to_numpy()
+
+
 def scored(folder, seeds, **options):
     """Score two regimes x two seeds; return the paths that were written."""
     folder.mkdir(exist_ok=True)
@@ -173,26 +181,46 @@ def scored(folder, seeds, **options):
     tested = [gene for gene in GENES if gene != UNTESTED]
     tests = pd.concat([wilcoxon_of([*tested, "ENSG00000000099"]), other], ignore_index=True)
     write_table(tests, folder / "wilcoxon.parquet", "wilcoxon")
+    columns = TABLES["pseudobulk"].names
+    wells = tests.assign(base_mean=1.0, n_wells=3)[columns] if options.pop("wells", True) else None
+    wells = pd.DataFrame(columns=columns) if wells is None else wells
+    write_table(wells, folder / "pseudobulk.parquet", "pseudobulk")
+    coefficients = {}
+    for seed in (1, 2):
+        coefficients[seed] = folder / f"coefficients.{seed}.parquet"
+        table = pd.DataFrame({"ensembl_id": tested, "score": np.arange(7.0), "direction": 1.0})
+        write_table(table.assign(baseline="bag_of_genes_l1"), coefficients[seed])
     (folder / "set.tsv").write_text("symbol\nDE0\nRARE\nMDM2\n")
-    paths = {"by_gene": {}, "by_well": {}}
+    paths = {"by_gene": {}, "by_well": {}, "well_scores": {}}
     for regime, factor in (("full", 1.0), ("frozen", 2.0)):
         for seed, raw in enumerate(seeds, 1):
             raw = raw.assign(received=raw["received"] * factor)
             extra = raw[raw["ensembl_id"] == GENES[0]].assign(ensembl_id="<cls>")
-            for name, table in statistics(pd.concat([raw, extra])).items():
+            tables = statistics(pd.concat([raw, extra]))
+            if regime == "full":
+                tables["well_scores"] = attributions(raw, ["occlusion", "rollout"], seed)
+            for name, table in tables.items():
                 path = folder / f"{name}.{regime}.{seed}.parquet"
                 paths[name][regime, seed] = path
                 write_table(table, path, name)
     outputs = ("genes.parquet", "key_genes.parquet", "attended.parquet", "figure8.tsv")
     outputs = {name.split(".")[0]: folder / name for name in outputs}
+    obs, labels, vehicle = cells_of(seeds)
     score_genes(
-        **paths,
-        **{f"out_{name}": path for name, path in outputs.items()},
-        wilcoxon=folder / "wilcoxon.parquet",
-        vocabulary=folder / "vocabulary.parquet",
-        gene_sets={"mine": (folder / "set.tsv", {"format": "tsv"})},
-        task="level",
-        **{"regime": "full", "n_key_genes": 3, **options},
+        **{
+            **paths,
+            **{f"out_{name}": path for name, path in outputs.items()},
+            "wilcoxon": folder / "wilcoxon.parquet",
+            "pseudobulk": folder / "pseudobulk.parquet",
+            "coefficients": coefficients,
+            "vocabulary": folder / "vocabulary.parquet",
+            **{"obs": obs, "labels": labels, "vehicle": vehicle},
+            "gene_sets": {"mine": (folder / "set.tsv", {"format": "tsv"})},
+            "task": "level",
+            "tracks": [*ATTENTION, "occlusion", "attattr"],
+            **{"regime": "full", "permuted": ["frozen"], "n_key_genes": 3},
+            **options,
+        }
     )
     return outputs
 
@@ -203,11 +231,13 @@ def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
     runs = table.groupby("track", observed=True)[["regime", "seed"]].agg(
         lambda column: column.nunique()
     )
+    attention = ("attention_total", "attention_received", "attention_residual")
     assert runs["regime"].to_dict() == {
-        **{"wilcoxon": 0, "detection": 0, "mean_rank": 0},
-        **{"attention_total": 2, "attention_received": 2},
-    }
-    assert runs.loc[["attention_total", "attention_received"], "seed"].eq(2).all()
+        **dict.fromkeys(BASELINES, 0),
+        **dict.fromkeys(attention, 2),
+        "occlusion": 1,
+    }, "rollout was not asked for, norm_pair and attattr are in no table"
+    assert runs.loc[[*attention, "occlusion", "logistic_l1"], "seed"].eq(2).all()
     assert not table["ensembl_id"].str.startswith("<").any(), "special tokens are no genes"
     assert "ENSG9" not in set(table["ensembl_id"]), "of another task"
     names = table.drop_duplicates("ensembl_id").set_index("ensembl_id")["symbol"]
@@ -222,6 +252,49 @@ def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
     total = table[table["track"] == "attention_total"].set_index(["regime", "seed", "ensembl_id"])
     full, frozen = total.loc["full"]["score"], total.loc["frozen"]["score"]
     np.testing.assert_allclose(frozen, 2 * full.reindex(frozen.index))
+
+
+def test_pooled_rows_add_the_seeds_and_alone_have_p(seeds, tmp_path):
+    table = read_table(scored(tmp_path, seeds)["genes"])
+    of_model = table[table["regime"].notna()]
+    assert of_model.loc[of_model["seed"].notna(), "p"].isna().all()
+    pool = of_model[of_model["seed"].isna()]
+    assert pool.groupby("track", observed=True)["p"].count().gt(0).all()
+    total = of_model[(of_model["track"] == "attention_total") & (of_model["regime"] == "full")]
+    per_gene = total.pivot(index="ensembl_id", columns="seed", values="score")
+    np.testing.assert_allclose(per_gene.iloc[:, -1], per_gene.iloc[:, :2].sum(axis=1))
+    null = of_model[(of_model["regime"] == "full") & (of_model["track"] == "attention_received")]
+    null = null[null["seed"].isna()].set_index("ensembl_id")["null_mean"].dropna()
+    other = of_model[(of_model["regime"] == "frozen") & of_model["seed"].notna()]
+    other = other[other["track"] == "attention_received"].groupby("ensembl_id")["score"].mean()
+    assert len(null)
+    assert null.to_dict() == pytest.approx(other[null.index].to_dict())
+
+
+def test_tracks_that_are_switched_off_are_left_out_but_never_the_baselines(seeds, tmp_path):
+    table = read_table(scored(tmp_path, seeds, tracks=[])["genes"])
+    assert set(table["track"]) == set(BASELINES)
+    assert read_table(tmp_path / "key_genes.parquet")["attention_total"].gt(0).all()
+
+
+def test_cells_without_wells_give_tracks_without_p(seeds, tmp_path, caplog):
+    caplog.set_level("INFO", logger="keygenes")
+    bare = [raw.assign(well="all") for raw in seeds]
+    table = read_table(
+        scored(
+            tmp_path,
+            bare,
+            wells=False,
+            obs=pd.DataFrame(index=range(2)),
+            labels=pd.Categorical(["low", "high"], ["low", "high"]),
+            vehicle=np.array([True, False]),
+        )["genes"]
+    )
+    assert "no wells" in caplog.text
+    assert "pseudobulk" not in set(table["track"])
+    received = table[table["track"] == "attention_received"]
+    assert received[["p", "q", "n_wells"]].isna().all().all()
+    assert (received["ci_low"] < received["score"]).all(), "over cells"
 
 
 def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(seeds, tmp_path):

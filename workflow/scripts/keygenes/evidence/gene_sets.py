@@ -12,8 +12,8 @@ def read_gene_set(path, entry):
     ----------
     path : path-like
     entry : dict
-        Its registry entry: ``format`` 'tsv' (columns ensembl_id and/or symbol) or 'gmt' (``set``
-        names the line).
+        Its registry entry: ``format`` 'tsv' or 'parquet' (columns ensembl_id and/or symbol) or
+        'gmt' (``set`` names the line).
     """
     try:
         if entry["format"] == "gmt":
@@ -22,14 +22,21 @@ def read_gene_set(path, entry):
             members = {g for line in lines if line[0] == entry["set"] for g in line[2:] if g}
             found, expected = f"no line '{entry.get('set')}'", "a GMT file with that set"
         else:
-            table = pd.read_csv(path, sep="\t", comment="#", dtype=str)
+            if entry["format"] == "parquet":
+                table = pd.read_parquet(path)
+            else:
+                table = pd.read_csv(path, sep="\t", comment="#", dtype=str)
             columns = [c for c in ("ensembl_id", "symbol") if c in table]
             members = {v for c in columns for v in table[c].dropna()}
             found = f"columns {', '.join(table.columns)}"
             expected = "a column ensembl_id or symbol with genes in it"
     except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
         reason = " ".join(str(error).split())
-        members, found, expected = set(), f"an unreadable file ({reason})", "a text file"
+        members, found, expected = (
+            set(),
+            f"an unreadable file ({reason})",
+            f"a {entry['format']} file",
+        )
     if not members:
         raise input_error(
             str(path),

@@ -1,21 +1,31 @@
-"""The key-gene table of the thesis (Figure 8) and attended against expressed genes (Figure 7)."""
+"""Every gene's score on every track, and the thesis's key-gene table (Figures 7 and 8)."""
 
 import logging
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import scipy.stats
 
 from keygenes.attention.subsets import TEST
 from keygenes.core.files import written
 from keygenes.core.tables import read_table, write_table
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.tracks import (
-    attention_tracks,
+    BY_WELL,
+    expression_tests,
     expression_tracks,
     gene_totals,
+    interval_over_cells,
+    logistic_tracks,
+    model_track,
+    random_track,
     strongest_tests,
-    wilcoxon_track,
+    well_groups,
+    well_matrices,
+    with_null,
 )
 
 log = logging.getLogger("keygenes")
@@ -25,8 +35,53 @@ SPECIAL = "<"
 
 def without_special_tokens(by_gene):
     """Return the rows of genes: <cls> and <eos> receive attention but are no genes."""
-    ids = by_gene["ensembl_id"].astype(str)
-    return by_gene[~ids.str.startswith(SPECIAL)]
+    ids = by_gene["ensembl_id"].astype("category")
+    special = ids.cat.categories[ids.cat.categories.astype(str).str.startswith(SPECIAL)]
+    return by_gene[~ids.isin(special)]
+
+
+def read_by_gene(path):
+    """Return a table 'by_gene' without its rows per layer and head, and layers x heads."""
+    places = pq.read_table(path, columns=["layer", "head"])
+    places = pc.max(places["layer"]).as_py() * pc.max(places["head"]).as_py()
+    table = pq.read_table(path, filters=pc.field("layer").is_null()).to_pandas()
+    return without_special_tokens(table), places
+
+
+def read_well_sums(paths, names):
+    """Return the sums per well that the tracks of `names` need, over seeds and per seed.
+
+    Parameters
+    ----------
+    paths : dict {seed: path}
+        Tables 'by_well' or 'well_scores'.
+    names : sequence of str
+        Tracks of `ATTENTION`, or of `ATTRIBUTIONS`.
+
+    Returns
+    -------
+    dict {track: {seed, or None for all: result of `well_matrices`}}
+        A track that the tables do not hold is left out.
+    """
+    tables = {seed: without_special_tokens(read_table(path)) for seed, path in paths.items()}
+    found = {}
+    if set(names) & set(ATTENTION):
+        tables = {seed: table[table["subset"] == TEST] for seed, table in tables.items()}
+        columns = ["sum", *{BY_WELL[name] for name in names if name in BY_WELL} - {"sum"}]
+        columns = [c for c in columns if all(t[c].notna().any() for t in tables.values())]
+        sums = _sums_per_seed(tables, columns)
+        return {name: sums for name in names if BY_WELL.get(name, "sum") in columns}
+    for name in names:
+        own = {seed: table[table["track"] == name] for seed, table in tables.items()}
+        own = {seed: table for seed, table in own.items() if len(table)}
+        if own:
+            found[name] = _sums_per_seed(own, ["sum", "sum_absolute"])
+    return found
+
+
+def _sums_per_seed(tables, columns):
+    per_seed = {seed: well_matrices([table], columns) for seed, table in tables.items()}
+    return {None: well_matrices(list(tables.values()), columns), **per_seed}
 
 
 def min_max(values):
@@ -45,7 +100,7 @@ def mean_ranks_by_class(by_gene):
     return ranks.rename(columns=lambda name: f"mean_rank_{name}")
 
 
-def key_genes(by_gene, genes, gene_sets):
+def key_genes(by_gene, genes, gene_sets, places=None):
     """Return every gene by falling total attention, with what the thesis's Figure 8 shows.
 
     Parameters
@@ -55,6 +110,8 @@ def key_genes(by_gene, genes, gene_sets):
     genes : DataFrame
         ensembl_id, symbol; one row per gene.
     gene_sets : dict {name: set of ids and symbols}
+    places : int, optional
+        Layers x heads, where `by_gene` has no rows per layer and head.
 
     Returns
     -------
@@ -63,7 +120,7 @@ def key_genes(by_gene, genes, gene_sets):
         attention_received (times uniform), n_cells, rank_mean, rank_sd, mean_rank_<class>...,
         in_<gene set>...
     """
-    totals = gene_totals(by_gene)
+    totals = gene_totals(by_gene, places)
     frame = totals.reset_index().sort_values(
         ["total", "ensembl_id"], ascending=[False, True], kind="stable"
     )
@@ -125,12 +182,72 @@ def attended_and_expressed(keys, wilcoxon):
     return keys.merge(columns, on="ensembl_id", how="inner")
 
 
+def baseline_tracks(tests, pseudobulk, coefficients, totals):
+    """Return the tracks that no transformer is needed for (`tracks.BASELINES`).
+
+    Parameters
+    ----------
+    tests, pseudobulk : tables 'wilcoxon' and 'pseudobulk' of one task
+    coefficients : dict {seed: table 'coefficients'}
+    totals : result of `gene_totals`
+    """
+    cells = tests.drop_duplicates("group").set_index("group")["n_cells"]
+    cells = {str(group): n for group, n in cells.items()}
+    return [
+        expression_tests("wilcoxon", tests),
+        expression_tests("pseudobulk", pseudobulk, n_cells=cells),
+        expression_tests("mean_difference", tests, by="log2fc"),
+        *expression_tracks(totals),
+        *logistic_tracks(coefficients, totals["n_cells"]),
+        random_track(totals.index, totals["n_cells"].to_numpy()),
+    ]
+
+
+def model_tracks(names, regime, paths, places, groups, totals=None):
+    """Return the tracks of one regime, pooled over its seeds and per seed.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All of `ATTENTION`, or all of `ATTRIBUTIONS`.
+    paths : dict {seed: path}
+        Tables 'by_well' or 'well_scores'.
+    places : int
+        Layers x heads.
+    groups : dict {well: 'contrast' or 'reference'}
+    totals : dict {seed, or None for all: result of `gene_totals`}, optional
+        Where the cells have no wells, attention_received gets its interval over cells from it.
+    """
+    tracks = []
+    for name, sums in read_well_sums(paths, names).items():
+        for seed, matrices in sums.items():
+            frame = model_track(
+                name,
+                matrices,
+                places,
+                groups if seed is None else None,
+                regime=regime,
+                seed=seed,
+            )
+            if name == "attention_received" and len(matrices["wells"]) < 2 and totals:
+                ids = frame["ensembl_id"].to_numpy()
+                frame["ci_low"], frame["ci_high"] = interval_over_cells(totals[seed], ids)
+            tracks.append(frame)
+    return tracks
+
+
 def score_genes(
     *,
     by_gene,
     by_well,
+    well_scores,
     wilcoxon,
+    pseudobulk,
+    coefficients,
     vocabulary,
+    obs,
+    labels,
+    vehicle,
     gene_sets,
     out_genes,
     out_key_genes,
@@ -138,39 +255,64 @@ def score_genes(
     out_figure8,
     task,
     regime,
+    tracks,
+    permuted,
     n_key_genes,
 ):
     """Write a task's evidence table, its key genes and attended against expressed genes.
 
     Parameters
     ----------
-    by_gene, by_well : dict {(regime, seed): path}
+    by_gene, by_well, well_scores : dict {(regime, seed): path}
+        well_scores: of the regimes that are attributed.
+    coefficients : dict {seed: path}
+    obs : DataFrame, indexed by cell
+    labels : categorical [n_cells]
+        Classes of the task, in the order of `obs`.
+    vehicle : bool array [n_cells]
     gene_sets : dict {name: (path, registry entry)}
     out_figure8 : path-like
         The first `n_key_genes` key genes, as TSV.
     regime : str
         The regime whose attention makes the key-gene table.
+    tracks : collection of str
+        Tracks of models that are asked for.
+    permuted : collection of str
+        Regimes whose labels are permuted: the null of the others.
     """
-    genes = read_table(vocabulary)
-    tests = read_table(wilcoxon)
-    tests = tests[tests["task"] == task]
-    tracks, of_regime = [wilcoxon_track(tests)], []
-    for run, path in by_gene.items():
-        table = without_special_tokens(read_table(path))
-        wells = without_special_tokens(read_table(by_well[run]))
-        tracks += attention_tracks(table, wells, *run)
-        if run[0] == regime:
-            of_regime.append(table)
-    of_regime = pd.concat(of_regime, ignore_index=True)
-    frame = pd.concat([*tracks, *expression_tracks(of_regime)], ignore_index=True)
+    genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
+    tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
+    groups = well_groups(obs, labels, vehicle)
+    if not groups:
+        log.info("the cells have no wells: no p and no q for the tracks of a model")
+    frames, of_regime = [], None
+    for name in dict.fromkeys(name for name, _ in by_gene):
+        read = {seed: read_by_gene(path) for (one, seed), path in by_gene.items() if one == name}
+        places = next(iter(read.values()))[1]
+        everything = pd.concat([table for table, _ in read.values()], ignore_index=True)
+        totals = {seed: gene_totals(table, places) for seed, (table, _) in read.items()}
+        totals[None] = gene_totals(everything, places)
+        if name == regime:
+            of_regime = everything, places, totals[None]
+        for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
+            wanted = [track for track in kind if track in tracks]
+            paths = {seed: path for (one, seed), path in tables.items() if one == name}
+            if wanted and paths:
+                frames += model_tracks(wanted, name, paths, places, groups, totals)
+    everything, places, totals = of_regime
+    coefficients = {seed: read_table(path) for seed, path in coefficients.items()}
+    frames = [*baseline_tracks(tests, wells_tests, coefficients, totals), *frames]
+    frame = pd.concat([f.astype({"regime": object}) for f in frames if len(f)], ignore_index=True)
+    frame = with_null(frame, permuted)
     names = pd.concat([tests[["ensembl_id", "symbol"]], genes[["ensembl_id", "symbol"]]])
     names = names.drop_duplicates("ensembl_id", keep="first")
-    frame = frame.merge(names, on="ensembl_id", how="left")
-    frame["seed"] = frame["seed"].astype("Int64")
+    frame["symbol"] = frame["ensembl_id"].map(names.set_index("ensembl_id")["symbol"])
+    frame = frame.astype({"seed": "Int64", "n_wells": "Int64"})
     write_table(frame, out_genes, "genes")
+    log.info("%s: %d tracks, %d rows", task, frame["track"].nunique(), len(frame))
 
     sets = {name: read_gene_set(*where) for name, where in gene_sets.items()}
-    keys = key_genes(of_regime, names, sets)
+    keys = key_genes(everything, names, sets, places)
     write_table(keys, out_key_genes)
     write_table(attended_and_expressed(keys, tests), out_attended)
     for name in sets:

@@ -17,8 +17,7 @@ from scipy.stats import false_discovery_control
 
 from keygenes.core.tables import TABLES
 from keygenes.expression.normalise import counts_per_10k
-
-REST, VEHICLE = "rest", "vehicle"
+from keygenes.expression.sides import REST, VEHICLE, class_codes
 
 illico_logger.disable("illico")  # it announces every call on stderr
 
@@ -108,16 +107,6 @@ def compare_groups(scaled, sides, reference=None, *, pseudocount):
     return compared
 
 
-def _classes(labels):
-    """Return the class names in order, and each cell's position among them (-1: no class)."""
-    labels = pd.Series(labels).reset_index(drop=True)
-    if isinstance(labels.dtype, pd.CategoricalDtype):
-        return [str(name) for name in labels.cat.categories], labels.cat.codes.to_numpy(np.int64)
-    labels = labels.where(labels.isna(), labels.astype(str))
-    codes, names = pd.factorize(labels, sort=True)
-    return list(names), codes.astype(np.int64)
-
-
 def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task, pseudocount):
     """Test every gene of every class against the rest of the task and against vehicle.
 
@@ -145,7 +134,7 @@ def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task,
         p, falling \\|statistic\\| and id.
     """
     scaled = counts_per_10k(counts, n_counts)
-    names, codes = _classes(labels)
+    names, codes = class_codes(labels)
     vehicle = np.asarray(vehicle, dtype=bool)
     by_reference = {
         REST: compare_groups(scaled, codes, pseudocount=pseudocount),

@@ -24,6 +24,8 @@ TITLES = {
     "figure9_norms": "Attention",
     "equal_length": "Attention",
     "figure7_attended_vs_de": "Genes",
+    "scorecard": "Genes",
+    "agreement": "Genes",
     "gene_classes": "Gene classes",
     "claims": "Claims",
 }

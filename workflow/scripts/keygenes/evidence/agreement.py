@@ -1,0 +1,306 @@
+"""How well a ranking of genes agrees with a set of genes or with another ranking.
+
+Scores are larger for more key genes; ranks count from 1. Tied scores are one step, as in sklearn.
+"""
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+PRECISION_AT = (10, 25, 50, 100)
+SET_METRICS = ("auroc", "auprc", *(f"precision_at_{k}" for k in PRECISION_AT))
+PERSISTENCE = 0.98  # of rank-biased overlap: the first 50 ranks carry 85 % of the weight
+AT_A_TIME = 2_000_000  # numbers of a block, which bounds memory
+
+
+# Against a set
+
+
+def positions(score):
+    """Return where every gene ends in the falling order: the number of genes scored no lower.
+
+    Parameters
+    ----------
+    score : float array [n_genes]
+
+    Returns
+    -------
+    last : int array [n_genes]
+        Ties share the last position of their step.
+    middle : float array [n_genes]
+        Ties share the mean position.
+    """
+    return (
+        rankdata(-score, method="max").astype(np.int64),
+        rankdata(-score, method="average"),
+    )
+
+
+def precision_positions(score, ensembl_ids):
+    """Return ranks without ties (equal scores go by id), for what counts the first k genes."""
+    order = np.lexsort((ensembl_ids, -score))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(1, len(order) + 1)
+    return rank
+
+
+def set_metrics(chosen, last, middle, rank):
+    """Return every metric of many sets of genes of one size at once.
+
+    Parameters
+    ----------
+    chosen : int array [n_sets, n_positive]
+        Indices of the genes of each set.
+    last, middle, rank : arrays [n_genes]
+        Of `positions` and `precision_positions`.
+
+    Returns
+    -------
+    dict {metric: float array [n_sets]}
+        auroc, auprc (average precision), precision_at_<k> (of the first k genes, the share that
+        is in the set).
+    """
+    n, k = len(last), chosen.shape[1]
+    found = {}
+    below = k * n - middle[chosen].sum(1) + k * 0.5  # sum over the set of genes below, half of ties
+    found["auroc"] = (below - k * k / 2) / (k * (n - k)) if n > k else np.full(len(chosen), np.nan)
+    ends = np.sort(last[chosen], axis=1)
+    hits = np.broadcast_to(np.arange(1, k + 1), ends.shape)
+    tied = ends[:, 1:] == ends[:, :-1]
+    if tied.any():  # all of a step count from its end on
+        hits = hits.copy()
+        for i in range(k - 2, -1, -1):
+            hits[:, i] = np.where(tied[:, i], hits[:, i + 1], hits[:, i])
+    found["auprc"] = (hits / ends).mean(1)
+    first = rank[chosen]
+    for at in PRECISION_AT:
+        found[f"precision_at_{at}"] = (first <= at).sum(1) / min(at, n)
+    return found
+
+
+def strata(detection, mean_rank, n_detection=10, n_rank=5):
+    """Return the stratum of every gene: detection decile x mean-rank quintile.
+
+    Parameters
+    ----------
+    detection, mean_rank : float arrays [n_genes]
+        Equal values share a stratum.
+    """
+    codes = [
+        np.minimum((rankdata(v, method="average") - 0.5) / len(v) * parts, parts - 1).astype(int)
+        for v, parts in ((detection, n_detection), (mean_rank, n_rank))
+    ]
+    return codes[0] * n_rank + codes[1]
+
+
+def matched_draws(positive, stratum, n_draws, rng):
+    """Return random sets of genes with as many of every stratum as the given set has.
+
+    Uniform over all such sets (Floyd's algorithm, all draws side by side).
+
+    Parameters
+    ----------
+    positive : bool array [n_genes]
+    stratum : int array [n_genes]
+    n_draws : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int array [n_draws, n_positive]
+        Indices of genes, none twice in a set.
+    """
+    columns = []
+    for code in np.unique(stratum[positive]):
+        members = np.flatnonzero(stratum == code)
+        n, k = len(members), int(positive[members].sum())
+        drawn = np.empty((n_draws, k), np.int64)
+        for i, top in enumerate(range(n - k, n)):
+            new = rng.integers(0, top + 1, n_draws)
+            taken = (drawn[:, :i] == new[:, None]).any(1)
+            drawn[:, i] = np.where(taken, top, new)
+        columns.append(members[drawn])
+    return np.concatenate(columns, axis=1)
+
+
+def against_draws(observed, drawn):
+    """Return mean and sd of a metric over random sets, and p of the observed one (one-sided)."""
+    exceed = int((drawn >= observed - 1e-12).sum())
+    return float(drawn.mean()), float(drawn.std(ddof=1)), (1 + exceed) / (1 + len(drawn))
+
+
+def bootstrap_sets(positive, score, rank, n_bootstrap, rng):
+    """Return the metrics of a set in resamples of genes, drawn apart from the set and the others.
+
+    A Poisson bootstrap: every gene counts a Poisson(1) number of times. Between two members of the
+    set only the number of other genes matters, and sums of Poisson numbers are Poisson, so that a
+    resample takes as many numbers as the set has genes.
+
+    Parameters
+    ----------
+    positive : bool array [n_genes]
+    score : float array [n_genes]
+    rank : int array [n_genes]
+        Of `precision_positions`.
+    n_bootstrap : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    dict {metric: float array [n_bootstrap]}
+    """
+    order = np.argsort(rank)
+    flags, values = positive[order], score[order]
+    places = np.flatnonzero(flags)
+    step = np.unique(-values, return_inverse=True)[1]
+    # Others between one member and the next, in the order of ranks; the last run follows them all.
+    runs = np.diff(np.concatenate([[-1], places, [len(flags)]])) - 1
+    # A member counts at the end of its step of equal scores, in the middle of it for the area.
+    ends = np.searchsorted(step, step[places], side="right")
+    starts = np.searchsorted(step, step[places], side="left")
+    found = {name: np.empty(n_bootstrap) for name in SET_METRICS}
+    simple = bool((ends - starts == 1).all())  # no member is tied
+    per_block = max(1, AT_A_TIME // (len(runs) if simple else len(flags)))
+    for start in range(0, n_bootstrap, per_block):
+        rows = slice(start, min(start + per_block, n_bootstrap))
+        size = rows.stop - rows.start
+        weights = rng.poisson(1.0, (size, len(places)))
+        if simple:
+            others = rng.poisson(runs, (size, len(runs)))
+            before = np.cumsum(others, axis=1)
+            above, level, total = before[:, :-1], before[:, :-1], before[:, -1]
+            hits = np.cumsum(weights, axis=1)
+        else:
+            others = rng.poisson(1.0, (size, len(flags))) * ~flags
+            before = np.concatenate([np.zeros((size, 1)), np.cumsum(others, axis=1)], axis=1)
+            of_set = np.zeros((size, len(flags)))
+            of_set[:, places] = weights
+            of_set = np.concatenate([np.zeros((size, 1)), np.cumsum(of_set, axis=1)], axis=1)
+            above, level, total = before[:, places], before[:, ends], before[:, -1]
+            hits = of_set[:, ends]
+        members = weights.sum(1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            lower = above if simple else (before[:, starts] + before[:, ends]) / 2
+            found["auroc"][rows] = 1 - (weights * lower).sum(1) / (members * total)
+            precision = np.where(weights > 0, hits / (hits + level), 0.0)
+            found["auprc"][rows] = (weights * precision).sum(1) / members
+        ahead = above + np.cumsum(weights, axis=1) - weights  # genes ranked before each member
+        for at in PRECISION_AT:
+            within = np.clip(at - ahead, 0, weights).sum(1)
+            found[f"precision_at_{at}"][rows] = within / min(at, len(flags))
+    return found
+
+
+# Against another ranking
+
+
+def rank_biased_overlap(rank_a, rank_b, p=PERSISTENCE):
+    """Return the extrapolated rank-biased overlap of two rankings of the same genes.
+
+    Webber et al. 2010, eq. 32: X_k / k p^k + (1 - p) / p sum_d X_d / d p^d, where X_d of the
+    first d genes are in both. The lists may end before they agree; what follows is taken to agree
+    as well as what was seen.
+
+    Parameters
+    ----------
+    rank_a, rank_b : int arrays [n_genes]
+        Ranks from 1; a gene that a list does not hold has 0.
+    p : float
+        Persistence: a reader goes on to the next rank with this chance.
+    """
+    depth = int(min(rank_a.max(initial=0), rank_b.max(initial=0)))
+    if depth == 0:
+        return np.nan
+    shared = (rank_a > 0) & (rank_b > 0)
+    later = np.maximum(rank_a[shared], rank_b[shared])
+    overlap = np.cumsum(np.bincount(later[later <= depth], minlength=depth + 1))[1:]
+    d = np.arange(1, depth + 1)
+    weights = p**d
+    agreement = overlap / d
+    return float(agreement[-1] * weights[-1] + (1 - p) / p * (agreement * weights).sum())
+
+
+def bootstrap_overlap(rank_a, rank_b, n_bootstrap, rng, p=PERSISTENCE):
+    """Return rank-biased overlaps of resamples of genes (Poisson bootstrap), with the first genes.
+
+    A gene drawn twice stands twice in both lists. Beyond 1,500 ranks no weight is left.
+
+    Parameters
+    ----------
+    rank_a, rank_b : int arrays [n_genes]
+        Ranks from 1, no ties, none missing.
+
+    Returns
+    -------
+    float array [n_bootstrap]
+    """
+    deep = 1500
+    near = (rank_a <= deep) | (rank_b <= deep)
+    # The rank of a gene near the top of one list in the other: genes before it are resampled too.
+    a, b = rank_a[near], rank_b[near]
+    order_a, order_b = np.argsort(a), np.argsort(b)
+    gaps_a, gaps_b = (np.diff(r[o], prepend=0) - 1 for r, o in ((a, order_a), (b, order_b)))
+    found = np.empty(n_bootstrap)
+    for i in range(n_bootstrap):
+        weights = rng.poisson(1.0, len(a))
+        starts = []
+        for order, gaps in ((order_a, gaps_a), (order_b, gaps_b)):
+            start = np.empty(len(a), np.int64)
+            before = np.cumsum(weights[order] + rng.poisson(gaps))
+            start[order] = before - weights[order]
+            starts.append(start)
+        later = np.repeat(np.maximum(*starts), weights)
+        copy = np.arange(len(later)) - np.repeat(np.cumsum(weights) - weights, weights) + 1
+        later = later + copy
+        depth = int(min(deep, weights.sum()))
+        overlap = np.cumsum(np.bincount(later[later <= depth], minlength=depth + 1))[1:]
+        d = np.arange(1, depth + 1)
+        agreement = overlap / d
+        found[i] = agreement[-1] * p**depth + (1 - p) / p * (agreement * p**d).sum()
+    return found
+
+
+def spearman(a, b, covariates=()):
+    """Return Spearman's correlation and its 95 % interval, given covariates if there are any.
+
+    Partial: the correlation of what linear regressions on the ranks of the covariates leave of both
+    ranks. The interval is Fisher's z with the variance of Bonett and Wright (2000),
+    (1 + rho^2 / 2) / (n - 3 - covariates); genes are taken as independent.
+
+    Parameters
+    ----------
+    a, b : float arrays [n_genes]
+    covariates : sequence of float arrays [n_genes]
+
+    Returns
+    -------
+    rho, low, high : float
+        Missing where fewer than ten genes are given or one side does not vary.
+    """
+    n = len(a)
+    if n < 10 + len(covariates):
+        return np.nan, np.nan, np.nan
+    ranks = [rankdata(v) for v in (a, b)]
+    if covariates:
+        design = np.column_stack([np.ones(n), *(rankdata(v) for v in covariates)])
+        ranks = [r - design @ np.linalg.lstsq(design, r, rcond=None)[0] for r in ranks]
+    else:
+        ranks = [r - r.mean() for r in ranks]
+    norms = [np.sqrt((r**2).sum()) for r in ranks]
+    if min(norms) < 1e-6 * n:  # constant, or nothing that the covariates do not say
+        return np.nan, np.nan, np.nan
+    rho = float(np.clip(ranks[0] @ ranks[1] / (norms[0] * norms[1]), -1, 1))
+    if abs(rho) > 1 - 1e-12:
+        return rho, rho, rho
+    half = norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3 - len(covariates)))
+    return rho, float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
+
+
+def wilson(successes, n):
+    """Return the 95 % interval of a share (Wilson)."""
+    if n == 0:
+        return np.nan, np.nan
+    z = norm.ppf(0.975)
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return float(centre - half), float(centre + half)

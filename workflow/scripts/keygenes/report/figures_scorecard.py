@@ -1,0 +1,226 @@
+"""The scorecard of the tracks and how far they agree: tables in, matplotlib figures out."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
+from keygenes.report.panels import add_title, distinct
+from keygenes.report.style import (
+    DIVERGING,
+    SEQUENTIAL,
+    add_note,
+    count,
+    empty_figure,
+    heatmap,
+    number,
+    styled,
+)
+
+ORDER = (*BASELINES, *ATTENTION, *ATTRIBUTIONS)
+CONFOUNDS = {"detection": "detection", "mean_rank": "mean rank", "length": "cell length"}
+
+
+def _matrix(card, tracks, columns, value="value"):
+    """Return `value` as a matrix [n_tracks, n_columns]; columns are (aspect, against, metric)."""
+    keys = [card["track"], card["aspect"], card["against"], card["metric"]]
+    keys = pd.MultiIndex.from_arrays([key.astype(str) for key in keys])
+    values = pd.Series(card[value].to_numpy(float), keys)
+    values = values[~values.index.duplicated()]
+    wanted = pd.MultiIndex.from_tuples([(track, *column) for track in tracks for column in columns])
+    return values.reindex(wanted).to_numpy().reshape(len(tracks), len(columns))
+
+
+def _texts(values, form):
+    return [[form(v) for v in line] for line in values]
+
+
+def _p_text(p):
+    return f"{p:.2g}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
+
+
+def _panels(card, tracks, truths, controls, simulated_sets):
+    """Return title, tick labels, values, colour scale and texts of every panel that has numbers."""
+    names = [f"{name} (simulated)" if name in simulated_sets else name for name in truths]
+    auprc = [("truth", name, "auprc") for name in truths]
+    fold = _matrix(card, tracks, auprc) / _matrix(card, tracks, auprc, "base_rate")
+    p = _matrix(card, tracks, auprc, "p")
+    gain = _matrix(card, tracks, [("faithfulness", "matched_random", "comprehensiveness_gain")])
+    confound = _matrix(card, tracks, [("confound", name, "spearman") for name in CONFOUNDS])
+    same = _matrix(card, tracks, [("null", name, "spearman") for name in controls])
+    largest = np.nanmax(np.abs(gain)) if np.isfinite(gain).any() else 1.0
+
+    def signed(v):
+        return f"{v:+.2f}"
+
+    with np.errstate(divide="ignore"):
+        panels = [
+            (
+                "AUPRC / base rate",
+                names,
+                np.log2(fold),
+                (SEQUENTIAL, 0.0, 5.0),
+                _texts(fold, lambda v: number(v, 2)),
+            ),
+            ("p, matched null", names, -np.log10(p), (SEQUENTIAL, 0.0, 4.0), _texts(p, _p_text)),
+            (
+                "faithful",
+                ["gain over random"],
+                gain,
+                (DIVERGING, -largest, largest),
+                _texts(gain, signed),
+            ),
+            (
+                "ρ with confounds",
+                list(CONFOUNDS.values()),
+                confound,
+                (DIVERGING, -1.0, 1.0),
+                _texts(confound, signed),
+            ),
+            (
+                "ρ with controls",
+                [name.replace("_", " ") for name in controls],
+                same,
+                (DIVERGING, -1.0, 1.0),
+                _texts(same, signed),
+            ),
+        ]
+    return [panel for panel in panels if panel[2].size and np.isfinite(panel[2]).any()]
+
+
+@styled
+def scorecard(card, *, regime, task=None, simulated_sets=()):
+    """Draw the scorecard: tracks x what they are held against, with the numbers printed.
+
+    Parameters
+    ----------
+    card : table 'scorecard'
+    regime : str
+        The model whose tracks are shown, beside those that need none.
+    simulated_sets : collection of str
+        Gene sets that a simulation planted: marked as such.
+    """
+    own = card["regime"].isna() | (card["regime"].astype(str) == regime)
+    card = card[card["seed"].isna() & own]
+    there = set(card["track"].astype(str))
+    tracks = [name for name in ORDER if name in there]
+    if not tracks:
+        return empty_figure("no track was scored")
+    truth = card[card["aspect"] == "truth"]
+    truths = distinct(truth["against"])
+    of_null = card[(card["aspect"] == "null") & (card["metric"] == "spearman")]
+    panels = _panels(card, tracks, truths, distinct(of_null["against"]), simulated_sets)
+    if not panels:
+        return empty_figure("no track could be held against anything")
+    widths = [len(labels) for _, labels, *_ in panels]
+    size = (2.0 + 0.46 * sum(widths) + 0.3 * len(panels), 0.24 * len(tracks) + 1.9)
+    figure = Figure(figsize=(min(size[0], 10.9), size[1]), layout="constrained")
+    axes = figure.subplots(1, len(panels), width_ratios=widths, squeeze=False, sharey=True)[0]
+    for ax, (title, labels, values, (cmap, low, high), texts) in zip(axes, panels, strict=True):
+        heatmap(
+            ax,
+            values,
+            rows=[name.replace("_", " ") for name in tracks],
+            columns=labels,
+            texts=texts,
+            cmap=cmap,
+            vmin=low,
+            vmax=high,
+            size=6.5,
+        )
+        for label in ax.get_xticklabels():
+            label.set(rotation=50, ha="right", rotation_mode="anchor")
+        ax.set_title(title, fontsize=7, fontweight="bold")
+    axes[0].set_ylim(len(tracks), 0)  # shared: each heat map turned it over
+    n_needed = sum(name in BASELINES for name in tracks)
+    for ax in axes:
+        ax.axhline(n_needed, color="black", lw=0.8)
+    add_title(figure, f"Scorecard of the tracks, regime {regime}", task)
+    sizes = truth[truth["metric"] == "auprc"].dropna(subset=["value"])
+    members = [
+        f"{name} {count(rows['n_positive'].min())} to {count(rows['n_positive'].max())}"
+        for name in truths
+        if len(rows := sizes[sizes["against"] == name])
+    ]
+    n = card["n_genes"].dropna().astype(float)
+    add_note(
+        figure,
+        f"n = {count(n.min())} to {count(n.max())} genes per track; of the sets: "
+        f"{', '.join(members) or 'none'}. Above the line: tracks that need no transformer. "
+        "AUPRC / base rate: 1 is chance. p: random sets of as many genes, matched "
+        "on detection and mean rank. Faithful: drop of the logit contrast when a track's first "
+        "genes are masked, beyond rank-matched random genes. ρ: Spearman's, of gene scores; mean "
+        "rank 1 is the top of a cell. Dashes: not measured.",
+    )
+    return figure
+
+
+def seriated(similarity):
+    """Return an order of rows in which similar ones are neighbours (Fiedler vector).
+
+    Parameters
+    ----------
+    similarity : float array [n, n], symmetric
+
+    Returns
+    -------
+    int array [n]
+        The first row stays in the first half.
+    """
+    n = len(similarity)
+    if n < 3:
+        return np.arange(n)
+    weights = np.nan_to_num(similarity) + 1e-3  # no row is cut off from all others
+    np.fill_diagonal(weights, 0.0)
+    laplacian = np.diag(weights.sum(1)) - weights
+    place = np.linalg.eigh(laplacian)[1][:, 1].round(9)
+    if place[0] > np.median(place):
+        place = -place
+    return np.argsort(place, kind="stable")
+
+
+@styled
+def agreement(table, *, regime, task=None):
+    """Draw the rank-biased overlap of all pairs of tracks, similar ones as neighbours.
+
+    Parameters
+    ----------
+    table : table 'agreement'
+    regime : str
+        The model whose tracks are shown.
+    """
+    names = [name for name in ORDER if name in set(table["track_a"].astype(str))]
+    if len(names) < 2:
+        return empty_figure("fewer than two tracks")
+    wide = table.astype({"track_a": str, "track_b": str}).pivot(
+        index="track_a", columns="track_b", values="rbo"
+    )
+    values = wide.reindex(index=names, columns=names).to_numpy()
+    order = seriated(values)
+    values, names = values[np.ix_(order, order)], [names[i].replace("_", " ") for i in order]
+    side = 0.31 * len(names) + 1.5
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    mesh = heatmap(
+        axes,
+        values,
+        rows=names,
+        columns=names,
+        texts=_texts(values, lambda v: f"{v:.2f}"),
+        size=6,
+    )
+    for label in axes.get_xticklabels():
+        label.set(rotation=50, ha="right", rotation_mode="anchor")
+    axes.set_aspect("equal")
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02)
+    bar.set_label("rank-biased overlap")
+    bar.outline.set_visible(False)
+    add_title(figure, f"Agreement of the tracks, regime {regime}", task)
+    n = table.loc[table["track_a"].astype(str) != table["track_b"].astype(str), "n_genes"]
+    add_note(
+        figure,
+        "Extrapolated rank-biased overlap, p = 0.98 (the first 50 ranks carry 85 % of the weight), "
+        f"over the genes that both tracks score: n = {count(n.min())} to {count(n.max())}. "
+        "1: the same order; the row of random scores shows chance.",
+    )
+    return figure

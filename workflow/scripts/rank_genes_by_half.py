@@ -1,0 +1,28 @@
+"""Differential expression of every task in each half of the wells: Wilcoxon rank-sum."""
+
+import pandas as pd
+
+from keygenes.core.matrices import read_matrix
+from keygenes.core.step import step
+from keygenes.core.tables import read_table, write_table
+from keygenes.expression.halves import compare_halves, halves_of_cells
+from keygenes.expression.names import gene_names
+
+with step(snakemake):
+    labels = read_table(snakemake.input.labels).set_index("cell")
+    cells = read_matrix(snakemake.input.screen)[labels.index]
+    names = gene_names(cells.var_names, cells.var["symbol"], read_table(snakemake.input.vocabulary))
+    tables = [
+        compare_halves(
+            cells.X,
+            cells.obs["n_counts"].to_numpy(float),
+            labels[task],
+            halves_of_cells(cells.obs, cells.obs.get("dose_um", labels[task])),
+            cells.var_names,
+            names,
+            task=task,
+            pseudocount=snakemake.params.pseudocount,
+        )
+        for task in labels.columns
+    ]
+    write_table(pd.concat(tables, ignore_index=True), snakemake.output.half_tests, "half_tests")
