@@ -249,11 +249,7 @@ def pairs_on_variants(task):
 
 def attended_runs():
     """Return [task, regime, seed] of every model whose attention is looked at."""
-    return [
-        [task, regime, seed]
-        for task in TASKS
-        for regime, seed in runs(ATTENDED, task)
-    ]
+    return [[task, regime, seed] for task in TASKS for regime, seed in runs(ATTENDED, task)]
 
 
 def base_model(part):
