@@ -12,6 +12,7 @@ from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.errors import InputError
 from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.evidence.claim_tests import TESTS
 from keygenes.evidence.claims import holm, judge, judge_claims
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.verdicts import FAILS, HOLDS, UNTESTABLE, VERDICTS, tally
@@ -341,6 +342,25 @@ def test_no_claims_and_no_file(schema, tmp_path):
     with pytest.raises(InputError) as error:
         read_claims(tmp_path / "none.yaml", schema)
     assert_sentence(error, str(tmp_path / "none.yaml"))
+
+
+def test_the_example_of_the_documentation_is_valid(repository, schema, tmp_path):
+    text = (repository / "docs/reproducing-the-thesis.md").read_text(encoding="utf-8")
+    path = tmp_path / "example.yaml"
+    path.write_text(text.split("```yaml\n")[1].split("```")[0])
+    [claim] = read_claims(path, schema)["claims"]
+    genes = study.track("attention_total", ["G1", "G2"])
+    [row] = judge(
+        {**read_claims(path, schema), "claims": [claim]},
+        {"genes": {"treatment": genes}, "metrics": {"treatment": study.metrics()}},
+        {"treatment": ["vehicle", "drug"]},
+    ).to_dict("records")
+    assert row["verdict"] == UNTESTABLE  # of the made-up genes none is TP53I3
+
+
+def test_every_test_is_in_the_documentation(repository):
+    text = (repository / "docs/reproducing-the-thesis.md").read_text(encoding="utf-8")
+    assert [name for name in TESTS if f"`{name}`" not in text] == []
 
 
 def test_claims_of_ones_own(schema, tmp_path):
