@@ -22,6 +22,8 @@ PER_STUDY = [
     "build_vocabulary",
     "tokenize_cells",
     "plot_umap",
+    "judge_claims",
+    "plot_claims",
     "write_report",
 ]
 PER_TASK = [
@@ -296,6 +298,7 @@ def test_rule_names_are_verb_noun():
         "combine",
         "classify",
         "score",
+        "judge",
         "plot",
         "write",
     ]
