@@ -23,6 +23,8 @@ PER_STUDY = [
     "build_vocabulary",
     "tokenize_cells",
     "plot_umap",
+    "judge_claims",
+    "plot_claims",
     "write_report",
 ]
 PER_TASK = [
@@ -369,6 +371,7 @@ def test_rule_names_are_verb_noun():
         "combine",
         "classify",
         "score",
+        "judge",
         "plot",
         "write",
     ]

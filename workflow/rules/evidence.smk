@@ -58,41 +58,6 @@ rule score_genes:
         "../scripts/score_genes.py"
 
 
-rule judge_claims:
-    """Put every claim of the claims file to its test, with the control that decides it."""
-    input:
-        claims=config["evidence"]["claims"] or [],
-        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
-        confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
-        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
-        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=TASKS),
-        norms=[
-            out(f"attention/{task}/{regime}/seed{seed}/norms.parquet")
-            for task, regime, seed in attended_runs()
-        ],
-        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
-        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
-        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=TASKS),
-        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
-    output:
-        claims=out("evidence/claims.parquet"),
-    log:
-        logfile("judge_claims"),
-    conda:
-        "../../envs/claims.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    params:
-        runs=attended_runs(),
-        classes={task["name"]: list(task["classes"]) for task in CELL_TASKS},
-        code=code_digest("judge_claims"),
-    script:
-        "../scripts/judge_claims.py"
-
-
 rule roar_genes:
     """Take away the genes that each track calls key, learn again, and see what is lost."""
     input:
@@ -193,3 +158,42 @@ rule compare_inputs:
         code=code_digest("compare_inputs"),
     script:
         "../scripts/compare_inputs.py"
+
+
+rule judge_claims:
+    """Put every claim of the claims file to its test, with the control that decides it."""
+    input:
+        claims=config["evidence"]["claims"] or [],
+        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
+        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
+        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=TASKS),
+        norms=[
+            out(f"attention/{task}/{regime}/seed{seed}/norms.parquet")
+            for task, regime, seed in attended_runs()
+        ],
+        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
+        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=TASKS),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
+        input_length=expand(
+            out("evidence/{task}/input_length.parquet"), task=filter(on_variants, TASKS)
+        ),
+    output:
+        claims=out("evidence/claims.parquet"),
+    log:
+        logfile("judge_claims"),
+    conda:
+        "../../envs/claims.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=10,
+    params:
+        runs=attended_runs(),
+        on_variants=list(filter(on_variants, TASKS)),
+        classes={task["name"]: list(task["classes"]) for task in CELL_TASKS},
+        code=code_digest("judge_claims"),
+    script:
+        "../scripts/judge_claims.py"

@@ -20,9 +20,11 @@ with step(snakemake):
     norms = {task: {} for task in params.classes}
     for (task, regime, seed), path in zip(params.runs, files.norms, strict=True):
         norms[task][regime, seed] = path
+    tables = {name: dict(zip(params.classes, files[name], strict=True)) for name in TABLES}
+    tables["input_length"] = dict(zip(params.on_variants, files.input_length, strict=True))
     judge_claims(
         claims=files.claims,
-        files={name: dict(zip(params.classes, files[name], strict=True)) for name in TABLES},
+        files=tables,
         norms=norms,
         classes=params.classes,
         out=snakemake.output.claims,

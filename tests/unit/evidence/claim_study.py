@@ -154,6 +154,24 @@ def attended(first, changed):
     return frame.assign(p_adj=np.where(hit, 0.001, 0.8), log2fc=np.where(hit, -1.2, 0.1))
 
 
+def input_length(measure, value, difference, spread, regime="full_equal_length", against=None):
+    """Return a row of table 'input_length': the difference with an interval of +- `spread`."""
+    row = {
+        "regime": regime,
+        "against": against,
+        "reference": "full",
+        "measure": measure,
+        "value": value,
+        "difference": difference,
+        "difference_low": difference - spread,
+        "difference_high": difference + spread,
+        "n": 30,
+        "n_of": "well",
+        "n_cells": 600,
+    }
+    return pd.DataFrame([row])
+
+
 def scorecard(**columns):
     """Return a scorecard of one pooled row."""
     row = {

@@ -128,28 +128,6 @@ def test_a_paired_interval_of_another_regime_is_not_taken():
 
 
 @pytest.mark.parametrize(
-    "equal, depth, verdict",
-    [
-        ((0.95, 0.94, 0.96), 0.90, HOLDS),
-        ((0.91, 0.85, 0.97), 0.90, PART),  # the interval includes 0
-        ((0.95, 0.94, 0.96), 0.97, PART),  # equal depth gains as much
-        ((0.88, 0.86, 0.89), 0.80, FAILS),
-    ],
-)
-def test_accuracy_rises(equal, depth, verdict):
-    metrics = study.metrics(full_equal=equal, full=(0.90, 0.89, 0.91), full_equal_depth=depth)
-    found = tests.accuracy_rises(
-        tables(metrics=metrics),
-        "level",
-        regime="full_equal",
-        over="full",
-        controls=["full_equal_depth", "another"],
-    )
-    assert found["verdict"] == verdict
-    assert found["control"].endswith("another not in this study")
-
-
-@pytest.mark.parametrize(
     "length_only, majority, verdict, why",
     [
         (0.7, 0.6, HOLDS, "frozen is better than majority"),
@@ -480,21 +458,6 @@ def test_peak_below_median(change, residual, per_seed, verdict):
         assert found["value"] == pytest.approx(4.0)
 
 
-@pytest.mark.parametrize(
-    "after, verdict",
-    [(lambda r: 0.0, HOLDS), (lambda r: peak(r) / 4, PART), (lambda r: 2 * peak(r), FAILS)],
-)
-def test_peak_falls(after, verdict):
-    equal = ["full_equal", "frozen_equal"]
-    table = study.shift(equal, after)
-    table = pd.concat([table[table["rank"] <= study.MEDIAN], study.shift(PAIR, peak)])
-    claim = {"pair": equal, "than": PAIR, "window": 0.05}
-    assert tests.peak_falls(tables(rank_shift=table), "level", **claim)["verdict"] == verdict
-    flat = pd.concat([table[table["a"] == equal[0]], study.shift(PAIR, lambda r: 0.0)])
-    with pytest.raises(NotTestable, match="no peak between full and frozen"):
-        tests.peak_falls(tables(rank_shift=flat), "level", **claim)
-
-
 # Genes
 
 GROUP = ["MT-*", "RPL*", "RPS*", "!RPS6K*"]
@@ -718,32 +681,45 @@ def test_a_gene_set_without_a_gene_of_the_study():
         )
 
 
-RIBOSOMAL = [f"RPL{i}" for i in range(20)]
-
-
 @pytest.mark.parametrize(
-    "after, verdict",
-    [(OTHERS, HOLDS), ([*RIBOSOMAL[:8], *OTHERS], PART), (RIBOSOMAL, FAILS)],
+    "direction, difference, spread, of_control, verdict",
+    [
+        ("up", 0.05, 0.02, 0.01, HOLDS),
+        ("up", 0.05, 0.09, 0.01, PART),  # the interval includes 0
+        ("up", 0.05, np.nan, 0.01, PART),  # there is none
+        ("up", 0.05, 0.02, 0.06, PART),  # equal depth gains as much
+        ("up", -0.05, 0.02, 0.01, FAILS),
+        ("down", -0.05, 0.02, -0.01, HOLDS),
+        ("down", -0.05, 0.02, -0.06, PART),
+        ("down", 0.05, 0.02, 0.01, FAILS),
+    ],
 )
-def test_group_falls(after, verdict):
-    before = [*RIBOSOMAL[:15], *OTHERS]
-    genes = pd.concat(
+def test_input_changes(direction, difference, spread, of_control, verdict):
+    table = pd.concat(
         [
-            study.track("attention_total", before),
-            study.track("attention_total", after, "full_equal"),
+            study.input_length("accuracy", 0.9, difference, spread),
+            study.input_length("accuracy", 0.8, of_control, 0.01, "full_equal_depth"),
+            study.input_length("accuracy", 0.9, -9, 0.01, against="frozen_equal_length"),
         ]
     )
-    claim = {"track": "attention_total", "genes": GROUP, "n_top": 30}
-    found = tests.group_falls(
-        tables(genes=genes), "level", regime="full_equal", than="full", **claim
-    )
-    assert found["verdict"] == verdict
-    assert "15 under full" in found["why"]
-    level = pd.concat(
-        [study.track("attention_total", OTHERS, r, seeds=()) for r in ("full", "full_equal")]
-    )
-    with pytest.raises(NotTestable, match="does not lead under full"):
-        tests.group_falls(tables(genes=level), "level", regime="full_equal", than="full", **claim)
+    claim = {"regime": "full_equal_length", "measure": "accuracy", "direction": direction}
+    claim |= {"against": None, "controls": ["full_equal_depth", "another"]}
+    found = tests.input_changes(tables(input_length=table), "level", **claim)
+    assert (found["verdict"], found["value"]) == (verdict, difference)
+    assert f"0.9 under full_equal_length, {0.9 - difference:.3g} under full" in found["why"]
+    assert "another not in this study" in found["control"]
+    assert ("no interval" in found["unit"]) == np.isnan(spread)
+
+
+def test_inputs_that_are_not_there_or_have_nothing_to_lose():
+    claim = {"regime": "full_equal_length", "measure": "mitochondrial_in_top"}
+    claim |= {"direction": "down", "controls": [], "against": None}
+    for lacking in ({}, tables(input_length=study.input_length("accuracy", 1, 0, 0))):
+        with pytest.raises(NotTestable, match="does not hold mitochondrial_in_top"):
+            tests.input_changes(lacking, "level", **claim)
+    none = tables(input_length=study.input_length("mitochondrial_in_top", 2, 2, 1))
+    with pytest.raises(NotTestable, match="is 0 under full: nothing that could go down"):
+        tests.input_changes(none, "level", **claim)
 
 
 def test_one_seed_has_no_range():

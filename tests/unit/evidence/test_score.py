@@ -170,7 +170,11 @@ def cells_of(seeds):
     """Return obs, labels and vehicle of the cells of `raw_attention`."""
     cells = pd.concat(seeds).drop_duplicates(["cell", "well"]).drop_duplicates("well")
     labels = pd.Categorical(cells["class"], ["low", "high"])
-    return cells[["well"]].reset_index(drop=True), labels, cells["well"].isin(["W0", "W2"]).to_numpy()
+    return (
+        cells[["well"]].reset_index(drop=True),
+        labels,
+        cells["well"].isin(["W0", "W2"]).to_numpy(),
+    )
 
 
 def scored(folder, seeds, **options):

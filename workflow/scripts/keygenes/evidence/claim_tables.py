@@ -301,3 +301,18 @@ def scorecard_row(tables, task, **where):
             f"{where['against']}"
         )
     return rows.iloc[0]
+
+
+def input_row(tables, task, regime, against, measure):
+    """Return a row of table 'input_length' that has a difference to a counterpart."""
+    table = tables.get("input_length", {}).get(task)
+    if table is not None:
+        pair = table["against"].isna() if against is None else table["against"] == against
+        rows = table[(table["regime"] == regime) & (table["measure"] == measure) & pair]
+        rows = rows[rows["difference"].notna()]
+        if len(rows):
+            return rows.iloc[0]
+    raise NotTestable(
+        f"the study does not hold {measure} of '{regime}' against the cells as they are for task "
+        f"{task} (tokens.variants)"
+    )

@@ -20,6 +20,7 @@ from keygenes.evidence.claim_tables import (
     gene_mean_ranks,
     in_gene_set,
     in_group,
+    input_row,
     median_length,
     norm_by_layer,
     percent,
@@ -143,34 +144,6 @@ def accuracy_difference(tables, task, *, regime, over, difference, tolerance):
         n=row["n_cells"],
         n_of="test cells",
         control=f"{over}, the model it is held against",
-    )
-
-
-def accuracy_rises(tables, task, *, regime, over, controls):
-    """Test whether one regime is better than another at all.
-
-    Holds if the interval lies above 0, in part if only the difference does, or if a control
-    gains as much over the same regime.
-    """
-    value, low, high, paired, row = accuracy_gap(tables, task, regime, over)
-    gains, base = [], accuracy_row(tables, task, over)
-    for name, control in accuracies(tables, task, controls, row["design"]):
-        gains.append((name, None if control is None else control["value"] - base["value"]))
-    explained = any(gain is not None and gain >= value for _, gain in gains)
-    return outcome(
-        _unless(_graded(low > 0, value > 0), explained),
-        value,
-        f"{regime} less {over} is {value:+.2f}"
-        + ("" if low > 0 or value <= 0 else ", and our interval includes 0"),
-        unit=_gap_unit(paired, row),
-        interval=(low, high),
-        n=row["n_cells"],
-        n_of="test cells",
-        control="; ".join(
-            f"{name} " + ("not in this study" if gain is None else f"{gain:+.2f}")
-            for name, gain in gains
-        )
-        or "none",
     )
 
 
@@ -637,31 +610,6 @@ def peak_below_median(tables, task, *, pair, window):
     )
 
 
-def peak_falls(tables, task, *, pair, than, window):
-    """Test whether the peak just below the median length is gone in one pair but not in another.
-
-    Holds if there is none in any seed, in part if it is smaller.
-    """
-    before = _bump(pooled_shift(shift_by_rank(tables, task, than)), window)[0]
-    if not before > 0:
-        raise NotTestable(f"there is no peak between {_listed(than)} that could go")
-    shifts = shift_by_rank(tables, task, pair)
-    value, median, width = _bump(pooled_shift(shifts), window)
-    seeds = [_bump(shift, window)[0] for shift in shifts.values()]
-    interval, unit = _over_seeds(seeds, "percentage points above the ranks beside")
-    return outcome(
-        _graded(all(v <= 0 for v in seeds), value < before),
-        value,
-        f"the {width} ranks below the median length of {median} change by {value:+.2g} "
-        f"percentage points against those beside them, before by {before:+.2g}",
-        unit=unit,
-        interval=interval,
-        n=width,
-        n_of="ranks",
-        control=f"{_listed(than)}, the pair it is held against",
-    )
-
-
 # Genes
 
 
@@ -937,33 +885,53 @@ def targets_in_top(
     )
 
 
-def group_falls(tables, task, *, regime, than, track, genes, n_top):
-    """Test whether a group of genes leads under one regime and no longer under another.
+# Other inputs
 
-    Holds if fewer of the first genes belong to it than under `than`, and no more than by chance;
-    in part if only fewer.
+
+def input_changes(tables, task, *, regime, against, measure, direction, controls):
+    """Test whether a measure goes 'up' or 'down' with another input: equally long cells, say.
+
+    Reads table 'input_length', which holds a regime against its counterpart on the cells as they
+    are, over the same resamples. Holds if the interval of the difference lies on that side of 0,
+    in part if only the difference does, or if it is as large under a control regime.
+
+    Parameters
+    ----------
+    against : str or None
+        The second model of measures that compare two.
     """
-    frame, seeds = ranked_genes(tables, task, track, regime)
-    other, _ = ranked_genes(tables, task, track, than)
-
-    def flag(table):
-        return in_group(table["symbol"], genes)
-
-    before, _, p_before = _in_top(flag(other), n_top)
-    if p_before >= ALPHA:
-        raise NotTestable(f"the group does not lead under {than}, so it cannot fall back")
-    found, expected, p = _in_top(flag(frame), n_top)
-    counts = [_in_top(flag(table), n_top)[0] for table in seeds.values()]
-    interval, unit = _over_seeds(counts, f"of the first {n_top}")
+    row = input_row(tables, task, regime, against, measure)
+    value, before = row["difference"], row["value"] - row["difference"]
+    sign = 1 if direction == "up" else -1
+    if direction == "down" and before <= 0:
+        raise NotTestable(
+            f"{measure} is {before:.3g} under {row['reference']}: nothing that could go down"
+        )
+    bounds = sorted(sign * np.array([row["difference_low"], row["difference_high"]]))
+    notes, explained = [], []
+    for name in controls:
+        try:
+            other = input_row(tables, task, name, against, measure)["difference"]
+        except NotTestable:
+            notes.append(f"{name} not in this study")
+            continue
+        explained += [name] if sign * other >= sign * value else []
+        notes.append(f"{name}: {other:+.2g}")
+    bounded = np.isfinite(bounds[0])
+    unit = f"difference of {measure}; " + (
+        f"95 % interval over {int(row['n'])} {row['n_of']}s" if bounded else "no interval"
+    )
+    right = sign * value > 0
     return outcome(
-        _graded(found < before and p >= ALPHA, found < before),
-        found,
-        f"{found} of the first {n_top} genes, {before} under {than}, {expected:.1f} by chance",
+        _unless(_graded(right and bounded and bounds[0] > 0, right), bool(explained)),
+        value,
+        f"{measure} is {row['value']:.3g} under {regime}, {before:.3g} under "
+        f"{row['reference']}" + (f"; as much under {_listed(explained)}" if explained else ""),
         unit=unit,
-        interval=interval,
-        n=len(frame),
-        n_of="genes",
-        control=f"{than}, the regime it is held against",
+        interval=(row["difference_low"], row["difference_high"]),
+        n=row["n_cells"],
+        n_of="test cells",
+        control="; ".join(notes) or f"{row['reference']}, the regime it is held against",
     )
 
 
@@ -972,7 +940,6 @@ TESTS = {
     for test in (
         accuracy,
         accuracy_difference,
-        accuracy_rises,
         beats_controls,
         confusion_within,
         layers_change_most,
@@ -983,7 +950,6 @@ TESTS = {
         peak_at_gene,
         loses_beyond_median,
         peak_below_median,
-        peak_falls,
         group_leads,
         group_share,
         gene_position,
@@ -991,6 +957,6 @@ TESTS = {
         top_is_unchanged,
         uncorrelated,
         targets_in_top,
-        group_falls,
+        input_changes,
     )
 }

@@ -16,7 +16,7 @@ log = logging.getLogger("keygenes")
 
 # What is read of tables with millions of rows.
 COLUMNS = {"genes": ["track", "regime", "seed", "ensembl_id", "symbol", "score", "n_cells"]}
-OF_ACCURACY = ("accuracy", "accuracy_difference", "accuracy_rises", "beats_controls")
+OF_ACCURACY = ("accuracy", "accuracy_difference", "beats_controls")
 
 
 def judged(reading, tables, task, claimed_classes, classes):
@@ -80,7 +80,7 @@ def judge(document, tables, classes):
         A claims file (`workflow/schemas/claims.schema.yaml`).
     tables : dict {name: {task: table}}
         metrics, confusion, cosine, rank_shift, norms (with regime and seed), genes, key_genes,
-        attended, scorecard, and bounds where there are any.
+        attended, scorecard; bounds and input_length where there are any.
     classes : dict {task: list of str}
 
     Notes
