@@ -170,7 +170,11 @@ def cells_of(seeds):
     """Return obs, labels and vehicle of the cells of `raw_attention`."""
     cells = pd.concat(seeds).drop_duplicates(["cell", "well"]).drop_duplicates("well")
     labels = pd.Categorical(cells["class"], ["low", "high"])
-    return cells[["well"]].reset_index(drop=True), labels, cells["well"].isin(["W0", "W2"]).to_numpy()
+    return (
+        cells[["well"]].reset_index(drop=True),
+        labels,
+        cells["well"].isin(["W0", "W2"]).to_numpy(),
+    )
 
 
 def scored(folder, seeds, **options):
@@ -261,8 +265,8 @@ def test_pooled_rows_add_the_seeds_and_alone_have_p(seeds, tmp_path):
     pool = of_model[of_model["seed"].isna()]
     assert pool.groupby("track", observed=True)["p"].count().gt(0).all()
     total = of_model[(of_model["track"] == "attention_total") & (of_model["regime"] == "full")]
-    per_gene = total.pivot(index="ensembl_id", columns="seed", values="score")
-    np.testing.assert_allclose(per_gene.iloc[:, -1], per_gene.iloc[:, :2].sum(axis=1))
+    per_gene = total.fillna({"seed": 0}).pivot(index="ensembl_id", columns="seed", values="score")
+    np.testing.assert_allclose(per_gene[0], per_gene[[1, 2]].sum(axis=1))
     null = of_model[(of_model["regime"] == "full") & (of_model["track"] == "attention_received")]
     null = null[null["seed"].isna()].set_index("ensembl_id")["null_mean"].dropna()
     other = of_model[(of_model["regime"] == "frozen") & of_model["seed"].notna()]
