@@ -170,9 +170,7 @@ rule plot_scorecard:
     params:
         regime=config["evidence"]["regime"],
         simulated_sets=[
-            name
-            for name in config["evidence"]["gene_sets"]
-            if GENE_SETS[name].get("simulated")
+            name for name in config["evidence"]["gene_sets"] if GENE_SETS[name].get("simulated")
         ],
         simulated=SIMULATED,
         code=code_digest("plot_scorecard"),
