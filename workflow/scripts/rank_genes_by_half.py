@@ -2,10 +2,11 @@
 
 import pandas as pd
 
+from keygenes.cells.halves import halves_of_cells
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
-from keygenes.expression.halves import compare_halves, halves_of_cells
+from keygenes.expression.halves import compare_halves
 from keygenes.expression.names import gene_names
 
 with step(snakemake):

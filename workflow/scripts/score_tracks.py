@@ -1,10 +1,10 @@
 """Hold every track of a task against truth, expression, confounds and controls."""
 
+from keygenes.cells.halves import halves_of_wells, has_wells
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.evidence.scorecard import score_tracks
-from keygenes.expression.halves import halves_of_wells, has_wells
 
 with step(snakemake):
     files, params = snakemake.input, snakemake.params

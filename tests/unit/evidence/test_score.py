@@ -265,8 +265,8 @@ def test_pooled_rows_add_the_seeds_and_alone_have_p(seeds, tmp_path):
     pool = of_model[of_model["seed"].isna()]
     assert pool.groupby("track", observed=True)["p"].count().gt(0).all()
     total = of_model[(of_model["track"] == "attention_total") & (of_model["regime"] == "full")]
-    per_gene = total.pivot(index="ensembl_id", columns="seed", values="score")
-    np.testing.assert_allclose(per_gene.iloc[:, -1], per_gene.iloc[:, :2].sum(axis=1))
+    per_gene = total.fillna({"seed": 0}).pivot(index="ensembl_id", columns="seed", values="score")
+    np.testing.assert_allclose(per_gene[0], per_gene[[1, 2]].sum(axis=1))
     null = of_model[(of_model["regime"] == "full") & (of_model["track"] == "attention_received")]
     null = null[null["seed"].isna()].set_index("ensembl_id")["null_mean"].dropna()
     other = of_model[(of_model["regime"] == "frozen") & of_model["seed"].notna()]

@@ -15,6 +15,7 @@ from keygenes.report.figures_data import dose_screen, figure1_umap
 from keygenes.report.figures_genes import figure7_attended_vs_de
 from keygenes.report.figures_models import accuracy, figure3_confusion, training_curves
 from keygenes.report.figures_norms import figure9_norms
+from keygenes.report.figures_scorecard import agreement, scorecard, seriated
 from keygenes.report.style import save_figure
 
 PAIRS = [
@@ -59,6 +60,11 @@ CASES = {
     "figure7_attended_vs_de": lambda: figure7_attended_vs_de(
         tables.attended_table(500), task="level", gene_set="p53_textbook"
     ),
+    "scorecard": lambda: scorecard(tables.scorecard_table()[0], regime="full", task="level"),
+    "scorecard of one track, no set": lambda: scorecard(
+        tables.scorecard_table((), ["wilcoxon"])[0], regime="full"
+    ),
+    "agreement": lambda: agreement(tables.scorecard_table()[1], regime="full", task="level"),
     "gene_classes": lambda: gene_classes(*tables.gene_class_tables(), task="dosage"),
     "gene_classes of four, one seed": lambda: gene_classes(
         *tables.gene_class_tables(("none", "some", "more", "all of it"), (1,))
@@ -325,3 +331,35 @@ def test_every_gene_is_drawn_once_at_its_score():
     drawn = np.concatenate([points.get_offsets()[:, 0] for points in axes.collections])
     pool = genes[(genes.regime == "pretrained") & genes.seed.isna()]
     np.testing.assert_allclose(np.sort(drawn), np.sort(pool.score))
+
+
+def test_scorecard_prints_one_models_pooled_numbers_and_marks_what_is_planted():
+    card, _ = tables.scorecard_table()
+    card.loc[card["regime"] == "frozen", "value"] = 0.777
+    card.loc[card["seed"].notna(), "value"] = 0.555
+    figure = scorecard(card, regime="full", simulated_sets=["planted"])
+    found = words(figure)
+    assert "planted (simulated)" in found
+    assert found.count("8") == 4, "0.4 over a base rate of 0.05: two tracks, two sets"
+    assert found.count("2") == 4
+    assert found.count("+0.42") == 2
+    assert found.count("+0.33") == 2
+    assert found.count("1e-4") == 8
+    assert not any("16" in word or "+0.78" in word or "+0.56" in word for word in found)
+    assert "900" in text(figure)
+
+
+def test_scorecard_leaves_out_what_was_not_measured():
+    card, _ = tables.scorecard_table(faithful=False)
+    assert "gain over random" not in text(scorecard(card, regime="full"))
+    assert "no track" in text(scorecard(card.iloc[:0], regime="full"))
+
+
+def test_similar_tracks_become_neighbours():
+    rng = np.random.default_rng(0)
+    group = np.array([0, 1, 0, 1, 0, 1])
+    similarity = (group[:, None] == group) * 0.8 + 0.02 * rng.random((6, 6))
+    order = seriated((similarity + similarity.T) / 2)
+    assert group[order].tolist() in ([0, 0, 0, 1, 1, 1],), "the first track's group comes first"
+    assert seriated(np.eye(2)).tolist() == [0, 1]
+    assert "fewer than two" in text(agreement(tables.scorecard_table()[1].iloc[:1], regime="full"))

@@ -27,8 +27,9 @@ def _matrix(card, tracks, columns, value="value"):
     keys = pd.MultiIndex.from_arrays([key.astype(str) for key in keys])
     values = pd.Series(card[value].to_numpy(float), keys)
     values = values[~values.index.duplicated()]
-    wanted = pd.MultiIndex.from_tuples([(track, *column) for track in tracks for column in columns])
-    return values.reindex(wanted).to_numpy().reshape(len(tracks), len(columns))
+    wanted = [(track, *column) for track in tracks for column in columns]
+    found = np.array([values.get(key, np.nan) for key in wanted])
+    return found.reshape(len(tracks), len(columns))
 
 
 def _texts(values, form):

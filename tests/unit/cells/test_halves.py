@@ -1,10 +1,6 @@
-import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from keygenes.core.tables import TABLES
-from keygenes.expression.halves import compare_halves, halves_of_cells, halves_of_wells
-from keygenes.expression.wilcoxon import rank_genes
+from keygenes.cells.halves import halves_of_cells, halves_of_wells
 
 
 def plate(doses=(0.0, 25.0), replicates=6, cells=4):
@@ -47,39 +43,3 @@ def test_cells_follow_their_well_and_without_wells_a_seeded_draw():
     counts = pd.crosstab(bare["dose_um"], drawn)
     assert counts.to_numpy().tolist() == [[12, 12], [12, 12]], "half of each dose"
     assert drawn.tolist() != halves_of_cells(bare, bare["dose_um"], seed=1).tolist()
-
-
-def test_a_half_is_tested_as_if_it_were_all():
-    obs = plate()
-    rng = np.random.default_rng(0)
-    counts = sparse.csr_matrix(rng.poisson(2.0, (len(obs), 20)))
-    n_counts = np.full(len(obs), 50.0)
-    labels = pd.Categorical(np.where(obs["dose_um"] > 0, "high", "low"), ["low", "high"])
-    halves = halves_of_cells(obs, obs["dose_um"])
-    ids = [f"g{j:02d}" for j in range(20)]
-    found = compare_halves(
-        counts, n_counts, labels, halves, ids, ids, task="level", pseudocount=1.0
-    )
-    assert list(found.columns) == TABLES["half_tests"].names
-    assert found.groupby(["half", "group"], observed=True).size().tolist() == [20] * 4
-    part = halves == "b"
-    alone = rank_genes(
-        *(counts[part], n_counts[part], labels[part], np.zeros(part.sum(), bool), ids, ids),
-        task="level",
-        pseudocount=1.0,
-    )
-    ours = found[(found["half"] == "b") & (found["group"] == "high")].set_index("ensembl_id")
-    alone = alone[alone["group"] == "high"].set_index("ensembl_id").loc[ours.index]
-    np.testing.assert_allclose(ours["statistic"], alone["statistic"])
-    np.testing.assert_allclose(ours["p_adj"], alone["p_adj"])
-
-
-def test_a_half_without_one_side_is_not_tested():
-    counts = sparse.csr_matrix(np.ones((4, 3)))
-    frame = compare_halves(
-        *(counts, np.full(4, 3.0), ["x", "x", "x", "y"], np.array(list("aabb"), object)),
-        *(["g0", "g1", "g2"], ["g0", "g1", "g2"]),
-        task="t",
-        pseudocount=1.0,
-    )
-    assert set(frame["half"]) == {"b"}
