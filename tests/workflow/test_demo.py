@@ -35,7 +35,8 @@ FIGURES = ["figure1_umap", "dose_screen"] + [
     for task in TASKS
     for name in (
         *("training_curves", "figure3_confusion", "accuracy", "figure4_cosine"),
-        *("figure5_rank_shift", "figure6_rank_shift_layers", "figure7_attended_vs_de"),
+        *("figure5_rank_shift", "figure6_rank_shift_layers", "rank_shift_corrected"),
+        "figure7_attended_vs_de",
         "figure9_norms",
     )
 ]

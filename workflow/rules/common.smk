@@ -198,6 +198,15 @@ def compared(task, encoding):
     return list(dict.fromkeys(name for pair in pairs_of(task, encoding) for name in pair))
 
 
+def corrected_pairs(task):
+    """Return the pairs of a task shown before and after correction for length.
+
+    They are the first on the study's tokens, and the first on each variant of equally long cells.
+    """
+    encodings = ["main", *(name for name, variant in VARIANTS.items() if variant.get("length"))]
+    return [pair for encoding in encodings for pair in pairs_of(task, encoding)[:1]]
+
+
 def seed_before(seed):
     """Return the seed before another in the config; None before the first."""
     at = SEEDS.index(int(seed))
@@ -340,6 +349,7 @@ def figure_names(task):
             "figure4_cosine",
             "figure5_rank_shift",
             "figure6_rank_shift_layers",
+            "rank_shift_corrected",
             "figure7_attended_vs_de",
             "scorecard",
             "agreement",

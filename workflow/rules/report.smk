@@ -100,9 +100,10 @@ rule plot_predictions:
 
 
 rule plot_attention:
-    """Figures 4 (cosine), 5 and 6 (shift by rank) and 9 (norms)."""
+    """Figures 4 (cosine), 5 and 6 (shift by rank), 9 (norms), and 5 corrected for length."""
     input:
         cosine=out("attention/{task}/cosine.parquet"),
+        comparison_bounds=out("attention/{task}/comparison_bounds.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),
         norms=run_files("attention", "norms.parquet", ATTENDED),
         tokens=out("tokens/report.parquet"),
@@ -113,6 +114,10 @@ rule plot_attention:
         **{
             f"layers_{k}": v
             for k, v in figure("{task}/figure6_rank_shift_layers", "Attention").items()
+        },
+        **{
+            f"corrected_{k}": v
+            for k, v in figure("{task}/rank_shift_corrected", "Attention").items()
         },
         **{f"norms_{k}": v for k, v in figure("{task}/figure9_norms", "Attention").items()},
     log:
@@ -125,6 +130,7 @@ rule plot_attention:
         runtime=10,
     params:
         runs=lambda wildcards: runs(ATTENDED, wildcards.task),
+        corrected=lambda wildcards: corrected_pairs(wildcards.task),
         marker=config["evidence"]["marker"],
         simulated=SIMULATED,
         code=code_digest("plot_attention"),

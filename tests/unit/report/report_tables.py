@@ -128,8 +128,20 @@ def cosine_table(pairs=None, seeds=(1, 2, 3), layers=6, heads=4, seed=0):
                 for head in range(1, heads + 1):
                     same = b == "pretrained" or (a == "last_layer" and layer < layers)
                     value = 1.0 if same else 0.5 + 0.5 * rng.beta(8, 2)
-                    rows.append((a, b, s, layer, head, value, 0.03, 480))
-    columns = ["a", "b", "seed", "layer", "head", "cosine", "sd", "n_cells"]
+                    rows.append((a, b, s, layer, head, value, 0.03, 2 * value - 1, 480))
+    columns = ["a", "b", "seed", "layer", "head", "cosine", "sd", "pearson", "n_cells"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def bounds_table(regimes=("full", "last_layer", "frozen"), cosine=0.97, pearson=0.9):
+    rows = [
+        (regime, bound, layer, head, value, value - cosine + pearson)
+        for regime in regimes
+        for bound, value in (("other_seed", cosine), ("split_half", 0.99))
+        for layer in range(1, 7)
+        for head in range(1, 5)
+    ]
+    columns = ["regime", "bound", "layer", "head", "cosine", "pearson"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -156,6 +168,7 @@ def rank_shift_table(pairs=None, seeds=(1, 2, 3), layers=6, longest=1400, median
             frames.append(table.assign(a=a, b=b, seed=s))
     frame = pd.concat(frames, ignore_index=True)
     frame["percent_change"] = 100 * (frame.sum_a / frame.sum_b - 1)
+    frame["percent_residual"] = frame["percent_change"] / 3
     return frame[frame.n_cells > 0].astype({"layer": "Int64"})
 
 

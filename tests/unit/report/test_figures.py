@@ -9,6 +9,7 @@ from keygenes.report.figures_attention import (
     figure4_cosine,
     figure5_rank_shift,
     figure6_rank_shift_layers,
+    rank_shift_corrected,
 )
 from keygenes.report.figures_classes import gene_classes
 from keygenes.report.figures_data import dose_screen, figure1_umap
@@ -44,7 +45,7 @@ CASES = {
     ),
     "accuracy": lambda: accuracy(tables.metrics_table(), task="dose"),
     "accuracy one run": lambda: accuracy(tables.metrics_table(["full"], (1,))),
-    "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS)),
+    "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS), tables.bounds_table()),
     "figure4_cosine wide": lambda: figure4_cosine(
         tables.cosine_table(PAIRS[:1], (1,), layers=12, heads=12)
     ),
@@ -53,6 +54,9 @@ CASES = {
     ),
     "figure5_rank_shift short": lambda: figure5_rank_shift(
         tables.rank_shift_table(seeds=(1,), longest=8, median=5)
+    ),
+    "rank_shift_corrected": lambda: rank_shift_corrected(
+        tables.rank_shift_table(PAIRS[:2], longest=300, median=150), **MARKS
     ),
     "figure6_rank_shift_layers": lambda: figure6_rank_shift_layers(
         tables.rank_shift_table(PAIRS[:2], longest=300, median=150), **MARKS
@@ -188,7 +192,7 @@ def test_cosine_averages_seeds_and_marks_missing_heads():
     found = words(figure4_cosine(table))
     assert found.count("0.60") == 3
     assert found.count("–") == 1
-    assert "full vs frozen\nn = 960 cells, 2 seeds, sd 0.03" in found
+    assert "full vs frozen\nn = 960 cells, 2 seeds, sd 0.03" in "\n".join(found)
 
 
 def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
@@ -209,6 +213,41 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
     line = next(x for x in figure.axes[0].lines if x.get_label() == "all cells of 2 seeds")
     assert line.get_xdata().tolist() == [1]
     assert line.get_ydata().tolist() == [0.0]
+
+
+def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
+    table = tables.rank_shift_table(seeds=(1, 2), longest=60, median=40)
+    figure = rank_shift_corrected(table, **{**MARKS, "marker_rank": 12.0})
+    panels = [panel for panel in figure.axes if "correction" in panel.get_title("left")]
+    assert [panel.get_title("left") for panel in panels] == [
+        f"full vs frozen\n{when} correction" for when in ("before", "after")
+    ]
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+    before, after = (
+        next(x for x in panel.lines if x.get_label() == "all cells of 2 seeds") for panel in panels
+    )
+    pooled = table[table.layer.isna()].groupby("rank")[["sum_a", "sum_b", "n_cells"]].sum()
+    pooled = pooled[pooled.n_cells >= 10]
+    np.testing.assert_allclose(before.get_ydata(), 100 * (pooled.sum_a / pooled.sum_b - 1))
+    rows = table[table.layer.isna() & table["rank"].isin(pooled.index)]
+    logs = np.log1p(rows.percent_residual / 100).groupby(rows["rank"]).mean()
+    np.testing.assert_allclose(after.get_ydata(), 100 * np.expm1(logs))
+    found = text(figure)
+    n = table[table.layer.isna()].groupby("rank").n_cells.sum().max()
+    assert f"n = {n} cells for full vs frozen" in found
+    assert "mean rank of MDM2: 12" in found
+    assert "median cell length 683 →" in found
+    table["percent_residual"] = np.nan
+    assert "no vehicle cell in training" in text(rank_shift_corrected(table))
+
+
+def test_the_cosine_stands_beside_that_of_two_seeds():
+    cosine = tables.cosine_table(PAIRS[:1], (1,)).assign(pearson=0.61)
+    found = text(figure4_cosine(cosine, tables.bounds_table()))
+    assert "r 0.61; again: cos 0.97, r 0.90" in found
+    found = text(figure4_cosine(cosine, tables.bounds_table(("last_layer",))))
+    assert "r 0.61 " in found
+    assert "again:" not in found
 
 
 def test_rank_shift_without_rows_of_all_layers_adds_the_layers_up():
@@ -287,6 +326,7 @@ def test_empty_tables_give_a_figure_that_says_so():
         figure4_cosine(tables.cosine_table().iloc[:0]),
         figure5_rank_shift(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
         figure6_rank_shift_layers(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
+        rank_shift_corrected(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
         figure9_norms(tables.norms_table().iloc[:0]),
         dose_screen(tables.screen_table().iloc[:0], **SCREEN),
     ]
@@ -308,6 +348,7 @@ def test_categorical_columns_as_read_from_parquet_are_accepted():
     )
     figure5_rank_shift(shift)
     figure6_rank_shift_layers(shift)
+    rank_shift_corrected(shift)
     norms = tables.norms_table().astype({"measure": "category", "regime": "category"})
     figure9_norms(norms)
 

@@ -22,6 +22,7 @@ TITLES = {
     "figure4_cosine": "Attention",
     "figure5_rank_shift": "Attention",
     "figure6_rank_shift_layers": "Attention",
+    "rank_shift_corrected": "Attention",
     "figure9_norms": "Attention",
     "equal_length": "Attention",
     "figure7_attended_vs_de": "Genes",

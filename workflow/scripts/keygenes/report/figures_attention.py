@@ -41,14 +41,27 @@ def _cosine_texts(values, digits):
     return [[show(value) for value in row] for row in values]
 
 
+def _bound_text(rows, bounds, regime):
+    """Say what else the agreement of a pair is, and that of its first regime trained twice."""
+    text = f"r {rows['pearson'].median():.2f}"
+    if bounds is not None:
+        again = bounds[(bounds.bound == "other_seed") & (bounds.regime == regime)]
+        if len(again):
+            cosine, r = (again[column].median() for column in ("cosine", "pearson"))
+            return f"{text}; again: cos {cosine:.2f}, r {r:.2f}"
+    return text
+
+
 @styled
-def figure4_cosine(cosine, *, task=None):
+def figure4_cosine(cosine, bounds=None, *, task=None):
     """Draw the cosine similarity of two models' attention per layer and head, a panel per pair.
 
     Parameters
     ----------
     cosine : pandas.DataFrame
         Schema ``cosine``. Seeds are averaged.
+    bounds : pandas.DataFrame, optional
+        Schema ``comparison_bounds``.
     task : str, optional
     """
     pairs = _pairs(cosine)
@@ -60,7 +73,7 @@ def figure4_cosine(cosine, *, task=None):
         len(pairs),
         columns=3 if width < 3 else 1,
         width=width,
-        height=0.24 * layers + 1.15,
+        height=0.24 * layers + 1.3,
     )
     lowest = float(np.floor(10 * cosine.cosine.min()) / 10)
     lowest = min(lowest, 0.9) if np.isfinite(lowest) else 0.0
@@ -80,7 +93,9 @@ def figure4_cosine(cosine, *, task=None):
         spread = number(rows["sd"].median(), 2)
         n = rows.groupby("seed", dropna=False).n_cells.max().sum()
         seeds = seed_text(rows.seed.nunique())
-        panel.set_title(f"{a} vs {b}\nn = {count(n)} cells, {seeds}, sd {spread}")
+        bound = _bound_text(rows, bounds, a)
+        names = f"{a} vs {b}" if len(a) + len(b) < 30 or width > 3 else f"{a}\nvs {b}"
+        panel.set_title(f"{names}\nn = {count(n)} cells, {seeds}, sd {spread}\n{bound}")
         panel.set(xlabel="head", ylabel="layer")
     bar = figure.colorbar(mesh, ax=axes, aspect=25, pad=0.02, shrink=0.8)
     bar.set_label("cosine similarity")
@@ -89,7 +104,9 @@ def figure4_cosine(cosine, *, task=None):
     add_note(
         figure,
         "Cosine of the two models' full attention matrices, cell by cell, averaged over test cells"
-        " and then over seeds; 1: equal. sd: between the cells of a seed, median over heads.",
+        " and then over seeds; 1: equal. sd: between the cells of a seed. r: correlation of the"
+        " attention that genes receive. Again: the first model's regime trained with another seed,"
+        " on at most 50 test cells per seed. sd and r: medians over layers and heads.",
     )
     return figure
 
@@ -103,6 +120,70 @@ def _rank_change(rows, by):
     with np.errstate(divide="ignore", invalid="ignore"):
         pooled["percent"] = 100.0 * (pooled.sum_a / pooled.sum_b - 1.0)
     return pooled.replace([np.inf, -np.inf], np.nan)
+
+
+def _residual_change(rows, by):
+    """As `_rank_change`, after correction: the mean over seeds of log ratios, by their cells."""
+    weighted = rows.assign(log=np.log1p(rows.percent_residual / 100) * rows.n_cells)
+    pooled = weighted.groupby(by, observed=True)[["log", "n_cells"]].sum(min_count=1)
+    pooled["percent"] = 100 * np.expm1(pooled.log / pooled.n_cells)
+    return pooled
+
+
+def _draw_change(panel, rows, change, min_cells, window):
+    """Draw a pair's change along the ranks: each seed, all pooled, and a running mean of the pool.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of table 'rank_shift' of one pair, over all layers.
+    change : function
+        `_rank_change` or `_residual_change`.
+
+    Returns
+    -------
+    pooled : DataFrame, indexed by rank
+        What was drawn, with columns percent and n_cells.
+    values : float array
+        The heights of all lines.
+    """
+    pooled = change(rows, "rank")
+    pooled = pooled[pooled.n_cells >= min_cells]
+    seeds = rows.seed.nunique()
+    values = [pooled.percent.to_numpy()]
+    if seeds > 1:
+        for j, (_, run) in enumerate(rows.groupby("seed")):
+            run = change(run[run["rank"].isin(pooled.index)], "rank")
+            values.append(run.percent.to_numpy())
+            label = "single seeds" if j == 0 else None
+            panel.plot(run.index, run.percent, color=SKY, lw=0.5, alpha=0.7, label=label)
+    label = f"all cells of {seed_text(seeds)}"
+    panel.plot(pooled.index, pooled.percent, color=BLUE, lw=0.9, label=label)
+    if len(pooled) >= 3 * window:
+        smooth = pooled.percent.rolling(window, center=True, min_periods=1).mean()
+        text = f"running mean over {window} ranks"
+        panel.plot(smooth.index, smooth, color=ORANGE, lw=1.3, label=text)
+    return pooled, np.concatenate(values)
+
+
+def _fit_change(panel, values):
+    """Scale the axis of changes in percent to 99 % of the values, and to 0."""
+    values = values[np.isfinite(values)]
+    if len(values):
+        low, high = np.percentile(values, [0.5, 99.5])
+        low, high = min(low, 0.0), max(high, 0.0)
+        room = 0.12 * (high - low) if high - low > 0.1 else 0.5  # equal models: a flat line
+        panel.set_ylim(low - room, high + room)
+    panel.axhline(0, color="black", lw=0.6)
+    panel.grid(axis="y")
+    panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+def _draw_reached(strip, reached):
+    """Draw how many cells reach each rank."""
+    strip.fill_between(reached.index, reached, step="mid", color=PALE, lw=0)
+    strip.set(ylim=(0, None), ylabel="n cells", xlabel="rank in the cell's encoding (1: first)")
+    strip.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
 
 
 def _without_pool(rows):
@@ -191,50 +272,17 @@ def figure5_rank_shift(
     limit = 1
     for i, (panel, (a, b)) in enumerate(zip(axes, pairs, strict=False)):
         rows = total[(total.a == a) & (total.b == b)]
-        pooled = _rank_change(rows, "rank")
-        reached = pooled.n_cells if len(pooled) > len(reached) else reached
-        pooled = pooled[pooled.n_cells >= min_cells]
+        pooled, values = _draw_change(panel, rows, _rank_change, min_cells, window)
+        n = rows.groupby("rank").n_cells.sum()
+        reached = n if len(n) > len(reached) else reached
         limit = max(limit, int(pooled.index.max()) if len(pooled) else 1)
-        seeds = rows.seed.nunique()
-        values = [pooled.percent.to_numpy()]
-        if seeds > 1:
-            for j, (_, run) in enumerate(rows.groupby("seed")):
-                run = _rank_change(run[run["rank"].isin(pooled.index)], "rank")
-                values.append(run.percent.to_numpy())
-                panel.plot(
-                    run.index,
-                    run.percent,
-                    color=SKY,
-                    lw=0.5,
-                    alpha=0.7,
-                    label="single seeds" if j == 0 else None,
-                )
-        label = f"all cells of {seed_text(seeds)}"
-        panel.plot(pooled.index, pooled.percent, color=BLUE, lw=0.9, label=label)
-        if len(pooled) >= 3 * window:
-            smooth = pooled.percent.rolling(window, center=True, min_periods=1).mean()
-            text = f"running mean over {window} ranks"
-            panel.plot(smooth.index, smooth, color=ORANGE, lw=1.3, label=text)
-        values = np.concatenate(values)
-        values = values[np.isfinite(values)]
-        if len(values):
-            low, high = np.percentile(values, [0.5, 99.5])
-            low, high = min(low, 0.0), max(high, 0.0)
-            room = 0.12 * (high - low) if high - low > 0.1 else 0.5  # equal models: a flat line
-            panel.set_ylim(low - room, high + room)
-        panel.axhline(0, color="black", lw=0.6)
-        panel.grid(axis="y")
+        _fit_change(panel, values)
         panel.set_ylabel("change (%)")
-        panel.yaxis.set_major_locator(MaxNLocator(nbins=5))
         panel.set_title(f"{a} vs {b}", pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
     for i, panel in enumerate(axes):
         panel.set_xlim(0, 1.02 * limit)
         _mark_ranks(panel, marks, 1.02 * limit, label=i == 0)
-    strip = axes[-1]
-    reached = reached[reached.index <= limit]
-    strip.fill_between(reached.index, reached, step="mid", color=PALE, lw=0)
-    strip.set(ylim=(0, None), ylabel="n cells", xlabel="rank in the cell's encoding (1: first)")
-    strip.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+    _draw_reached(axes[-1], reached[reached.index <= limit])
     handles = axes[0].get_legend_handles_labels()
     figure.align_ylabels(axes)
     add_title(figure, "Attention received per rank, all layers and heads", task)
@@ -244,6 +292,77 @@ def figure5_rank_shift(
         " query positions) in the first model against the second, in %. Ranks reached by fewer"
         f" than {min_cells} cells are not drawn; the axis shows 99 % of the values.",
         legend=handles,
+    )
+    return figure
+
+
+@styled
+def rank_shift_corrected(
+    rank_shift,
+    *,
+    median_length=None,
+    marker=None,
+    marker_rank=None,
+    task=None,
+    min_cells=10,
+    window=11,
+):
+    """Draw the change of Figure 5 before and after correction for length, a row per pair.
+
+    Parameters are those of `figure5_rank_shift`; the rows with a null layer are drawn, on one
+    scale per pair. The marks are those of the study's encoding and stand in the first row.
+    """
+    total = _without_pool(rank_shift[rank_shift.layer.isna()])
+    pairs = _pairs(total)
+    if not pairs:
+        return empty_figure("no pair of models to compare")
+    figure = Figure(figsize=(6.8, 1.9 * len(pairs) + 1.9), layout="constrained")
+    axes = figure.subplots(
+        len(pairs) + 1,
+        2,
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        height_ratios=[1.0] * len(pairs) + [0.3],
+    )
+    marks = _rank_marks(median_length, marker, marker_rank)
+    reached, limit, n_cells = pd.Series(dtype=float), 1, []
+    for i, (a, b) in enumerate(pairs):
+        rows = total[(total.a == a) & (total.b == b)]
+        heights = []
+        for panel, change, when in zip(
+            axes[i], (_rank_change, _residual_change), ("before", "after"), strict=True
+        ):
+            pooled, values = _draw_change(panel, rows, change, min_cells, window)
+            heights.append(values)
+            limit = max(limit, int(pooled.index.max()) if len(pooled) else 1)
+            pad = 4 + 9 * len(marks) if i == 0 else 4
+            panel.set_title(f"{a} vs {b}\n{when} correction", pad=pad, fontweight="bold")
+        _fit_change(axes[i, 0], np.concatenate(heights))
+        axes[i, 1].axhline(0, color="black", lw=0.6)
+        axes[i, 1].grid(axis="y")
+        if not np.isfinite(heights[1]).any():
+            text = "no vehicle cell in training:\nnothing to correct with"
+            axes[i, 1].text(0.5, 0.5, text, ha="center", transform=axes[i, 1].transAxes)
+        axes[i, 0].set_ylabel("change (%)")
+        n = rows.groupby("rank").n_cells.sum()
+        reached = n if len(n) > len(reached) else reached
+        n_cells.append(f"n = {count(n.max())} cells for {a} vs {b}")
+    for panel in axes[0]:
+        _mark_ranks(panel, marks, 1.02 * limit, label=True)
+    for panel in axes[-1]:
+        _draw_reached(panel, reached[reached.index <= limit])
+        panel.set_xlim(0, 1.02 * limit)
+    axes[-1, 1].set_ylabel(None)
+    figure.align_ylabels(axes[:, 0])
+    add_title(figure, "Attention per rank, before and after correction for length", task)
+    add_note(
+        figure,
+        "Left: as Figure 5. Right: the change of what attention is above the expectation from rank"
+        " and cell length, which each model has from its own untreated training cells (geometric"
+        f" means over layers, heads and cells). {'; '.join(n_cells)}. Ranks reached by fewer than"
+        f" {min_cells} cells are not drawn.",
+        legend=axes[0, 0].get_legend_handles_labels(),
     )
     return figure
 
