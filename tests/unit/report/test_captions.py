@@ -7,6 +7,7 @@ from keygenes.report import (
     figures_classes,
     figures_data,
     figures_genes,
+    figures_inputs,
     figures_models,
     figures_norms,
 )
@@ -15,7 +16,7 @@ from keygenes.report.captions import CAPTIONS, caption, plain_text
 FILES = sorted(CAPTIONS.glob("*.rst"))
 MODULES = (
     *(figures_attention, figures_classes, figures_data),
-    *(figures_genes, figures_models, figures_norms),
+    *(figures_genes, figures_inputs, figures_models, figures_norms),
 )
 DRAWN = [
     name
@@ -26,7 +27,7 @@ DRAWN = [
 
 
 def test_every_figure_has_a_caption():
-    assert len(DRAWN) == 11
+    assert len(DRAWN) == 12
     for name in [*DRAWN, "figure8_key_genes"]:
         assert len(caption(name)) > 150, name
 
