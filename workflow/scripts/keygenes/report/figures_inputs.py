@@ -120,10 +120,10 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
     unit = plural(int(rows.n.max()), str(rows.n_of.iloc[0]))
     wells = table[table.measure == "ribosomal_share"]
     wells = plural(int(wells.n.max()), "well") if len(wells) else "wells"
+    units = unit if unit == wells else f"{unit} (accuracy) or {wells} (attention)"
     add_note(
         figure,
         f"n = {count(rows.n_cells.max())} test cells, all seeds pooled. Lines: 95 % bootstrap"
-        f" intervals over {unit} (accuracy) or {wells} (attention). Attention: the thesis's total,"
-        f" a sum over cells, layers and heads. Curves: running mean over {WINDOW} ranks.",
+        f" intervals over {units}. Attention: the thesis's total, a sum over cells, layers and heads. Curves: running mean over {WINDOW} ranks.",
     )
     return figure
