@@ -124,6 +124,7 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
     add_note(
         figure,
         f"n = {count(rows.n_cells.max())} test cells, all seeds pooled. Lines: 95 % bootstrap"
-        f" intervals over {units}. Attention: the thesis's total, a sum over cells, layers and heads. Curves: running mean over {WINDOW} ranks.",
+        f" intervals over {units}. Attention: the thesis's total, a sum over cells,"
+        f" layers and heads. Curves: running mean over {WINDOW} ranks.",
     )
     return figure
