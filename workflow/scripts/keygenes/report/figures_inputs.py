@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from keygenes.report.panels import add_title, distinct, is_finite, plural
 from keygenes.report.style import BLUE, GREY, ORANGE, add_note, count, empty_figure, styled
@@ -96,6 +97,7 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
         panel.set_yticks(range(len(regimes)), names if column == 0 else [""] * len(regimes))
         panel.set_xlabel(label.format(n_top=n_top))
         panel.margins(x=0.12)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
         if column:
             panel.set_xlim(left=min(0, panel.get_xlim()[0]))
         if any(name for _, name, _ in measures):
