@@ -24,22 +24,26 @@ from keygenes.report.captions import plain_text
 TASKS = {"dose": ["0", "1.25", "2.5", "12.5", "25"], "level": ["low", "high"]}
 SEEDS = [1, 2]
 TUNED = ["frozen", "last_layer", "full"]
-REGIMES = [*TUNED, "linear_probe", "logistic_genes"]
+REGIMES = [*TUNED, "linear_probe", "logistic_genes"]  # of both tasks; the controls are of 'level'
 LAYERS, HEADS = 6, 4
 # Tables whose columns depend on the study, or that belong to the simulation.
 OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth"}
 # The demo has no gene task, and one shard.
 NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard"}
-FIGURES = ["figure1_umap", "dose_screen"] + [
-    f"{task}/{name}"
-    for task in TASKS
-    for name in (
-        *("training_curves", "figure3_confusion", "accuracy", "figure4_cosine"),
-        *("figure5_rank_shift", "figure6_rank_shift_layers", "rank_shift_corrected"),
-        "figure7_attended_vs_de",
-        "figure9_norms",
-    )
-]
+FIGURES = (
+    ["figure1_umap", "dose_screen"]
+    + [
+        f"{task}/{name}"
+        for task in TASKS
+        for name in (
+            *("training_curves", "figure3_confusion", "accuracy", "figure4_cosine"),
+            *("figure5_rank_shift", "figure6_rank_shift_layers", "rank_shift_corrected"),
+            "figure7_attended_vs_de",
+            "figure9_norms",
+        )
+    ]
+    + ["level/equal_length"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +62,13 @@ def runs(regimes):
 
 def table_name(path):
     """Return the schema that a file's place in the results gives it."""
-    names = {"report": "token_report", "corpus_report": "token_report", "corpus": "tokens"}
-    if path.parent.name == "splits":
+    if path.parent.name in ("splits", "splits_random"):
         return "splits"
-    stem = path.name.split(".")[-2] if "truth" in path.name else path.name.split(".")[0]
-    return names.get(stem, stem)
+    if path.parent.name == "labels_permuted":
+        return "labels"
+    if path.parent.name == "tokens":  # variants, and the cells to pretrain on
+        return "token_report" if "report" in path.name else "tokens"
+    return path.name.split(".")[-2] if "truth" in path.name else path.name.split(".")[0]
 
 
 # Tables
@@ -81,7 +87,8 @@ def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
         place = str(path.relative_to(results))
         for value in stamp["wildcards"].values():
             assert value in place
-        parts = [stamp["wildcards"].get(name) for name in ("task", "regime", "dataset")]
+        names = ("task", "regime", "encoding", "dataset")
+        parts = [stamp["wildcards"].get(name) for name in names]
         seed = stamp["wildcards"].get("seed")
         parts = [stamp["rule"], *parts, f"seed{seed}" if seed else None]
         assert (results / f"logs/{'.'.join(filter(None, parts))}.log").is_file(), path
@@ -221,6 +228,60 @@ def test_the_level_is_learnt(results):
     assert accuracy.loc["logistic_genes", "value"] > 0.9, "what the simulation makes possible"
 
 
+def test_permuted_labels_are_dealt_to_whole_wells_and_cannot_be_learnt(results, obs):
+    for seed in SEEDS:
+        folder = results / f"models/level/permuted_labels/seed{seed}"
+        table = read_table(folder / "predictions.parquet").set_index("cell")
+        told = read_table(results / f"cells/labels_permuted/seed{seed}.parquet").set_index("cell")
+        labels = read_table(results / "cells/labels.parquet").set_index("cell")
+        assert (told["level"].reindex(table.index).astype(str) == table["true"].astype(str)).all()
+        wells = obs["well"].astype(str).reindex(table.index)
+        assert (table["true"].astype(str).groupby(wells).nunique() == 1).all()
+        split = table["split"].astype(str)
+        for column in ("level", "dose"):
+            dealt, own = (
+                t[column].astype(str).groupby([split, wells]).first() for t in (told, labels)
+            )
+            for part in ("train", "valid", "test"):
+                assert sorted(dealt[part]) == sorted(own[part])
+        assert (told["level"].astype(str) != labels["level"].astype(str)).any()
+    accuracy = pooled_accuracy(results, "level")
+    assert accuracy.loc["permuted_labels", "value"] < accuracy.loc["full", "ci_low"]
+
+
+def test_a_split_by_cell_is_marked_as_such(results, obs):
+    metrics = read_table(results / "models/level/metrics.parquet")
+    by_cell = metrics[metrics["design"] == "random"]
+    assert "full_random_split" in set(by_cell["regime"])
+    assert set(by_cell["unit"]) == {"cell"}
+    assert "full_random_split" not in set(metrics.loc[metrics["design"] == "grouped", "regime"])
+    table = read_table(results / "models/level/full_random_split/seed1/predictions.parquet")
+    table = table.assign(well=obs["well"].reindex(table["cell"]).to_numpy())
+    assert (table.groupby("well", observed=True)["split"].nunique() > 1).all(), (
+        "wells on both sides"
+    )
+
+
+def test_equally_long_cells_are_as_long_as_they_can_be(results):
+    whole = read_table(results / "tokens/report.parquet").set_index("cell")
+    drawn = read_table(results / "tokens/equal_length.report.parquet").set_index("cell")
+    genes = whole["n_in_vocabulary"].reindex(drawn.index)
+    assert (drawn["length"] == genes.clip(upper=150)).all()
+    assert (genes > 150).mean() > 0.9
+    tokens = read_table(results / "tokens.parquet").set_index("cell")["input_ids"]
+    few = read_table(results / "tokens/equal_length.parquet").set_index("cell")["input_ids"]
+    for cell in few.index[:20]:
+        kept = np.isin(tokens[cell], few[cell])
+        assert tokens[cell][kept].tolist() == few[cell].tolist(), "in their order"
+    table = read_table(results / "evidence/level/input_length.parquet")
+    accuracy = table[table["measure"] == "accuracy"].astype({"regime": str}).set_index("regime")
+    pooled = pooled_accuracy(results, "level")["value"]
+    for regime in ("full", "full_equal_length", "frozen", "frozen_equal_length"):
+        assert accuracy.loc[regime, "value"] == pytest.approx(pooled[regime])
+    difference = pooled["full_equal_length"] - pooled["full"]
+    assert accuracy.loc["full_equal_length", "difference"] == pytest.approx(difference)
+
+
 # Attention
 
 
@@ -231,7 +292,11 @@ def test_what_was_not_trained_attends_as_before(results, task):
         pair: frame.set_index(["seed", "layer", "head"])["cosine"]
         for pair, frame in table.groupby(["a", "b"], observed=True)
     }
-    assert set(by_pair) == {("full", "frozen"), ("last_layer", "frozen"), ("frozen", "pretrained")}
+    equal_length = {("full_equal_length", "frozen_equal_length")} if task == "level" else set()
+    assert set(by_pair) == {
+        *(("full", "frozen"), ("last_layer", "frozen"), ("frozen", "pretrained")),
+        *equal_length,
+    }
     index = pd.MultiIndex.from_product([SEEDS, range(1, LAYERS + 1), range(1, HEADS + 1)])
     for cosine in by_pair.values():
         assert set(cosine.index) == set(index)

@@ -10,16 +10,20 @@ DEMO = "config/demo.yaml"
 REPORT = {"write_report"}
 # What follows from a rule's outputs, the rule itself included.
 AFTER_SCORES = {"score_genes", "plot_attention", "plot_genes"} | REPORT
-AFTER_COMPARISONS = {"compare_attention", "collect_comparisons", "plot_attention"} | REPORT
+AFTER_INPUTS = {"compare_inputs", "plot_inputs"} | REPORT  # equally long cells beside the others
+AFTER_COMPARISONS = {"compare_attention", "collect_comparisons", "plot_attention"} | AFTER_INPUTS
 AFTER_ATTENTION = {"extract_attention"} | AFTER_COMPARISONS | AFTER_SCORES
-AFTER_PREDICTIONS = {"evaluate", "plot_predictions"} | REPORT
+AFTER_EVALUATION = {"evaluate", "plot_predictions"} | REPORT
+AFTER_PREDICTIONS = AFTER_EVALUATION | AFTER_INPUTS
 # What frozen layers make of the cells: made of what fine-tuning is made of, seeds and tasks apart.
 CACHE = {"cache_trunk"}
 AFTER_FINETUNE = {"finetune", "plot_training"} | AFTER_PREDICTIONS | AFTER_ATTENTION
-AFTER_TOKENS = {"tokenize_cells", "fit_probe"} | CACHE | AFTER_FINETUNE
+AFTER_PROBE = {"fit_probe"} | AFTER_EVALUATION  # regressions read no variant of the tokens
+AFTER_VARIANTS = {"tokenize_variant"} | CACHE | AFTER_FINETUNE
+AFTER_TOKENS = {"tokenize_cells", "fit_probe"} | AFTER_VARIANTS
 AFTER_PRETRAIN = {"pretrain", "fit_probe"} | CACHE | AFTER_FINETUNE
 AFTER_CORPUS = {"tokenize_corpus"} | AFTER_PRETRAIN
-AFTER_SPLITS = {"split_cells", "collect_splits", "fit_probe"} | AFTER_FINETUNE
+AFTER_SPLITS = {"split_cells", "collect_splits", "permute_labels", "fit_probe"} | AFTER_FINETUNE
 AFTER_RANKS = {"rank_genes"} | AFTER_SCORES
 AFTER_SCREEN = {"screen_doses", "plot_dose_screen"} | REPORT
 AFTER_LABELS = {"label_cells", "plot_umap"} | AFTER_SPLITS | AFTER_RANKS
@@ -30,7 +34,7 @@ EVERYTHING = (
 )
 PLOTS = {  # of the demo, which has no task of genes
     *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
-    *("plot_attention", "plot_genes"),
+    *("plot_attention", "plot_genes", "plot_inputs"),
 }
 
 
@@ -48,8 +52,11 @@ KEYS = [
     ({"expression.pseudocount": 0.5}, AFTER_RANKS | AFTER_SCREEN),
     ({"expression.fdr": 0.01}, AFTER_SCREEN | {"plot_genes"}),
     ({"evidence.marker": "CDKN1A"}, {"plot_attention"} | REPORT),
-    ({"evidence.n_key_genes": 20}, AFTER_SCORES),
+    ({"evidence.n_key_genes": 20}, AFTER_SCORES | AFTER_INPUTS),
     ({"evidence.n_bootstrap": 500}, AFTER_PREDICTIONS),
+    ({"tokens.variants.equal_length.length": {"subsample": 120}}, AFTER_VARIANTS),
+    ({"tokens.seed": 2}, AFTER_VARIANTS),  # nothing else is drawn
+    ({"tokens.depth": 200}, AFTER_TOKENS),
     ({"attention.max_cells": 100}, AFTER_ATTENTION),
     ({"finetune.learning_rate": 2.0e-4}, AFTER_FINETUNE),
     ({"finetune.cache": {"max_gb": 1, "dtype": "float16"}}, CACHE | AFTER_FINETUNE),
@@ -90,6 +97,17 @@ def test_another_seed_reruns_nothing_of_the_first(demo, tmp_path):
     assert {w["seed"] for _, w in jobs if "seed" in w} == {"3"}
 
 
+def test_a_variant_concerns_the_regimes_that_read_it(demo, tmp_path):
+    change = {"tokens.variants.equal_length.length": {"subsample": 120}}
+    config = edited_config(tmp_path / "edited.yaml", change, demo / DEMO)
+    jobs = dry_run(demo, "--configfile", config)
+    for rule in ("finetune", "extract_attention"):
+        assert {w["regime"] for name, w in jobs if name == rule} == {
+            *("full_equal_length", "frozen_equal_length")
+        }
+    assert {w["encoding"] for rule, w in jobs if rule == "compare_attention"} == {"equal_length"}
+
+
 def test_another_choice_of_layers_has_states_of_its_own(demo, tmp_path):
     last = ["bert.encoder.layer.4.*", "bert.encoder.layer.{last}.*", "classifier.*"]
     regime = {"name": "last_layer", "train": last}
@@ -121,13 +139,16 @@ FILES = [
     ("workflow/scripts/keygenes/tokens/encode.py", AFTER_TOKENS | AFTER_CORPUS),
     ("workflow/scripts/keygenes/models/train.py", AFTER_PRETRAIN),
     ("workflow/scripts/keygenes/models/trunk.py", CACHE | AFTER_FINETUNE | {"fit_probe"}),
-    ("workflow/scripts/keygenes/models/probe.py", {"fit_probe"} | AFTER_PREDICTIONS),
+    ("workflow/scripts/keygenes/tokens/draws.py", AFTER_TOKENS | AFTER_CORPUS),
+    ("workflow/scripts/keygenes/models/probe.py", AFTER_PROBE),
+    ("workflow/scripts/keygenes/evidence/input_length.py", AFTER_INPUTS),
+    ("workflow/scripts/keygenes/report/figures_inputs.py", {"plot_inputs"} | REPORT),
     ("workflow/scripts/keygenes/attention/stream.py", AFTER_ATTENTION),
     ("workflow/scripts/keygenes/evidence/score.py", AFTER_SCORES),
     ("workflow/scripts/keygenes/report/figures_attention.py", {"plot_attention"} | REPORT),
     ("workflow/scripts/keygenes/report/style.py", PLOTS | REPORT),
     ("workflow/scripts/keygenes/report/page.py", REPORT),
-    ("workflow/scripts/evaluate.py", AFTER_PREDICTIONS),  # a script: Snakemake's own watch
+    ("workflow/scripts/evaluate.py", AFTER_EVALUATION),  # a script: Snakemake's own watch
     ("workflow/report/accuracy.rst", REPORT),
     ("resources/gene_sets/p53_textbook.tsv", AFTER_SCORES),
 ]

@@ -153,6 +153,7 @@ rule compare_inputs:
             name: REGIMES[name].get("tokens", "main") for name in on_variants(w.task)
         },
         pairs=lambda w: pairs_on_variants(w.task),
+        max_cells=config["attention"]["max_cells"],
         n_top=config["evidence"]["n_key_genes"],
         n_bootstrap=config["evidence"]["n_bootstrap"],
         code=code_digest("compare_inputs"),

@@ -29,5 +29,6 @@ with step(snakemake):
         groups=pd.Series(gene_group(genes["symbol"]), genes["ensembl_id"]),
         n_top=params.n_top,
         n_bootstrap=params.n_bootstrap,
+        max_cells=params.max_cells,
     )
     write_table(table, snakemake.output.table, "input_length")

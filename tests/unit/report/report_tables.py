@@ -318,3 +318,23 @@ def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=
         for b in tracks
     ]
     return card, pd.DataFrame(pairs)
+
+
+def input_length_table(
+    regimes=("full", "full_equal_length", "full_equal_depth", "frozen", "frozen_equal_length"),
+):
+    """Return table 'input_length': variants of full and frozen, each beside its counterpart."""
+    rows = []
+    for i, regime in enumerate(regimes):
+        plain, _, tokens = regime.partition("_")
+        row = {"regime": regime, "tokens": tokens or "main", "n_cells": 2400}
+        row["reference"] = plain if tokens else None
+        for measure, value, width in (
+            *(("accuracy", 0.9 - 0.02 * i, 0.03), ("mitochondrial_share", 0.06 - 0.01 * i, 0.01)),
+            *(("ribosomal_share", 0.2, 0.02), ("mitochondrial_in_top", 9 - i, 2)),
+            ("ribosomal_in_top", 12, 3),
+        ):
+            interval = {"ci_low": value - width, "ci_high": value + width}
+            rows.append({**row, "measure": measure, "value": value, **interval})
+            rows[-1] |= {"n": 30, "n_of": "well", "difference": -0.01 if tokens else np.nan}
+    return pd.DataFrame(rows)

@@ -7,6 +7,7 @@ from keygenes.report import (
     figures_classes,
     figures_data,
     figures_genes,
+    figures_inputs,
     figures_models,
     figures_norms,
     figures_scorecard,
@@ -16,7 +17,7 @@ from keygenes.report.captions import CAPTIONS, caption, plain_text
 FILES = sorted(CAPTIONS.glob("*.rst"))
 MODULES = (
     *(figures_attention, figures_classes, figures_data),
-    *(figures_genes, figures_models, figures_norms, figures_scorecard),
+    *(figures_genes, figures_inputs, figures_models, figures_norms, figures_scorecard),
 )
 DRAWN = [
     name
@@ -27,7 +28,7 @@ DRAWN = [
 
 
 def test_every_figure_has_a_caption():
-    assert len(DRAWN) == 13
+    assert len(DRAWN) == 14
     for name in [*DRAWN, "figure8_key_genes"]:
         assert len(caption(name)) > 150, name
 

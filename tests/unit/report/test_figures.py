@@ -14,6 +14,7 @@ from keygenes.report.figures_attention import (
 from keygenes.report.figures_classes import gene_classes
 from keygenes.report.figures_data import dose_screen, figure1_umap
 from keygenes.report.figures_genes import figure7_attended_vs_de
+from keygenes.report.figures_inputs import equal_length
 from keygenes.report.figures_models import accuracy, figure3_confusion, training_curves
 from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
@@ -29,7 +30,26 @@ PAIRS = [
 MARKS = {"median_length": 683, "marker": "MDM2", "marker_rank": 120.4}
 SCREEN = {"fdr": 0.05, "min_abs_log2fc": 0.25}
 
+LONG = [("full", "frozen"), ("full_equal_length", "frozen_equal_length")]
+
+
+def equal_length_figure(**more):
+    """Return the figure of two pairs: cells as they are, and all of 150 genes."""
+    shift = tables.rank_shift_table(LONG[:1], longest=400, median=200)
+    equal = tables.rank_shift_table(LONG[:1], longest=150, median=150)
+    equal = equal.assign(a=LONG[1][0], b=LONG[1][1], n_cells=equal.n_cells.max())
+    both = pd.concat([shift, equal])
+    return equal_length(tables.input_length_table(), both, [[LONG[1], LONG[0]]], n_top=30, **more)
+
+
 CASES = {
+    "equal_length": lambda: equal_length_figure(task="level"),
+    "equal_length no pair": lambda: equal_length(
+        tables.input_length_table(["full", "full_shuffled"]),
+        tables.rank_shift_table(LONG[:1], longest=40, median=20),
+        *([[LONG[0], None]],),
+        n_top=30,
+    ),
     "figure1_umap two tasks": lambda: figure1_umap(*tables.umap_tables(80)),
     "figure1_umap five tasks": lambda: figure1_umap(*tables.umap_tables(200, 5)),
     "dose_screen": lambda: dose_screen(tables.screen_table(), **SCREEN),
@@ -404,3 +424,27 @@ def test_similar_tracks_become_neighbours():
     assert group[order].tolist() in ([0, 0, 0, 1, 1, 1],), "the first track's group comes first"
     assert seriated(np.eye(2)).tolist() == [0, 1]
     assert "fewer than two" in text(agreement(tables.scorecard_table()[1].iloc[:1], regime="full"))
+
+
+def test_equal_length_shows_every_regime_measure_and_pair():
+    figure = equal_length_figure()
+    dots, genes, shares, curve = figure.axes
+    table = tables.input_length_table().set_index(["regime", "measure"])
+    assert [label.get_text() for label in dots.get_yticklabels()] == [
+        *("full", "full_equal_length\n(tokens: equal_length)"),
+        "full_equal_depth\n(tokens: equal_depth)",
+        *("frozen", "frozen_equal_length\n(tokens: equal_length)"),
+    ]
+    points = [line for line in dots.lines if line.get_marker() == "o"]
+    assert [line.get_xdata()[0] for line in points] == pytest.approx(
+        table["value"].xs("accuracy", level="measure").tolist()
+    )
+    assert len([line for line in dots.lines if line.get_marker() != "o"]) == 5, "intervals"
+    assert genes.get_xlabel() == "of the 30 most attended genes"
+    percent = [line.get_xdata()[0] for line in shares.lines if line.get_marker() == "o"]
+    assert percent == pytest.approx([6, 5, 4, 3, 2, 20, 20, 20, 20, 20])
+    labels = [text.get_text() for text in curve.get_legend().get_texts()]
+    assert labels == [
+        "full vs frozen, median length 200",
+        "full_equal_length vs frozen_equal_length, median length 150",
+    ]

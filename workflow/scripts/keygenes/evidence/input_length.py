@@ -293,6 +293,7 @@ def input_length(
     groups,
     n_top,
     n_bootstrap,
+    max_cells=None,
 ):
     """Return table 'input_length' of one task.
 
@@ -309,12 +310,17 @@ def input_length(
     groups : Series of str, indexed by ensembl_id
         From `gene_group`.
     n_top, n_bootstrap : int
+    max_cells : int or None
+        Test cells per seed whose attention was looked at; None: all.
     """
     strata = cells.groupby("well")["stratum"].agg(lambda values: values.iloc[0])
     rows = accuracy_rows(predictions, counterparts, cells, n_bootstrap)
     shares = share_rows(by_well, counterparts, groups, strata, n_top, n_bootstrap)
-    tested = {row["regime"]: row["n_cells"] for row in rows}
-    rows += [{**row, "n_cells": tested[row["regime"]]} for row in shares]
+    looked_at = {}
+    for name, tables in predictions.items():
+        tested = [int((table["split"].astype(str) == TEST).sum()) for table in tables]
+        looked_at[name] = sum(min(n, max_cells or n) for n in tested)
+    rows += [{**row, "n_cells": looked_at[row["regime"]]} for row in shares]
     table = pd.DataFrame(rows + shift_rows(rank_shift, pairs, counterparts))
     table["tokens"] = table["regime"].map(encodings)
     table["reference"] = table["regime"].map(counterparts)

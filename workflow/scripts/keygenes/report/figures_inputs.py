@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from keygenes.report.panels import add_title, distinct, is_finite, plural
 from keygenes.report.style import BLUE, GREY, ORANGE, add_note, count, empty_figure, styled
@@ -96,6 +97,7 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
         panel.set_yticks(range(len(regimes)), names if column == 0 else [""] * len(regimes))
         panel.set_xlabel(label.format(n_top=n_top))
         panel.margins(x=0.12)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
         if column:
             panel.set_xlim(left=min(0, panel.get_xlim()[0]))
         if any(name for _, name, _ in measures):
@@ -120,10 +122,11 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
     unit = plural(int(rows.n.max()), str(rows.n_of.iloc[0]))
     wells = table[table.measure == "ribosomal_share"]
     wells = plural(int(wells.n.max()), "well") if len(wells) else "wells"
+    units = unit if unit == wells else f"{unit} (accuracy) or {wells} (attention)"
     add_note(
         figure,
         f"n = {count(rows.n_cells.max())} test cells, all seeds pooled. Lines: 95 % bootstrap"
-        f" intervals over {unit} (accuracy) or {wells} (attention). Attention: the thesis's total,"
-        f" a sum over cells, layers and heads. Curves: running mean over {WINDOW} ranks.",
+        f" intervals over {units}. Attention: the thesis's total, a sum over cells,"
+        f" layers and heads. Curves: running mean over {WINDOW} ranks.",
     )
     return figure
