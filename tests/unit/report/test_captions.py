@@ -26,7 +26,7 @@ DRAWN = [
 
 
 def test_every_figure_has_a_caption():
-    assert len(DRAWN) == 11
+    assert len(DRAWN) == 12
     for name in [*DRAWN, "figure8_key_genes"]:
         assert len(caption(name)) > 150, name
 
