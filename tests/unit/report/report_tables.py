@@ -89,33 +89,48 @@ def confusion_table(regimes=REGIMES, classes=DOSES, seeds=(1, 2, 3), pool=True, 
     )
 
 
-def metrics_table(regimes=(*REGIMES, "majority"), seeds=(1, 2, 3), seed=0):
+METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"]
+
+
+def metrics_table(regimes=(*REGIMES, "majority"), seeds=(1, 2, 3), seed=0, designs=("grouped",)):
     rng = np.random.default_rng(seed)
     rows = []
-    for i, regime in enumerate(regimes):
-        for metric in ("accuracy", "balanced_accuracy", "macro_f1"):
-            value = 0.22 if regime == "majority" else 0.45 + 0.02 * i
-            for s in seeds:
-                noisy = value + rng.normal(0, 0.03)
-                rows.append((regime, s, "test", metric, noisy, np.nan, np.nan, 480, None, None))
-            rows.append(
-                (regime, None, "test", metric, value, value - 0.05, value + 0.05, 1440, 18, "well")
-            )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "regime",
-            "seed",
-            "split",
-            "metric",
-            "value",
-            "ci_low",
-            "ci_high",
-            "n_cells",
-            "n_units",
-            "unit",
-        ],
-    ).astype({"seed": "Int64", "n_units": "Int64"})
+    for design in designs:
+        for i, regime in enumerate(regimes):
+            for metric in METRICS:
+                value = 0.22 if regime == "majority" else 0.45 + 0.02 * i
+                value += 0.06 * (design == "random")
+                names = {"regime": regime, "design": design, "split": "test", "metric": metric}
+                for s in seeds:
+                    noisy = value + rng.normal(0, 0.03)
+                    rows.append({**names, "seed": s, "value": noisy, "n_cells": 480})
+                interval = {"ci_low": value - 0.05, "ci_high": value + 0.05}
+                n = {"n_cells": 1440, "n_units": 18, "unit": "well"}
+                rows.append({**names, "seed": None, "value": value, **interval, **n})
+    return pd.DataFrame(rows).assign(p=np.nan).astype({"seed": "Int64", "n_units": "Int64"})
+
+
+def with_differences(metrics, main="full"):
+    """Return metrics with the rows accuracy_gain and leak."""
+    pooled = metrics[metrics.seed.isna() & (metrics.metric == "accuracy")]
+    gains = pooled[pooled.regime != main].assign(metric="accuracy_gain", value=0.1, p=0.01)
+    leaks = pooled[pooled.design == "random"].assign(metric="leak", value=0.06, p=0.02)
+    return pd.concat([metrics, gains, leaks], ignore_index=True)
+
+
+def roar_table(tracks=("wilcoxon", "attention_total", "detection"), n_genes=3000):
+    rows = []
+    for i, track in enumerate(tracks):
+        for fraction in (0, 0.01, 0.02, 0.05, 0.1, 0.2):
+            accuracy = 0.9 - (i + 1) * fraction
+            row = {"track": track, "regime": "full", "seed": None, "fraction": fraction}
+            row |= {"n_removed": round(n_genes * fraction), "accuracy": accuracy}
+            row |= {"ci_low": accuracy - 0.03, "ci_high": accuracy + 0.03}
+            row |= {"n_cells": 1440, "n_units": 18}
+            if fraction:
+                row |= {"matched": 0.9, "drop": 0.9 - accuracy}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def cosine_table(pairs=None, seeds=(1, 2, 3), layers=6, heads=4, seed=0):

@@ -28,7 +28,7 @@ DRAWN = [
 
 
 def test_every_figure_has_a_caption():
-    assert len(DRAWN) == 14
+    assert {"figure1_umap", "forest", "scorecard"} <= set(DRAWN)
     for name in [*DRAWN, "figure8_key_genes"]:
         assert len(caption(name)) > 150, name
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import report_tables as tables
 
+from keygenes.core.regimes import BASELINES
 from keygenes.report.figures_attention import (
     figure4_cosine,
     figure5_rank_shift,
@@ -15,7 +16,7 @@ from keygenes.report.figures_classes import gene_classes
 from keygenes.report.figures_data import dose_screen, figure1_umap
 from keygenes.report.figures_genes import figure7_attended_vs_de
 from keygenes.report.figures_inputs import equal_length
-from keygenes.report.figures_models import accuracy, figure3_confusion, training_curves
+from keygenes.report.figures_models import figure3_confusion, forest, roar, training_curves
 from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
 from keygenes.report.style import save_figure
@@ -42,6 +43,19 @@ def equal_length_figure(**more):
     return equal_length(tables.input_length_table(), both, [[LONG[1], LONG[0]]], n_top=30, **more)
 
 
+MANY = [*BASELINES, "majority", *tables.REGIMES, *(f"control_{i}" for i in range(8))]
+KINDS = dict.fromkeys(tables.REGIMES[:5], "trained")
+KINDS |= dict.fromkeys(tables.REGIMES[5:], "probe")
+KINDS |= {f"control_{i}": "control" for i in range(8)} | {"cells": "control"}
+FOREST = {"kinds": KINDS, "twins": {"cells": "full"}, "main": "full"}
+
+
+def many_metrics():
+    """Return metrics of 25 rows: baselines in both designs, one regime by cell as well."""
+    by_cell = tables.metrics_table([*BASELINES, "majority", "cells"], designs=("random",))
+    return pd.concat([tables.metrics_table(MANY), by_cell], ignore_index=True)
+
+
 CASES = {
     "equal_length": lambda: equal_length_figure(task="level"),
     "equal_length no pair": lambda: equal_length(
@@ -66,6 +80,11 @@ CASES = {
     "accuracy": lambda: accuracy(tables.metrics_table(), task="dose"),
     "accuracy one run": lambda: accuracy(tables.metrics_table(["full"], (1,))),
     "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS), tables.bounds_table()),
+    "forest of 25 rows, two designs": lambda: forest(many_metrics(), task="dose", **FOREST),
+    "forest of one regime": lambda: forest(tables.metrics_table(["full"], (1,))),
+    "roar": lambda: roar(tables.roar_table([f"track_{i}" for i in range(18)]), task="level"),
+    "roar of one track": lambda: roar(tables.roar_table(["wilcoxon"])),
+    "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS)),
     "figure4_cosine wide": lambda: figure4_cosine(
         tables.cosine_table(PAIRS[:1], (1,), layers=12, heads=12)
     ),
@@ -189,13 +208,51 @@ def test_doses_in_a_confusion_are_ordered_by_value():
     assert [t.get_text() for t in panel.get_yticklabels()] == ["0", "2.5", "12.5", "25"]
 
 
-def test_accuracy_shows_the_majority_as_a_line_and_baselines_last():
-    figure = accuracy(tables.metrics_table())
-    names = [t.get_text() for t in figure.axes[0].get_yticklabels()]
-    assert names[-3:] == ["linear_probe", "logistic_genes", "majority"]
+def rows_of(figure):
+    return [t.get_text() for t in figure.axes[0].get_yticklabels()]
+
+
+def test_a_forest_stands_on_length_and_first_gene_and_shows_the_majority_as_a_line():
+    figure = forest(tables.metrics_table(MANY[::-1]), **{**FOREST, "twins": {}})
+    names = rows_of(figure)
+    assert names[:3] == ["length_only", "token0", "majority"]
+    assert set(names[3:10]) == set(BASELINES[2:])
+    assert names[10:12] == list(tables.REGIMES[5:])
+    assert names[-5:] == list(tables.REGIMES[:5])
+    assert len(names) == len(MANY)
     lines = [line.get_xdata() for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     np.testing.assert_allclose(lines, [[0.22, 0.22]])
-    assert "n = 1,440; 95 % bootstrap interval over 18 wells" in text(figure)
+    assert "n = 1,440; bars: 95 % bootstrap interval over 18 wells" in text(figure)
+
+
+def test_both_designs_of_a_regime_share_a_row():
+    grouped = tables.metrics_table(["length_only", "full"])
+    by_cell = tables.metrics_table(["length_only", "cells"], designs=("random",))
+    figure = forest(pd.concat([grouped, by_cell]), **FOREST)
+    assert rows_of(figure) == ["length_only", "full"]
+    marks = {"o": [], "D": []}
+    for line in figure.axes[0].lines:
+        if line.get_marker() in marks:
+            marks[line.get_marker()].append((round(line.get_xdata()[0], 2), line.get_ydata()[0]))
+    assert marks["o"] == [(0.45, 0), (0.47, 1)]
+    assert [x for x, _ in marks["D"]] == [0.51, 0.53]
+    assert [0 < y - i < 0.5 for i, (_, y) in enumerate(marks["D"])] == [True, True]
+    assert "one by one" in text(figure)
+    assert "one by one" not in text(forest(grouped))
+
+
+def test_roar_sets_each_track_against_its_matched_genes():
+    figure = roar(tables.roar_table())
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "detection",
+        "attention_total",
+        "wilcoxon",
+    ]
+    matched, accuracy = figure.axes[0].lines
+    np.testing.assert_allclose(matched.get_ydata(), 0.9)
+    np.testing.assert_allclose(accuracy.get_ydata(), 0.9 - 3 * matched.get_xdata() / 100)
+    assert "n = 1,440 from 18 units" in text(figure)
+    assert "30 to 600 genes" in text(figure)
 
 
 def test_only_an_exact_cosine_reads_as_one():
@@ -342,7 +399,8 @@ def test_empty_tables_give_a_figure_that_says_so():
     empties = [
         training_curves(tables.history_table().iloc[:0]),
         figure3_confusion(tables.confusion_table().iloc[:0]),
-        accuracy(tables.metrics_table(), split="valid"),
+        forest(tables.metrics_table(), split="valid"),
+        roar(tables.roar_table().iloc[:0]),
         figure4_cosine(tables.cosine_table().iloc[:0]),
         figure5_rank_shift(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
         figure6_rank_shift_layers(tables.rank_shift_table(longest=20, median=9).iloc[:0]),
@@ -362,7 +420,8 @@ def test_categorical_columns_as_read_from_parquet_are_accepted():
         {"regime": "category", "metric": "category", "split": "category", "unit": "category"}
     )
     figure3_confusion(confusion, metrics)
-    accuracy(metrics)
+    forest(metrics.astype({"design": "category"}), **FOREST)
+    roar(tables.roar_table().astype({"track": "category"}))
     shift = tables.rank_shift_table(longest=60, median=40).astype(
         {"a": "category", "b": "category"}
     )

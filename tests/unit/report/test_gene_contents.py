@@ -25,7 +25,7 @@ def test_a_task_of_genes_has_one_section_with_its_figure_and_its_first_genes():
     metrics, genes, classes = tables.gene_class_tables()
     found = {"gene_classes": classes, "gene_metrics": metrics, "gene_scores": genes}
     found = {name: {"dosage": table} for name, table in found.items()}
-    figures = ["figure1_umap", "dose/accuracy", "dosage/gene_classes"]
+    figures = ["figure1_umap", "dose/forest", "dosage/gene_classes"]
     [section] = gene_sections(found, CONFIG, figures)
     assert section["title"] == "Gene classes, task dosage"
     assert "300 genes are listed; 95% are in the vocabulary, 90% are expressed" in section["text"]

@@ -254,7 +254,8 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
     marks = {"grouped": ("o", 0.0), "random": ("D", 0.27)}
     designs = [design for design in marks if (table.design == design).any()]
     for i, (panel, metric) in enumerate(zip(axes, found, strict=True)):
-        pooled = table[(table.metric == metric) & table.seed.isna()].set_index(["row", "design"])
+        pooled = table[(table.metric == metric) & table.seed.isna()]
+        pooled = pooled.set_index(["row", "design"]).sort_index()
         single = table[(table.metric == metric) & table.seed.notna()]
         for y, name in enumerate(names):
             colour = KIND_COLOURS.get((kinds or {}).get(name), GREY)

@@ -1,0 +1,45 @@
+import numpy as np
+import pandas as pd
+import report_tables as tables
+
+from keygenes.report.contents import headline_numbers, metric_summary, pooled
+
+
+def metrics():
+    names = ("full", "length_only", "token0", "rank_lr", "hvg_lr", "majority")
+    return tables.with_differences(tables.metrics_table(names, designs=("grouped", "random")))
+
+
+def test_metrics_are_summed_up_in_a_row_per_regime_and_design():
+    table = metric_summary(metrics()).set_index(["regime", "design"])
+    assert len(table) == 12
+    assert table.loc[("hvg_lr", "grouped"), "accuracy"] == 0.45 + 0.02 * 4
+    assert table.loc[("hvg_lr", "grouped"), "p (accuracy_gain)"] == 0.01
+    assert np.isnan(table.loc[("full", "grouped"), "accuracy_gain"])
+    assert table["leak"].notna().tolist() == [d == "random" for _, d in table.index]
+    assert table["n_cells"].eq(1440).all()
+    without = metric_summary(tables.metrics_table())
+    assert not {"leak", "accuracy_gain"} & set(without.columns)
+
+
+def test_a_pooled_row_is_of_the_grouped_design():
+    assert pooled(metrics().iloc[::-1], "majority")["design"] == "grouped"
+    assert pooled(metrics(), "nothing") is None
+
+
+def test_the_headline_names_the_floors_and_the_best_baseline():
+    study = {
+        "selection": pd.DataFrame({"n_cells": [1440], "n_genes": [900]}),
+        "splits": pd.DataFrame({"cell": ["a"], "seed": 1, "split": "test", "unit": "well"}),
+        "metrics": {"level": metrics()},
+        "cosine": {"level": tables.cosine_table()},
+        "key_genes": {},
+        "gene_metrics": {},
+    }
+    config = {
+        "tasks": [{"name": "level", "column": "x", "classes": {}}],
+        "evidence": {"regime": "full", "gene_sets": [], "n_key_genes": 30},
+        "attention": {"pairs": [["full", "frozen"]]},
+    }
+    detail = headline_numbers(study, config)[1][2]
+    assert "length_only 0.47, token0 0.49, best of 9 baselines (hvg_lr) 0.53" in detail
