@@ -16,6 +16,7 @@ from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
 from keygenes.core.regimes import (
+    counterpart,
     embeddings_train,
     finetune_options,
     tasks_of,
@@ -205,6 +206,30 @@ def comparisons(table):
     return paths
 
 
+def counterpart_of(regime, task):
+    """Return the regime of a task that differs from another one by its tokens alone, or None."""
+    other = counterpart(regime, REGIMES)
+    return other if other in regimes_of(task) else None
+
+
+def on_variants(task):
+    """Return the regimes of a task that read a variant of the tokens, and their counterparts."""
+    found = []
+    for name in of_task(ATTENDED, task):
+        if "tokens" in REGIMES.get(name, {}):
+            found += [counterpart_of(name, task), name]
+    return [name for name in dict.fromkeys(found) if name]
+
+
+def pairs_on_variants(task):
+    """Return the pairs of models of each variant, with the same pair on the main tokens or None."""
+    found = []
+    for pair in (pair for variant in VARIANTS for pair in pairs_of(task, variant)):
+        main = tuple(counterpart_of(name, task) for name in pair)
+        found.append([pair, main if main in PAIRS else None])
+    return found
+
+
 def base_model(part):
     """Return the path of the pretrained model's 'weights' or 'config'."""
     if config["model"] == "pretrain":
@@ -298,6 +323,7 @@ def figure_names(task):
             "figure7_attended_vs_de",
             "figure9_norms",
             *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
+            *(["equal_length"] if on_variants(task) else []),
         )
     ]
 

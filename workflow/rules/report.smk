@@ -127,6 +127,30 @@ rule plot_attention:
         "../scripts/plot_attention.py"
 
 
+rule plot_inputs:
+    """What is left of accuracy, attended genes and the shift by rank in equally long cells."""
+    input:
+        input_length=out("evidence/{task}/input_length.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.parquet"),
+    output:
+        **figure("{task}/equal_length", "Attention"),
+    log:
+        logfile("plot_inputs.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        pairs=lambda wildcards: pairs_on_variants(wildcards.task),
+        n_top=config["evidence"]["n_key_genes"],
+        simulated=SIMULATED,
+        code=code_digest("plot_inputs"),
+    script:
+        "../scripts/plot_inputs.py"
+
+
 rule plot_faithfulness:
     """What masking the genes of a track does to the answer, and what is left of a random model's."""
     input:

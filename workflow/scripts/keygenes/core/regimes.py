@@ -91,6 +91,33 @@ def tasks_of(regime, config):
     return regime.get("tasks", [task["name"] for task in cell_tasks(config)])
 
 
+def counterpart(name, regimes):
+    """Return the regime that is trained like another one, but on the tokens as they are.
+
+    Parameters
+    ----------
+    name : str
+    regimes : dict {name: regime}
+
+    Returns
+    -------
+    str or None
+        None where there is none, or the regime reads no variant itself.
+    """
+
+    def rest(regime):
+        return {k: v for k, v in regime.items() if k not in ("name", "tokens", "tasks")}
+
+    if "tokens" not in regimes[name]:
+        return None
+    alike = [
+        other
+        for other, regime in regimes.items()
+        if "tokens" not in regime and rest(regime) == rest(regimes[name])
+    ]
+    return alike[0] if alike else None
+
+
 def _known(key, names, known, remedy):
     for name in names:
         if name not in known:

@@ -21,6 +21,7 @@ TITLES = {
     "figure5_rank_shift": "Attention",
     "figure6_rank_shift_layers": "Attention",
     "figure9_norms": "Attention",
+    "equal_length": "Attention",
     "figure7_attended_vs_de": "Genes",
     "comprehensiveness": "Genes",
     "randomisation": "Genes",
@@ -92,7 +93,8 @@ def headline_numbers(tables, config):
         )
     task = tasks[-1]
     cosine = tables["cosine"][task]
-    a, b = config["attention"]["pairs"][0]
+    compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
+    a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
     pair = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
     heads = pair.groupby(["layer", "head"], observed=True)["cosine"].mean()
     lowest = heads.idxmin()
