@@ -84,7 +84,6 @@ CASES = {
     "forest of one regime": lambda: forest(tables.metrics_table(["full"], (1,))),
     "roar": lambda: roar(tables.roar_table([f"track_{i}" for i in range(18)]), task="level"),
     "roar of one track": lambda: roar(tables.roar_table(["wilcoxon"])),
-    "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS)),
     "figure4_cosine wide": lambda: figure4_cosine(
         tables.cosine_table(PAIRS[:1], (1,), layers=12, heads=12)
     ),
