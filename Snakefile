@@ -19,6 +19,7 @@ include: "workflow/rules/tokens.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/genes.smk"
 include: "workflow/rules/attention.smk"
+include: "workflow/rules/attribution.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/report.smk"
 

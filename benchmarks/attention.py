@@ -22,8 +22,8 @@ from transformers import BertConfig, BertModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
-from keygenes.attention.extract import Sums, add_batch, attention_sums  # noqa: E402
 from keygenes.attention.stream import LayerStatistics, value_norms  # noqa: E402
+from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
 
 TOKENS, CLASSES, LONGEST = 25_426, 5, 2048

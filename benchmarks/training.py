@@ -19,7 +19,7 @@ from transformers import BertConfig, BertForSequenceClassification
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
-from keygenes.attention.extract import attention_sums  # noqa: E402
+from keygenes.attention.sums import attention_sums  # noqa: E402
 from keygenes.core.regimes import trained_patterns  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
 from keygenes.models.head import cell_logits, head_logits  # noqa: E402

@@ -25,7 +25,7 @@ from keygenes.core.files import read_json, write_json, write_text  # noqa: E402
 
 NO_CLAIM = {"timing", "write_page"}  # scripts that compare nothing
 PACKAGES = (
-    *("anndata", "illico", "numba", "numpy", "pandas", "pyarrow"),
+    *("anndata", "captum", "illico", "numba", "numpy", "pandas", "pyarrow"),
     *("scanpy", "scipy", "torch", "transformers"),
 )
 RESULT_KEYS = {"key", "value", "low", "high", "n", "unit", "target", "met"}

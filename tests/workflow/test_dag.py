@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from running import REPOSITORY, dry_run, edited_config, run_snakemake
+import yaml
+from running import REPOSITORY, dry_run, edited_config, inputs_of, run_snakemake
 
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
@@ -22,6 +23,8 @@ PER_STUDY = [
     "build_vocabulary",
     "tokenize_cells",
     "plot_umap",
+    "judge_claims",
+    "plot_claims",
     "write_report",
 ]
 PER_TASK = [
@@ -34,6 +37,7 @@ PER_TASK = [
     "plot_genes",
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
+CONTROLS = {"compare_inputs": 1, "plot_inputs": 1}  # of the task 'level' alone
 
 
 def whole_study(*, tasks=2, **others):
@@ -41,21 +45,25 @@ def whole_study(*, tasks=2, **others):
     return {**dict.fromkeys(PER_STUDY, 1), **dict.fromkeys(PER_TASK, tasks), **others}
 
 
-# Regimes, tasks and seeds: finetune = tuned regimes x tasks x seeds; cache_trunk = choices of
-# frozen layers; extract_attention also looks
-# at the pretrained model; fit_probe has the two logistic regimes; compare_attention is per seed.
+# Regimes, tasks and seeds: finetune = (tuned regimes of all tasks x tasks + those of one task)
+# x seeds; cache_trunk = choices of frozen layers and tokens; extract_attention also looks at the
+# pretrained model, not at splits by cell; fit_probe has the two logistic regimes;
+# compare_attention is per seed, task and tokens of a pair.
 DEMO = whole_study(
     **DOSES,
     simulate_dataset=2,
     read_dataset=2,
     tokenize_corpus=1,
     pretrain=1,
-    cache_trunk=2,
-    finetune=12,
-    extract_attention=16,
+    cache_trunk=3,
+    finetune=20,
+    extract_attention=22,
     fit_probe=8,
     split_cells=2,
-    compare_attention=4,
+    compare_attention=6,
+    **CONTROLS,
+    permute_labels=2,
+    tokenize_variant=1,
 )
 DE_ONLY = {  # genes that the dataset does not name have the vocabulary's names
     "simulate_dataset": 2,
@@ -79,8 +87,10 @@ TRAIN_ONLY = {
     "tokenize_cells": 1,
     "tokenize_corpus": 1,
     "pretrain": 1,
-    "cache_trunk": 2,
-    "finetune": 12,
+    "tokenize_variant": 1,
+    "permute_labels": 2,
+    "cache_trunk": 3,
+    "finetune": 20,
     "fit_probe": 8,
     "evaluate": 2,
 }
@@ -90,31 +100,41 @@ STUDY = whole_study(
     download_model=5,
     download_gene_set=1,
     read_dataset=1,
-    cache_trunk=2,
-    finetune=30,
-    extract_attention=36,
+    cache_trunk=3,
+    finetune=57,
+    extract_attention=57,
     fit_probe=12,
     split_cells=3,
-    compare_attention=6,
+    compare_attention=9,
+    **CONTROLS,
+    permute_labels=3,
+    tokenize_variant=3,
 )
-LAPTOP = {
-    **STUDY,
-    "finetune": 6,
-    "extract_attention": 8,
-    "fit_probe": 4,
-    "split_cells": 1,
-    "compare_attention": 2,
-}
+LAPTOP = whole_study(
+    **DOSES,
+    download_dataset=1,
+    download_model=5,
+    download_gene_set=1,
+    read_dataset=1,
+    cache_trunk=2,
+    finetune=8,
+    extract_attention=9,
+    fit_probe=4,
+    split_cells=1,
+    compare_attention=2,
+    permute_labels=1,
+)
 NGP = whole_study(
     tasks=1,
     download_model=3,
     read_dataset=1,
     cache_trunk=1,
-    finetune=2,
-    extract_attention=3,
+    finetune=3,
+    extract_attention=4,
     fit_probe=1,
     split_cells=1,
     compare_attention=1,
+    permute_labels=1,
 )
 GENE_TASK = {  # per task of genes; classify_genes: the encoder and three controls x seeds
     "label_genes": 1,
@@ -139,12 +159,15 @@ SEMISYNTHETIC = whole_study(
     **DOSES,
     download_model=3,
     read_dataset=1,
-    cache_trunk=2,
-    finetune=6,
-    extract_attention=8,
+    cache_trunk=3,
+    finetune=13,
+    extract_attention=14,
     fit_probe=4,
     split_cells=1,
-    compare_attention=2,
+    compare_attention=3,
+    **CONTROLS,
+    permute_labels=1,
+    tokenize_variant=3,
 )
 
 
@@ -200,6 +223,57 @@ def test_shards_of_the_cells_are_encoded_side_by_side(checkout, tmp_path):
     assert Counter(rule for rule, _ in jobs) == {**DEMO, "tokenize_shard": 3}
     shards = [wildcards["shard"] for rule, wildcards in jobs if rule == "tokenize_shard"]
     assert sorted(shards) == ["0", "1", "2"]
+
+
+def test_a_control_reads_what_it_is_named_after(checkout):
+    jobs = dry_run(checkout, "--configfile", "config/demo.yaml")
+    tuned = {(w["regime"], w["task"]) for rule, w in jobs if rule == "finetune"}
+    controls = {regime for regime, task in tuned if (regime, "dose") not in tuned}
+    assert controls == {
+        *("permuted_labels", "full_equal_length", "frozen_equal_length", "full_random_split")
+    }
+    attended = {w["regime"] for rule, w in jobs if rule == "extract_attention"}
+    assert attended == {regime for regime, _ in tuned} - {"full_random_split"} | {"pretrained"}
+    compared = {(w["task"], w["encoding"]) for rule, w in jobs if rule == "compare_attention"}
+    assert compared == {("dose", "main"), ("level", "main"), ("level", "equal_length")}
+    inputs = inputs_of(checkout, "--configfile", "config/demo.yaml")
+
+    def changed(regime, rule="finetune", counterpart="full"):
+        """Return what a regime's model reads in place of what its counterpart does."""
+        of = [
+            {path.replace(f"/{name}/", "/*/") for path in inputs[rule, "level", name, "1"]}
+            for name in (regime, counterpart)
+        ]
+        return of[0] - of[1]
+
+    cells = "results/demo/cells"
+    assert changed("permuted_labels") == {f"{cells}/labels_permuted/seed1.parquet"}
+    assert changed("full_random_split") == {f"{cells}/splits_random/seed1.parquet"}
+    assert changed("full_equal_length") == {"results/demo/tokens/equal_length.parquet"}
+    # Cells are looked at by their own classes, whatever a model was told.
+    assert changed("permuted_labels", "extract_attention") == set()
+    assert changed("full_equal_length", "extract_attention") == {
+        "results/demo/tokens/equal_length.parquet"
+    }
+    variant, states = sorted(changed("frozen_equal_length", counterpart="frozen"))[::-1]
+    assert variant == "results/demo/tokens/equal_length.parquet"
+    assert states.startswith("results/demo/models/cache/"), "and states of its own"
+
+
+def test_random_weights_are_no_input(checkout, tmp_path):
+    regime = {"name": "random_encoder", "train": ["*"], "encoder": "random"}
+    config = edited_config(tmp_path / "random.yaml", {"regimes.3": regime})
+    text = yaml.safe_load(config.read_text(encoding="utf-8"))
+    text["evidence"]["regimes"] = ["full"]
+    config.write_text(yaml.safe_dump(text), encoding="utf-8")
+    inputs = inputs_of(checkout, "--configfile", config)
+    weights = "results/demo/models/pretrained/model.safetensors"
+    assert weights in inputs["finetune", "level", "full", "1"]
+    assert weights not in inputs["finetune", "level", "random_encoder", "1"]
+    assert (
+        weights.replace("model.safetensors", "config.json")
+        in inputs[*("finetune", "level", "random_encoder", "1"),]
+    )
 
 
 def test_figures_and_targets_have_captions():
@@ -269,7 +343,7 @@ def test_rule_is_complete(rule):
     assert "retries" not in found, "downloads retry and resume by themselves"
     if "gpu=" in found["resources"]:
         assert "benchmark" in found, "what may need a GPU is heavy"
-    for name in re.findall(r"\{(task|regime|seed|shard|dataset|path)\}", found["output"]):
+    for name in re.findall(r"\{(task|regime|seed|shard|encoding|dataset|path)\}", found["output"]):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
 
 
@@ -293,9 +367,11 @@ def test_rule_names_are_verb_noun():
         "compare",
         "merge",
         "collect",
+        "permute",
         "combine",
         "classify",
         "score",
+        "judge",
         "plot",
         "write",
     ]

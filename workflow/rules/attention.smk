@@ -1,5 +1,6 @@
 # Comes in: models, tokens, splits. Goes out: attention/{task}/{regime}/seed{seed}/ by_rank, by_gene,
-# by_well, norms, heads (.parquet), and attention/{task}/cosine, rank_shift (.parquet).
+# by_well, norms, heads, expected (.parquet), and attention/{task}/cosine, rank_shift,
+# comparison_bounds (.parquet).
 
 # One job per model, or one per shard of its cells and one that merges them.
 SHARDS = config["attention"]["shards"]
@@ -22,6 +23,7 @@ rule extract_attention:
         by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
         heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
+        expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
     log:
         logfile("extract_attention.{task}.{regime}.seed{seed}"),
     benchmark:
@@ -101,6 +103,7 @@ rule merge_attention:
         by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
         heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
+        expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
     log:
         logfile("merge_attention.{task}.{regime}.seed{seed}"),
     wildcard_constraints:
@@ -112,6 +115,8 @@ rule merge_attention:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        vehicle=config["select"]["vehicle"],
+        max_cells=config["attention"]["max_cells"],
         pair_norms=config["attention"]["pair_norms"],
         code=code_digest("merge_attention"),
     script:
@@ -119,7 +124,7 @@ rule merge_attention:
 
 
 rule compare_attention:
-    """Cosine of full attention per layer and head, and shift by rank, of pairs of models."""
+    """Agreement of attention per layer and head, its bounds, and shift by rank, of pairs of models."""
     input:
         tokens=lambda w: encoded(w.encoding),
         labels=out("cells/labels.parquet"),
@@ -130,10 +135,17 @@ rule compare_attention:
         config=lambda w: [
             model_of(name, "config", w.task, w.seed) for name in compared(w.task, w.encoding)
         ],
+        other_weights=lambda w: [
+            model_of(name, "weights", w.task, seed_before(w.seed)) for name in retrained(w)
+        ],
+        other_config=lambda w: [
+            model_of(name, "config", w.task, seed_before(w.seed)) for name in retrained(w)
+        ],
         by_rank=lambda w: run_files("attention", "by_rank.parquet", compared(w.task, w.encoding))(w),
     output:
         cosine=out("attention/{task}/cosine.{encoding}.seed{seed}.parquet"),
         rank_shift=out("attention/{task}/rank_shift.{encoding}.seed{seed}.parquet"),
+        comparison_bounds=out("attention/{task}/comparison_bounds.{encoding}.seed{seed}.parquet"),
     log:
         logfile("compare_attention.{task}.{encoding}.seed{seed}"),
     benchmark:
@@ -148,6 +160,8 @@ rule compare_attention:
     params:
         names=lambda w: compared(w.task, w.encoding),
         pairs=lambda w: pairs_of(w.task, w.encoding),
+        retrained=retrained,
+        other_seed=lambda w: seed_before(w.seed),
         max_cells=config["attention"]["max_cells"],
         compute=config["compute"],
         code=code_digest("compare_attention"),
@@ -160,9 +174,11 @@ rule collect_comparisons:
     input:
         cosine=comparisons("cosine"),
         rank_shift=comparisons("rank_shift"),
+        comparison_bounds=comparisons("comparison_bounds"),
     output:
         cosine=out("attention/{task}/cosine.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),
+        comparison_bounds=out("attention/{task}/comparison_bounds.parquet"),
     log:
         logfile("collect_comparisons.{task}"),
     conda:

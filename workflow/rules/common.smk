@@ -12,17 +12,18 @@ WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
+from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
 from keygenes.core.regimes import (
+    counterpart,
     embeddings_train,
     finetune_options,
     tasks_of,
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
-from keygenes.core.tracks import ATTRIBUTIONS
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 
@@ -43,11 +44,8 @@ try:
     MODELS = {"vocabularies": {}, "models": {}, **registry("models")}
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
-    for gene_set in GENE_SETS.values():
-        if "truth_of" in gene_set["file"]:  # what the simulation of a dataset planted
-            name = gene_set["file"]["truth_of"]
-            gene_set["file"] = {"path": f"results/{config['study']}/inputs/{name}.truth.parquet"}
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
+    CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -98,6 +96,8 @@ PAIRS = [tuple(pair) for pair in config["attention"]["pairs"]]
 # Whose attention is looked at. A split by cell leaves other test cells, which no one is compared on.
 ATTENDED = [name for name in [*FINETUNED, *BROUGHT] if "split" not in REGIMES[name]]
 ATTENDED += ["pretrained"] if any("pretrained" in pair for pair in PAIRS) else []
+# Whose predictions are attributed to genes.
+ATTRIBUTED = [name for name in [*FINETUNED, *BROUGHT] if name in config["evidence"]["regimes"]]
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
@@ -197,6 +197,18 @@ def compared(task, encoding):
     return list(dict.fromkeys(name for pair in pairs_of(task, encoding) for name in pair))
 
 
+def seed_before(seed):
+    """Return the seed before another in the config; None before the first."""
+    at = SEEDS.index(int(seed))
+    return SEEDS[at - 1] if at else None
+
+
+def retrained(wildcards):
+    """Return the fine-tuned ones of a job's models that the seed before trained too."""
+    names = compared(wildcards.task, wildcards.encoding)
+    return [name for name in names if name in FINETUNED] if seed_before(wildcards.seed) else []
+
+
 def comparisons(table):
     """Return an input function: one table of comparisons, of every encoding and seed."""
 
@@ -206,6 +218,35 @@ def comparisons(table):
         return expand(path, encoding=of_task, seed=SEEDS)
 
     return paths
+
+
+def counterpart_of(regime, task):
+    """Return the regime of a task that differs from another one by its tokens alone, or None."""
+    other = counterpart(regime, REGIMES)
+    return other if other in regimes_of(task) else None
+
+
+def on_variants(task):
+    """Return the regimes of a task that read a variant of the tokens, and their counterparts."""
+    found = []
+    for name in of_task(ATTENDED, task):
+        if "tokens" in REGIMES.get(name, {}):
+            found += [counterpart_of(name, task), name]
+    return [name for name in dict.fromkeys(found) if name]
+
+
+def pairs_on_variants(task):
+    """Return the pairs of models of each variant, with the same pair on the main tokens or None."""
+    found = []
+    for pair in (pair for variant in VARIANTS for pair in pairs_of(task, variant)):
+        main = tuple(counterpart_of(name, task) for name in pair)
+        found.append([pair, main if main in PAIRS else None])
+    return found
+
+
+def attended_runs():
+    """Return [task, regime, seed] of every model whose attention is looked at."""
+    return [[task, regime, seed] for task in TASKS for regime, seed in runs(ATTENDED, task)]
 
 
 def base_model(part):
@@ -294,14 +335,17 @@ def figure_names(task):
         for name in (
             *(["training_curves"] if FINETUNED else []),
             "figure3_confusion",
-            "accuracy",
+            "forest",
             "figure4_cosine",
             "figure5_rank_shift",
             "figure6_rank_shift_layers",
             "figure7_attended_vs_de",
             "scorecard",
             "agreement",
+            "roar",
             "figure9_norms",
+            *(["equal_length"] if on_variants(task) else []),
+            *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
         )
     ]
 
@@ -319,6 +363,7 @@ FIGURES = [
     *SHARED_FIGURES,
     *[name for task in TASKS for name in figure_names(task)],
     *[f"{task}/gene_classes" for task in GENE_TASKS],
+    *(["claims"] if CLAIMS else []),
 ]
 
 

@@ -1,9 +1,8 @@
 # Comes in: attention statistics, attributions, differential expression, gene sets. Goes out:
-# evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed (.parquet),
-# figures/{task}/figure8_key_genes.tsv.
+# evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed,
+# input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
 
 EVIDENCE = config["evidence"]
-ATTRIBUTED = list(EVIDENCE["regimes"]) if set(EVIDENCE["tracks"]) & set(ATTRIBUTIONS) else []
 SETS = {
     name: {k: v for k, v in GENE_SETS[name].items() if k in ("format", "set")}
     for name in EVIDENCE["gene_sets"]
@@ -58,13 +57,42 @@ rule score_genes:
         "../scripts/score_genes.py"
 
 
+rule roar_genes:
+    """Take away the genes that each track calls key, learn again, and see what is lost."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        genes=out("evidence/{task}/genes.parquet"),
+    output:
+        roar=out("evidence/{task}/roar.parquet"),
+    log:
+        logfile("roar_genes.{task}"),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        regime=config["evidence"]["regime"],
+        n_random=config["evidence"]["faithfulness"]["n_random"],
+        n_bootstrap=config["evidence"]["n_bootstrap"],
+        torch_threads=config["compute"]["torch_threads"],
+        code=code_digest("roar_genes"),
+    script:
+        "../scripts/roar_genes.py"
+
+
 rule score_tracks:
     """Hold every track against truth, expression, confounds and controls."""
     input:
         genes=out("evidence/{task}/genes.parquet"),
         by_well=run_files("attention", "by_well.parquet", ATTENDED),
         well_scores=run_files("evidence", "well_scores.parquet", ATTRIBUTED),
-        faithfulness=[out("evidence/{task}/faithfulness.parquet")] if ATTRIBUTED else [],
+        faithfulness=lambda w: (
+            [out("evidence/{task}/faithfulness.parquet")] if of_task(ATTRIBUTED, w.task) else []
+        ),
         half_tests=out("expression/half_tests.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
         counts=out("cells/counts.h5ad"),
@@ -97,3 +125,76 @@ rule score_tracks:
         code=code_digest("score_tracks"),
     script:
         "../scripts/score_tracks.py"
+
+
+rule compare_inputs:
+    """Hold regimes that read a variant of the tokens against those that read them as they are."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        predictions=lambda w: run_files("models", "predictions.parquet", on_variants(w.task))(w),
+        by_well=lambda w: run_files("attention", "by_well.parquet", on_variants(w.task))(w),
+        rank_shift=out("attention/{task}/rank_shift.parquet"),
+    output:
+        table=out("evidence/{task}/input_length.parquet"),
+    log:
+        logfile("compare_inputs.{task}"),
+    conda:
+        "../../envs/tables.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=30,
+    params:
+        runs=lambda w: runs(on_variants(w.task), w.task),
+        counterparts=lambda w: {name: counterpart_of(name, w.task) for name in on_variants(w.task)},
+        encodings=lambda w: {
+            name: REGIMES[name].get("tokens", "main") for name in on_variants(w.task)
+        },
+        pairs=lambda w: pairs_on_variants(w.task),
+        n_top=config["evidence"]["n_key_genes"],
+        n_bootstrap=config["evidence"]["n_bootstrap"],
+        code=code_digest("compare_inputs"),
+    script:
+        "../scripts/compare_inputs.py"
+
+
+rule judge_claims:
+    """Put every claim of the claims file to its test, with the control that decides it."""
+    input:
+        claims=config["evidence"]["claims"] or [],
+        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
+        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
+        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=TASKS),
+        norms=[
+            out(f"attention/{task}/{regime}/seed{seed}/norms.parquet")
+            for task, regime, seed in attended_runs()
+        ],
+        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
+        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=TASKS),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
+        input_length=expand(
+            out("evidence/{task}/input_length.parquet"), task=filter(on_variants, TASKS)
+        ),
+    output:
+        claims=out("evidence/claims.parquet"),
+    log:
+        logfile("judge_claims"),
+    conda:
+        "../../envs/claims.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=10,
+    params:
+        runs=attended_runs(),
+        on_variants=list(filter(on_variants, TASKS)),
+        classes={task["name"]: list(task["classes"]) for task in CELL_TASKS},
+        code=code_digest("judge_claims"),
+    script:
+        "../scripts/judge_claims.py"

@@ -1,5 +1,32 @@
 # Comes in: tokens, labels, splits, a pretrained model. Goes out: models/{task}/{regime}/seed{seed}/
-# (weights, config, history, predictions, loading) and models/{task}/metrics, confusion (.parquet).
+# (weights, config, history, predictions, loading), models/{task}/baselines/{design}/seed{seed}/
+# (predictions, coefficients) and models/{task}/metrics, confusion (.parquet).
+# A design says how test cells are held out: grouped, as split.by says; random, cell by cell.
+DESIGNS = {"grouped": "cells/splits", "random": "cells/splits_random"}
+if config["split"]["by"] == "random":
+    del DESIGNS["random"]
+BASELINE_RUNS = [(design, seed) for design in DESIGNS for seed in SEEDS]
+
+
+def twins():
+    """Return {regime split by cell: the regime that differs in its split alone}."""
+
+    def core(regime):
+        return {k: v for k, v in regime.items() if k not in ("name", "split", "tasks")}
+
+    return {
+        name: other
+        for name, regime in REGIMES.items()
+        for other, candidate in REGIMES.items()
+        if regime.get("split") and not candidate.get("split") and core(regime) == core(candidate)
+    }
+
+
+def kind_of(regime):
+    """Return what a regime is: 'control', 'probe' (no encoder is trained) or 'trained'."""
+    if any(key in regime for key in ("tokens", "encoder", "labels", "split")):
+        return "control"
+    return "probe" if "method" in regime else "trained"
 
 
 rule pretrain:
@@ -181,13 +208,49 @@ rule fit_probe:
         "../scripts/fit_probe.py"
 
 
+rule fit_baselines:
+    """Fit what needs no encoder: cell length, first gene, bags of genes, counts, trees."""
+    input:
+        tokens=out("tokens.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=lambda wildcards: out(f"{DESIGNS[wildcards.design]}/seed{{seed}}.parquet"),
+        counts=out("cells/counts.h5ad"),
+        vocabulary=out("vocabulary.parquet"),
+    output:
+        predictions=out("models/{task}/baselines/{design}/seed{seed}/predictions.parquet"),
+        coefficients=out("models/{task}/baselines/{design}/seed{seed}/coefficients.parquet"),
+    log:
+        logfile("fit_baselines.{task}.{design}.seed{seed}"),
+    wildcard_constraints:
+        design="|".join(DESIGNS),
+    conda:
+        "../../envs/baselines.yaml"
+    threads: config["compute"]["torch_threads"]
+    resources:
+        mem_mb=memory(8000),
+        runtime=120,
+    params:
+        depth=next(
+            (v["depth"] for v in config["tokens"]["variants"].values() if v.get("depth")), None
+        ),
+        draw_seed=config["tokens"]["seed"],
+        torch_threads=config["compute"]["torch_threads"],
+        code=code_digest("fit_baselines"),
+    script:
+        "../scripts/fit_baselines.py"
+
+
 rule evaluate:
-    """Score the predictions of every regime, with intervals over wells."""
+    """Score the predictions of every regime and baseline, with intervals over wells."""
     input:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
         predictions=run_files("models", "predictions.parquet", REGIMES),
+        baselines=[
+            out(f"models/{{task}}/baselines/{design}/seed{seed}/predictions.parquet")
+            for design, seed in BASELINE_RUNS
+        ],
     output:
         metrics=report(
             out("models/{task}/metrics.parquet"),
@@ -206,7 +269,10 @@ rule evaluate:
         runtime=30,
     params:
         runs=lambda wildcards: runs(REGIMES, wildcards.task),
-        split_by_cell=[name for name, regime in REGIMES.items() if "split" in regime],
+        baseline_runs=BASELINE_RUNS,
+        designs={n: r["split"] for n, r in REGIMES.items() if r.get("split") in DESIGNS},
+        main=config["evidence"]["regime"],
+        twins=twins(),
         n_bootstrap=config["evidence"]["n_bootstrap"],
         code=code_digest("evaluate"),
     script:

@@ -71,14 +71,14 @@ rule plot_training:
 
 
 rule plot_predictions:
-    """Figure 3, the confusion matrices, and every metric beside the baselines."""
+    """Figure 3, the confusion matrices, and every regime beside the baselines."""
     input:
         metrics=out("models/{task}/metrics.parquet"),
         confusion=out("models/{task}/confusion.parquet"),
         labels=out("cells/labels.parquet"),
     output:
         **{f"confusion_{k}": v for k, v in figure("{task}/figure3_confusion", "Models").items()},
-        **{f"accuracy_{k}": v for k, v in figure("{task}/accuracy", "Models").items()},
+        **{f"forest_{k}": v for k, v in figure("{task}/forest", "Models").items()},
     log:
         logfile("plot_predictions.{task}"),
     conda:
@@ -88,6 +88,11 @@ rule plot_predictions:
         mem_mb=memory(2000),
         runtime=10,
     params:
+        kinds=lambda wildcards: {
+            name: kind_of(REGIMES[name]) for name in regimes_of(wildcards.task)
+        },
+        twins=twins(),
+        main=config["evidence"]["regime"],
         simulated=SIMULATED,
         code=code_digest("plot_predictions"),
     script:
@@ -127,6 +132,30 @@ rule plot_attention:
         "../scripts/plot_attention.py"
 
 
+rule plot_inputs:
+    """What is left of accuracy, attended genes and the shift by rank in equally long cells."""
+    input:
+        input_length=out("evidence/{task}/input_length.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.parquet"),
+    output:
+        **figure("{task}/equal_length", "Attention"),
+    log:
+        logfile("plot_inputs.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        pairs=lambda wildcards: pairs_on_variants(wildcards.task),
+        n_top=config["evidence"]["n_key_genes"],
+        simulated=SIMULATED,
+        code=code_digest("plot_inputs"),
+    script:
+        "../scripts/plot_inputs.py"
+
+
 rule plot_genes:
     """Figure 7: the most attended genes beside the most differentially expressed ones."""
     input:
@@ -149,6 +178,121 @@ rule plot_genes:
         code=code_digest("plot_genes"),
     script:
         "../scripts/plot_genes.py"
+
+
+rule plot_roar:
+    """What is lost without the genes that each track calls key."""
+    input:
+        roar=out("evidence/{task}/roar.parquet"),
+    output:
+        **figure("{task}/roar", "Genes"),
+    log:
+        logfile("plot_roar.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_roar"),
+    script:
+        "../scripts/plot_roar.py"
+
+
+rule plot_gene_classes:
+    """The ROC-AUC of a gene task beside its controls, and the scores of its genes."""
+    input:
+        metrics=out("models/{task}/gene_metrics.parquet"),
+        genes=out("evidence/{task}/genes.parquet"),
+        classes=out("models/{task}/gene_classes.parquet"),
+    output:
+        **figure("{task}/gene_classes", "Gene classes"),
+    log:
+        logfile("plot_gene_classes.{task}"),
+    wildcard_constraints:
+        task="|".join(GENE_TASKS) or "(?!)",
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_gene_classes"),
+    script:
+        "../scripts/plot_gene_classes.py"
+
+
+rule plot_claims:
+    """The verdict on every claim, as one table for a slide."""
+    input:
+        claims=out("evidence/claims.parquet"),
+    output:
+        **figure("claims", "Claims"),
+    log:
+        logfile("plot_claims"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        title=CLAIMS["title"] if CLAIMS else "",
+        simulated=SIMULATED,
+        code=code_digest("plot_claims"),
+    script:
+        "../scripts/plot_claims.py"
+
+
+rule write_report:
+    """One page with every figure, table, caption, the config, versions and provenance."""
+    input:
+        selection=out("cells/selection.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        tokens=out("tokens/report.parquet"),
+        wilcoxon=out("expression/wilcoxon.parquet"),
+        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
+        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),
+        gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
+        gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
+        claims=[out("evidence/claims.parquet")] if CLAIMS else [],
+        figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
+        figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
+        captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
+        template=[
+            str(WORKFLOW / f"scripts/keygenes/report/page.{kind}") for kind in ("html", "css")
+        ],
+    output:
+        page=out("report/index.html"),
+        summary=out("report/summary.txt"),
+        provenance=out("provenance.json"),
+    log:
+        logfile("write_report"),
+    conda:
+        "../../envs/report.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        config=config,
+        dataset={k: v for k, v in RESOLVED["dataset"].items() if k != "files"},
+        sources=RESOLVED["downloads"],
+        model=RESOLVED["model"],
+        simulated=SIMULATED,
+        figures=FIGURES,
+        claims={key: CLAIMS[key] for key in ("title", "source")} if CLAIMS else None,
+        code=code_digest("write_report"),
+    script:
+        "../scripts/write_report.py"
 
 
 rule plot_scorecard:
@@ -178,18 +322,16 @@ rule plot_scorecard:
         "../scripts/plot_scorecard.py"
 
 
-rule plot_gene_classes:
-    """The ROC-AUC of a gene task beside its controls, and the scores of its genes."""
+rule plot_faithfulness:
+    """What masking the genes of a track does to the answer, and what is left of a random model's."""
     input:
-        metrics=out("models/{task}/gene_metrics.parquet"),
-        genes=out("evidence/{task}/genes.parquet"),
-        classes=out("models/{task}/gene_classes.parquet"),
+        faithfulness=out("evidence/{task}/faithfulness.parquet"),
+        randomisation=out("evidence/{task}/randomisation.parquet"),
     output:
-        **figure("{task}/gene_classes", "Gene classes"),
+        **{f"masked_{k}": v for k, v in figure("{task}/comprehensiveness", "Genes").items()},
+        **{f"changed_{k}": v for k, v in figure("{task}/randomisation", "Genes").items()},
     log:
-        logfile("plot_gene_classes.{task}"),
-    wildcard_constraints:
-        task="|".join(GENE_TASKS) or "(?!)",
+        logfile("plot_faithfulness.{task}"),
     conda:
         "../../envs/figures.yaml"
     threads: 1
@@ -197,52 +339,12 @@ rule plot_gene_classes:
         mem_mb=memory(2000),
         runtime=10,
     params:
+        regime=lambda w: next(
+            name
+            for name in [config["evidence"]["regime"], *ATTRIBUTED]
+            if name in of_task(ATTRIBUTED, w.task)
+        ),
         simulated=SIMULATED,
-        code=code_digest("plot_gene_classes"),
+        code=code_digest("plot_faithfulness"),
     script:
-        "../scripts/plot_gene_classes.py"
-
-
-rule write_report:
-    """One page with every figure, table, caption, the config, versions and provenance."""
-    input:
-        selection=out("cells/selection.parquet"),
-        labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
-        tokens=out("tokens/report.parquet"),
-        wilcoxon=out("expression/wilcoxon.parquet"),
-        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
-        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
-        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
-        gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),
-        gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
-        gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
-        figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
-        figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
-        captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
-        template=[
-            str(WORKFLOW / f"scripts/keygenes/report/page.{kind}") for kind in ("html", "css")
-        ],
-    output:
-        page=out("report/index.html"),
-        summary=out("report/summary.txt"),
-        provenance=out("provenance.json"),
-    log:
-        logfile("write_report"),
-    conda:
-        "../../envs/report.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    params:
-        config=config,
-        dataset={k: v for k, v in RESOLVED["dataset"].items() if k != "files"},
-        sources=RESOLVED["downloads"],
-        model=RESOLVED["model"],
-        simulated=SIMULATED,
-        figures=FIGURES,
-        code=code_digest("write_report"),
-    script:
-        "../scripts/write_report.py"
+        "../scripts/plot_faithfulness.py"

@@ -4,19 +4,27 @@ from keygenes.attention.compare import compare_attention
 from keygenes.core.step import step
 
 with step(snakemake):
-    names, files, compute = snakemake.params.names, snakemake.input, snakemake.params.compute
+    files, params, compute = snakemake.input, snakemake.params, snakemake.params.compute
+
+    def models(names, weights, configs):
+        """Return {name: (weights path, config path)}."""
+        return dict(zip(names, zip(weights, configs, strict=True), strict=True))
+
     compare_attention(
         tokens=files.tokens,
         labels=files.labels,
         splits=files.splits,
-        models=dict(zip(names, zip(files.weights, files.config, strict=True), strict=True)),
-        by_rank=dict(zip(names, files.by_rank, strict=True)),
+        models=models(params.names, files.weights, files.config),
+        others=models(params.retrained, files.other_weights, files.other_config),
+        by_rank=dict(zip(params.names, files.by_rank, strict=True)),
         out_cosine=snakemake.output.cosine,
         out_rank_shift=snakemake.output.rank_shift,
+        out_bounds=snakemake.output.comparison_bounds,
         task=snakemake.wildcards.task,
         seed=int(snakemake.wildcards.seed),
-        pairs=snakemake.params.pairs,
-        max_cells=snakemake.params.max_cells,
+        other_seed=params.other_seed,
+        pairs=params.pairs,
+        max_cells=params.max_cells,
         batch_tokens=compute["batch_tokens"],
         threads=compute["torch_threads"],
         device=compute["device"],

@@ -1,6 +1,4 @@
-"""Score the predictions of every regime of a task."""
-
-import pandas as pd
+"""Score the predictions of every regime and baseline of a task."""
 
 from keygenes.cells.units import resampling_units
 from keygenes.core.matrices import read_matrix
@@ -8,25 +6,25 @@ from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.evaluate import evaluate
 
+
+def tables(keys, paths):
+    """Return {(name, seed): table}."""
+    return {tuple(key): read_table(path) for key, path in zip(keys, paths, strict=True)}
+
+
 with step(snakemake):
-    labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.wildcards.task]
-    obs, splits = read_matrix(snakemake.input.counts).obs, read_table(snakemake.input.splits)
-    designs = {"grouped": splits, "random": splits.assign(unit="cell")}
-    metrics, confusion = [], []
-    for design, table in designs.items():
-        predictions = {
-            (regime, seed): read_table(path)
-            for (regime, seed), path in zip(
-                snakemake.params.runs, snakemake.input.predictions, strict=True
-            )
-            if (regime in snakemake.params.split_by_cell) == (design == "random")
-        }
-        if predictions:
-            cells, classes = resampling_units(obs, labels, table), list(labels.cat.categories)
-            tables = evaluate(predictions, cells, classes, snakemake.params.n_bootstrap)
-            if design == "random":  # one baseline is enough
-                tables = [part[part["regime"] != "majority"] for part in tables]
-            metrics.append(tables[0].assign(design=design))
-            confusion.append(tables[1])
-    write_table(pd.concat(metrics), snakemake.output.metrics, "metrics")
-    write_table(pd.concat(confusion), snakemake.output.confusion, "confusion")
+    inputs, params = snakemake.input, snakemake.params
+    labels = read_table(inputs.labels).set_index("cell")[snakemake.wildcards.task]
+    cells = resampling_units(read_matrix(inputs.counts).obs, labels, read_table(inputs.splits))
+    metrics, confusion = evaluate(
+        tables(params.runs, inputs.predictions),
+        tables(params.baseline_runs, inputs.baselines),
+        cells,
+        list(labels.cat.categories),
+        n_bootstrap=params.n_bootstrap,
+        designs=params.designs,
+        main=params.main,
+        twins=params.twins,
+    )
+    write_table(metrics, snakemake.output.metrics, "metrics")
+    write_table(confusion, snakemake.output.confusion, "confusion")

@@ -10,8 +10,8 @@ with step(snakemake):
     obs = read_matrix(inputs.pop("counts")).obs
     compute = snakemake.params.compute
     extract_attention(
+        dict(snakemake.output.items()),
         **inputs,
-        **{f"out_{name}": path for name, path in snakemake.output.items()},
         counts_obs=obs,
         vehicle=vehicle_cells(obs, snakemake.params.vehicle),
         task=snakemake.wildcards.task,

@@ -1,6 +1,7 @@
 """Sum one model's attention over one shard of the cells."""
 
-from keygenes.attention.extract import subset_sums, write_sums
+from keygenes.attention.extract import subset_sums
+from keygenes.attention.sums import write_sums
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step

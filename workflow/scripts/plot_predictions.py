@@ -2,7 +2,7 @@
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
-from keygenes.report.figures_models import accuracy, figure3_confusion
+from keygenes.report.figures_models import figure3_confusion, forest
 from keygenes.report.style import save_figure
 
 with step(snakemake):
@@ -14,4 +14,11 @@ with step(snakemake):
     )
     mark = {"simulated": snakemake.params.simulated}
     save_figure(confusion, files.confusion_svg, files.confusion_png, **mark)
-    save_figure(accuracy(metrics, task=task), files.accuracy_svg, files.accuracy_png, **mark)
+    beside = forest(
+        metrics,
+        task=task,
+        kinds=snakemake.params.kinds,
+        twins=snakemake.params.twins,
+        main=snakemake.params.main,
+    )
+    save_figure(beside, files.forest_svg, files.forest_png, **mark)

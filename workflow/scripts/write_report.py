@@ -5,6 +5,7 @@ from keygenes.core.step import software_versions, step
 from keygenes.core.tables import read_table
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.contents import (
+    claims_section,
     headline_numbers,
     page_sections,
     provenance,
@@ -24,6 +25,10 @@ with step(snakemake):
         tables[name] = dict(zip(tasks, map(read_table, files[name]), strict=True))
     for name in ("gene_classes", "gene_metrics", "gene_scores"):
         tables[name] = dict(zip(of_genes, map(read_table, files[name]), strict=True))
+    claims = read_table(files.claims[0]) if params.claims else None
+    of_claims = claims_section(
+        claims, params.claims, params.config, params.figures, params.simulated
+    )
     headline = headline_numbers(tables, params.config)
     record = provenance(params.config, params.sources, params.dataset, software_versions())
     write_page(
@@ -32,12 +37,16 @@ with step(snakemake):
         study=params.config["study"],
         simulated=params.simulated,
         headline=headline,
-        sections=page_sections(tables, params.config, params.figures, params.dataset),
+        sections=[
+            *of_claims,
+            *page_sections(tables, params.config, params.figures, params.dataset),
+        ],
         config_yaml=record["config_yaml"],
         versions=record["versions"],
         provenance=record["inputs"],
     )
     write_text(
-        summary_text(headline, snakemake.output.page, params.simulated), snakemake.output.summary
+        summary_text(headline, snakemake.output.page, params.simulated, claims),
+        snakemake.output.summary,
     )
     write_json(record, snakemake.output.provenance)

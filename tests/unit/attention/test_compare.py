@@ -2,9 +2,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import pearsonr, spearmanr
 from tiny_study import obs_of, random_cells, write_model, write_study
 
-from keygenes.attention.compare import compare_attention, cosine_table, cosines, rank_shift
+from keygenes.attention.agreement import (
+    MEASURES,
+    agreement_table,
+    between_halves,
+    comparison_bounds,
+    cosine,
+    jensen_shannon,
+    of_profiles,
+    pearson,
+)
+from keygenes.attention.compare import compare_attention, compared_pairs, rank_shift
 from keygenes.attention.extract import extract_attention
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.encoder import load_trunk, pretrained_classifier, read_config, save_model
@@ -34,26 +46,105 @@ def weights_alone(trunk, cell):
 
 @pytest.mark.parametrize("batch_tokens", [1, 45, 10_000])
 def test_the_cosine_is_that_of_each_cell_s_whole_matrix(trunks, batch_tokens):
-    mean, sd = cosines(trunks, [("a", "b"), ("a", "a")], CELLS, batch_tokens)
+    found = compared_pairs(trunks, [("a", "b"), ("a", "a")], CELLS, batch_tokens)
     per_cell = []
     for cell in CELLS:
         a, b = weights_alone(trunks["a"], cell), weights_alone(trunks["b"], cell)
         norms = np.sqrt((a**2).sum((-1, -2)) * (b**2).sum((-1, -2)))
         per_cell.append((a * b).sum((-1, -2)) / norms)
-    np.testing.assert_allclose(mean["a", "b"], np.mean(per_cell, 0), atol=1e-6)
-    np.testing.assert_allclose(sd["a", "b"], np.std(per_cell, 0, ddof=1), atol=1e-5)
-    assert mean["a", "b"].max() < 0.99
-    np.testing.assert_allclose(mean["a", "a"], 1, atol=1e-6)
-    np.testing.assert_allclose(sd["a", "a"], 0, atol=1e-6)
+    different, same = found["a", "b"], found["a", "a"]
+    np.testing.assert_allclose(different["cosine"], np.mean(per_cell, 0), atol=1e-6)
+    np.testing.assert_allclose(different["sd"], np.std(per_cell, 0, ddof=1), atol=1e-5)
+    assert different["cosine"].max() < 0.99
+    for measure, value in zip(MEASURES, (1, 1, 1, 0), strict=True):
+        np.testing.assert_allclose(same[measure], value, atol=1e-6)
+    np.testing.assert_allclose(same["sd"], 0, atol=1e-6)
+
+
+def of_vectors(a, b):
+    """Return pearson, spearman and Jensen-Shannon divergence of two vectors, by scipy."""
+    return pearsonr(a, b)[0], spearmanr(a, b)[0], jensenshannon(a, b, base=2) ** 2
+
+
+def test_the_other_measures_are_those_of_attention_received(trunks):
+    found = compared_pairs(trunks, [("a", "b")], CELLS, 45)["a", "b"]
+    expected = np.zeros((3, 2, 2))
+    for cell in CELLS:
+        a, b = (weights_alone(trunks[name], cell).sum(2) for name in ("a", "b"))
+        for place in np.ndindex(2, 2):
+            expected[:, *place] += np.array(of_vectors(a[place], b[place])) / len(CELLS)
+    for measure, values in zip(MEASURES[1:], expected, strict=True):
+        # two values that differ by rounding alone may change places, hence ranks
+        np.testing.assert_allclose(found[measure], values, atol=1e-4)
+        assert values.std() > 0.01
+
+
+def test_the_cosine_of_positive_vectors_is_high_where_they_have_nothing_to_do_with_each_other():
+    a, b = np.exp(np.random.default_rng(0).normal(0, 0.5, (2, 5000)))
+    assert cosine(a, b) == pytest.approx(0.78, abs=0.02)
+    others = of_profiles(a, b)
+    np.testing.assert_allclose(others[:2], 0, atol=0.05)
+    assert pearson(a, b) == pytest.approx(cosine(a - a.mean(), b - b.mean()))
+
+
+def test_the_divergence_is_in_bits_and_ignores_the_scale():
+    a, b = np.array([[1.0, 1, 0, 0], [0, 0, 1, 1]])
+    assert jensen_shannon(a, b) == pytest.approx(1)
+    assert jensen_shannon(a, 3 * a) == 0
+    # H(3/4, 1/4) - (H(1/2, 1/2) + H(1)) / 2, in bits
+    half = jensen_shannon(np.array([1.0, 1.0]), np.array([2.0, 0.0]))
+    assert half == pytest.approx(0.811278 - 0.5, abs=1e-6)
+
+
+def test_halves_are_compared_on_genes_that_enough_cells_of_both_have():
+    rng = np.random.default_rng(0)
+    n_cells = np.array([[10, 20, 9, 12, 40], [30, 10, 50, 11, 0]])
+    means = rng.random((2, 2, 2, 5))
+    means[..., 2] = means[..., 4] = 1000
+    found = between_halves(means * n_cells[:, None, None], n_cells)
+    for place in np.ndindex(2, 2):
+        a, b = means[:, *place][:, [0, 1, 3]]
+        expected = (cosine(a, b), *of_vectors(a, b))
+        for measure, value in zip(MEASURES, expected, strict=True):
+            assert found[measure][place] == pytest.approx(value)
+    for values in between_halves(means, np.full((2, 5), 9)).values():
+        assert np.isnan(values).all()
+
+
+def test_bounds_are_agreement_with_another_seed_and_between_halves_of_the_cells(trunks):
+    cells = random_cells(44, seed=9)
+    settings = {"batch_tokens": 300, "seed": 2, "other_seed": 1}
+    table = comparison_bounds({"full": trunks["a"]}, {"full": trunks["b"]}, cells, **settings)
+    assert table["n_cells"].eq(44).all()
+    of_seed = table[table["bound"] == "other_seed"].set_index(["layer", "head"])
+    assert of_seed["other_seed"].eq(1).all()
+    expected = compared_pairs(trunks, [("a", "b")], cells, 300)["a", "b"]
+    halves = table[table["bound"] == "split_half"].set_index(["layer", "head"])
+    assert halves["other_seed"].isna().all()
+    assert len(of_seed) == len(halves) == 4
+    for place in np.ndindex(2, 2):
+        row = of_seed.loc[(place[0] + 1, place[1] + 1)]
+        for measure in MEASURES:
+            assert row[measure] == pytest.approx(expected[measure][place], abs=1e-6)
+    # every second cell against the others, from whole matrices
+    sums, n = np.zeros((2, 2, 2, 32)), np.zeros((2, 32))
+    for i, cell in enumerate(cells):
+        sums[i % 2][..., cell] += weights_alone(trunks["a"], cell).sum(2)
+        n[i % 2][cell] += 1
+    assert (n >= 10).all(0).sum() > 5
+    for measure, values in between_halves(sums, n).items():
+        np.testing.assert_allclose(halves[measure], values.ravel(), atol=1e-3)
+    only = comparison_bounds({"full": trunks["a"]}, {}, cells, **settings | {"other_seed": None})
+    assert set(only["bound"]) == {"split_half"}
 
 
 def test_layers_and_heads_are_numbered_from_one():
-    mean = {("full", "frozen"): np.array([[0.1, 0.2], [0.3, 0.4]])}
-    table = cosine_table(mean, mean, 9, 3)
+    found = {"cosine": np.array([[0.1, 0.2], [0.3, 0.4]])}
+    table = agreement_table(found, a="full", b="frozen", seed=3)
     places = table.set_index(["layer", "head"])["cosine"].to_dict()
     assert places == {(1, 1): 0.1, (1, 2): 0.2, (2, 1): 0.3, (2, 2): 0.4}
-    assert table[["a", "b", "seed", "n_cells"]].drop_duplicates().to_numpy().tolist() == [
-        ["full", "frozen", 3, 9]
+    assert table[["a", "b", "seed"]].drop_duplicates().to_numpy().tolist() == [
+        ["full", "frozen", 3]
     ]
 
 
@@ -63,7 +154,7 @@ def by_rank(sums):
         {"layer": i + 1, "head": h + 1, "rank": r + 1, "n_cells": 9 - r, "sum": sums[i, h, r]}
         for i, h, r in np.ndindex(sums.shape)
     ]
-    table = pd.DataFrame(rows).assign(subset="test", mean=0.0, sd=0.0)
+    table = pd.DataFrame(rows).assign(subset="test", mean=0.0, sd=0.0, mean_residual=0.0)
     return table.sample(frac=1, random_state=0)
 
 
@@ -86,6 +177,26 @@ def test_the_shift_per_rank_is_that_of_the_sums_over_heads_and_layers():
     assert found[None, 2].percent_change == pytest.approx(100 * 25 / 80)
     assert (found[None, 2].sum_a, found[None, 2].sum_b) == (105, 80)
     assert [found[None, 1].n_cells, found[None, 2].n_cells, found[2, 2].n_cells] == [9, 8, 8]
+
+
+def test_the_corrected_shift_is_that_of_mean_residuals():
+    """Rank 1: +1 in one of two heads of layer 1; rank 2: -1 in both heads of layer 2."""
+    a, b = by_rank(np.ones((2, 2, 2))), by_rank(np.ones((2, 2, 2)))
+    first = (a["layer"] == 1) & (a["head"] == 2) & (a["rank"] == 1)
+    second = (a["layer"] == 2) & (a["rank"] == 2)
+    a.loc[first, "mean_residual"], a.loc[second, "mean_residual"] = 1.5, -1.0
+    b.loc[(b["layer"] == 1) & (b["head"] == 2) & (b["rank"] == 1), "mean_residual"] = 0.5
+    table = rank_shift(a, b)
+    found = {
+        (None if pd.isna(row.layer) else row.layer, row.rank): row.percent_residual
+        for row in table.itertuples()
+    }
+    expected = {
+        **{(1, 1): 2**0.5, (1, 2): 1, (2, 1): 1, (2, 2): 0.5},
+        **{(None, 1): 2**0.25, (None, 2): 2**-0.5},
+    }
+    assert found == pytest.approx({place: 100 * (x - 1) for place, x in expected.items()})
+    assert table["percent_change"].abs().max() < 1e-12
 
 
 def test_equal_tables_do_not_shift():
@@ -114,12 +225,11 @@ def compared(tmp_path_factory):
     settings = {"task": "level", "seed": 1, "batch_tokens": 120, "threads": 1, "device": "cpu"}
     inputs = {k: study[k] for k in ("tokens", "labels", "splits")}
     for name, paths in models.items():
-        outputs = ("by_rank", "by_gene", "by_well", "norms", "heads")
         extract_attention(
+            {"by_rank": folder / f"{name}.by_rank.parquet"},
             **inputs,
             **paths,
             **settings,
-            **{f"out_{kind}": folder / f"{name}.{kind}.parquet" for kind in outputs},
             vocabulary=study["vocabulary"],
             counts_obs=obs,
             vehicle=(obs["dose_um"] == 0).to_numpy(),
@@ -132,9 +242,12 @@ def compared(tmp_path_factory):
         **inputs,
         **settings,
         models={name: (paths["weights"], paths["config"]) for name, paths in models.items()},
+        others={"full": tuple(models["frozen"].values())},
+        other_seed=7,
         by_rank={name: folder / f"{name}.by_rank.parquet" for name in models},
         out_cosine=folder / "cosine.parquet",
         out_rank_shift=folder / "rank_shift.parquet",
+        out_bounds=folder / "bounds.parquet",
         pairs=pairs,
         max_cells=None,
     )
@@ -150,6 +263,21 @@ def test_a_frozen_encoder_attends_as_the_pretrained_one(compared):
     changed = table.loc[("full", "frozen")]["cosine"]
     assert np.abs(changed.loc[1] - 1).max() < 1e-6, "layer 1 lies before the change"
     assert changed.loc[2].max() < 1 - 1e-4
+
+
+def test_the_bounds_are_those_of_the_models_at_hand(compared):
+    table = read_table(compared / "bounds.parquet")
+    assert table["n_cells"].eq(12).all(), "all test cells: there are fewer than the limit"
+    halves = table[table["bound"] == "split_half"]
+    assert set(halves["regime"]) == {"pretrained", "frozen", "full"}
+    others = table[table["bound"] == "other_seed"].set_index(["layer", "head"])
+    assert set(others["regime"]) == {"full"}
+    assert others["other_seed"].eq(7).all()
+    pairs = (
+        read_table(compared / "cosine.parquet").query("a == 'full'").set_index(["layer", "head"])
+    )
+    for measure in MEASURES:
+        np.testing.assert_allclose(others[measure], pairs[measure].loc[others.index], atol=1e-9)
 
 
 def test_the_shift_by_rank_sees_the_same_layer(compared):

@@ -6,21 +6,17 @@ import pytest
 import torch
 from tiny_study import N_GENES, obs_of, random_cells, write_model, write_study
 
-from keygenes.attention.extract import (
+from keygenes.attention.extract import drawn, extract_attention, subset_sums, write_attention
+from keygenes.attention.stream import ROW_STATISTICS, LayerStatistics
+from keygenes.attention.sums import (
+    Sums,
+    add_batch,
     attention_sums,
-    drawn,
-    extract_attention,
-    gene_table,
-    measure_table,
     merged_sums,
     moments,
-    rank_table,
-    subset_sums,
-    well_table,
-    write_attention,
     write_sums,
 )
-from keygenes.attention.stream import ROW_STATISTICS
+from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
 from keygenes.core.tables import TABLES, read_table
 from keygenes.models.encoder import load_trunk
 
@@ -33,6 +29,7 @@ WELLS = RNG.integers(0, 4, N)
 IDS = np.array(["<pad>", "<mask>", *(f"ENSG{j:011d}" for j in range(N_GENES))])
 NAMES = ["low", "mid", "high"]
 LAYERS, HEADS = 2, 2
+OUTPUTS = ("by_rank", "by_gene", "by_well", "norms", "heads", "expected")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +104,7 @@ def long(expected):
                     "class": NAMES[CLASSES[i]],
                     "well": f"W{WELLS[i]}",
                     "received": parts["received"][layer, head, position],
+                    "pair": parts["pair"][layer, position],
                 }
             )
     return pd.DataFrame(rows)
@@ -139,7 +137,7 @@ def assert_same(table, expected, keys, atol=2e-5):
     for column in expected:
         found = table[column].reindex(expected.index).to_numpy(float)
         np.testing.assert_allclose(
-            found, expected[column].to_numpy(float), atol=atol, err_msg=column
+            found, expected[column].to_numpy(float), rtol=1e-5, atol=atol, err_msg=column
         )
 
 
@@ -151,7 +149,9 @@ def test_attention_by_rank_is_that_of_each_cell_alone(sums, long):
     table = rank_table(sums, "test", 1)
     assert set(table["subset"]) == {"test"}
     keys = ["layer", "head", "rank"]
-    assert_same(table, summary(long.groupby(keys)["received"]), keys)
+    frame = summary(long.groupby(keys)["received"])
+    frame["mean_log2"] = np.log2(long["received"]).groupby([long[key] for key in keys]).mean()
+    assert_same(table, frame, keys)
     assert table["rank"].max() == max(map(len, CELLS))
 
 
@@ -175,10 +175,14 @@ def test_the_mean_over_layers_and_heads_varies_between_cells(sums, long):
 
 
 def test_attention_by_well_is_that_of_each_cell_alone(sums, long):
-    table = well_table(sums, "test", IDS, [f"W{w}" for w in range(4)])
-    of_cell = long.groupby(["cell", "ensembl_id", "well"], as_index=False)["received"].mean()
+    table = well_table(sums, "test", IDS, [f"W{w}" for w in range(4)], pair_norms=True)
+    of_cell = long.assign(log2=np.log2(long["received"]))
+    of_cell = of_cell.groupby(["cell", "ensembl_id", "well"], as_index=False)
+    of_cell = of_cell[["received", "log2", "pair"]].mean()
     keys = ["well", "ensembl_id"]
     frame = summary(of_cell.groupby(keys)["received"])[["n_cells", "sum"]]
+    frame["sum_log2"] = of_cell.groupby(keys)["log2"].sum()
+    frame["sum_pair"] = of_cell.groupby(keys)["pair"].sum()
     assert_same(table, frame, keys)
 
 
@@ -229,13 +233,12 @@ def test_a_fixed_draw_in_order():
 
 
 def extracted(folder, study, model, obs, **options):
-    names = ("by_rank", "by_gene", "by_well", "norms", "heads")
     settings = {"max_length": 24, "max_cells": None, "batch_tokens": 120, "pair_norms": False}
     settings.update(options)
     extract_attention(
+        {name: folder / f"{name}.parquet" for name in OUTPUTS},
         **study,
         **model,
-        **{f"out_{name}": folder / f"{name}.parquet" for name in names},
         counts_obs=obs,
         vehicle=(obs["dose_um"] == 0).to_numpy(),
         task="level",
@@ -244,7 +247,7 @@ def extracted(folder, study, model, obs, **options):
         device="cpu",
         **settings,
     )
-    return {name: read_table(folder / f"{name}.parquet") for name in names}
+    return {name: read_table(folder / f"{name}.parquet") for name in OUTPUTS}
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +261,8 @@ def test_the_tables_of_test_cells_and_of_vehicle_training_cells(study, tmp_path)
     tables = extracted(tmp_path, *study, obs)
     for name, table in tables.items():
         assert list(table.columns) == TABLES[name].names
-        assert set(table["subset"]) == {"test", "vehicle_train"}
+        assert name == "expected" or set(table["subset"]) == {"test", "vehicle_train"}
+    by_subset = {name: table for name, table in tables.items() if name != "expected"}
     splits = read_table(study[0]["splits"]).query("seed == 1").set_index("cell")["split"]
     vehicle = obs.index[obs["dose_um"] == 0]
     cells = {
@@ -268,7 +272,7 @@ def test_the_tables_of_test_cells_and_of_vehicle_training_cells(study, tmp_path)
     tokens = read_table(study[0]["tokens"]).set_index("cell")
     for subset, names in cells.items():
         assert len(names) in (12, 18)
-        part = {name: table[table["subset"] == subset] for name, table in tables.items()}
+        part = {name: table[table["subset"] == subset] for name, table in by_subset.items()}
         norms = part["norms"]
         assert norms["n_cells"].eq(len(names)).all()
         ranks = part["by_rank"].query("layer == 1 and head == 1")
@@ -351,21 +355,73 @@ def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
     where = {
         **files,
         "counts_obs": obs,
-        **{"task": "level", "seed": 1, "pair_norms": True},
+        **{"task": "level", "seed": 1, "pair_norms": True, "max_cells": None},
+        "vehicle": (obs["dose_um"] == 0).to_numpy(),
     }
-    looks = {
-        **{"vehicle": (obs["dose_um"] == 0).to_numpy(), "max_length": 24, "batch_tokens": 40},
-        **{"max_cells": None, "threads": 1, "device": "cpu"},
-    }
+    looks = {"max_length": 24, "batch_tokens": 40, "threads": 1, "device": "cpu"}
     paths = []
     for shard in range(1, shards + 1):
         paths.append(tmp_path / f"{shard}.safetensors")
         sums = subset_sums(**where, **looks, **model, shard=(shard, shards))
         write_sums(sums, paths[-1])
     for order in (paths, paths[::-1]):
-        outputs = [tmp_path / "merged" / path.name for path in sorted(whole.iterdir())]
-        names = ("by_rank", "by_gene", "by_well", "norms", "heads")
-        by_name = {path.stem: path for path in outputs}
-        write_attention(merged_sums(order), [by_name[n] for n in names], **where)
+        merged = {name: tmp_path / f"merged/{name}.parquet" for name in OUTPUTS}
+        write_attention(merged_sums(order), merged, **where)
         for path in whole.iterdir():
-            assert path.read_bytes() == by_name[path.stem].read_bytes(), path.stem
+            assert path.read_bytes() == merged[path.stem].read_bytes(), path.stem
+
+
+def test_what_is_expected_is_the_mean_of_vehicle_training_cells_in_their_bin(study, tmp_path):
+    tables = extracted(tmp_path, *study, obs_of())
+    ranks = tables["by_rank"].query("subset == 'vehicle_train'")
+    ranks = ranks.assign(total=ranks["mean_log2"] * ranks["n_cells"])
+    bins = tables["expected"]
+    assert len(bins[["length_low", "length_high"]].drop_duplicates()) == 5
+    assert bins["length_low"].min() >= 5
+    bins = bins.assign(total=bins["mean_log2"] * bins["n_positions"])
+    for (layer, head), part in bins.groupby(["layer", "head"]):
+        of_head = ranks[(ranks["layer"] == layer) & (ranks["head"] == head)]
+        for (low, high), row in part.groupby(["rank_low", "rank_high"]):
+            inside = of_head[of_head["rank"].between(low, high)]
+            assert row["n_positions"].sum() == inside["n_cells"].sum()
+            assert row["total"].sum() == pytest.approx(inside["total"].sum(), abs=1e-9)
+        assert part["rank_high"].max() >= of_head["rank"].max()
+
+
+def test_residuals_are_what_the_log_has_above_the_expectation(study, tmp_path):
+    tables = extracted(tmp_path, *study, obs_of())
+    for subset in ("test", "vehicle_train"):
+        ranks, wells = (t[t["subset"] == subset] for t in (tables["by_rank"], tables["by_well"]))
+        for name in ("log2", "residual"):
+            by_rank = (ranks[f"mean_{name}"] * ranks["n_cells"]).sum() / (LAYERS * HEADS)
+            assert wells[f"sum_{name}"].sum() == pytest.approx(by_rank, abs=1e-8)
+    own = ranks.groupby(["layer", "head"])[["mean_residual", "n_cells"]]
+    for _, head in own:
+        assert (head["mean_residual"] * head["n_cells"]).sum() == pytest.approx(0, abs=0.5)
+        assert head["mean_residual"].abs().max() > 1e-3
+    assert tables["by_well"]["sum_pair"].isna().all()
+
+
+def test_without_vehicle_training_cells_residuals_are_missing(study, tmp_path):
+    tables = extracted(tmp_path, *study, obs_of().assign(dose_um=1.0))
+    assert tables["expected"].empty
+    assert tables["by_rank"]["mean_residual"].isna().all()
+    assert tables["by_well"]["sum_residual"].isna().all()
+    assert tables["by_rank"]["mean_log2"].notna().all()
+    assert set(tables["by_rank"]["subset"]) == {"test"}
+
+
+def test_attention_of_zero_has_a_logarithm_and_is_counted():
+    ids = CELLS[0]
+    layer = LayerStatistics(
+        received=torch.zeros(1, HEADS, len(ids)),
+        rows={name: torch.zeros(1, HEADS) for name in ROW_STATISTICS},
+        value_norm=torch.zeros(1, HEADS, len(ids)),
+        pair_norm=None,
+        output_norm=torch.zeros(1, len(ids)),
+    )
+    sums = Sums(LAYERS, HEADS, TOKENS, 24, 3, 4)
+    zeros = np.zeros(len(ids), int)
+    add_batch(sums, [layer] * LAYERS, ids, np.arange(len(ids)), zeros, zeros[:1], zeros[:1])
+    assert sums.counts["raised"][0] == LAYERS * HEADS * len(ids)
+    assert (sums.total("log2_sum")[..., : len(ids)] == -126).all()

@@ -178,7 +178,9 @@ def test_float32_accumulation_against_float64(length, strength):
     other = random_layer(length, strength, seed=5)[:2]
     b = softmax(*other, 1 / 8)
     asked = [("a", "b"), ("a", "a"), ("b", "b")]
-    found = attention_products({"a": (query, key), "b": other}, asked, 1 / 8)
+    found, sums = attention_products({"a": (query, key), "b": other}, asked, 1 / 8)
+    assert relative(sums["a"], a.sum(1)) < 1e-5 * loose
+    assert relative(sums["b"], b.sum(1)) < 1e-5 * loose
     cosine = found["a", "b"] / (found["a", "a"] * found["b", "b"]).sqrt()
     expected = (a * b).sum((1, 2)) / ((a * a).sum((1, 2)) * (b * b).sum((1, 2))).sqrt()
     assert relative(cosine, expected) < 1e-4
@@ -297,7 +299,7 @@ def test_queries_and_keys_are_all_that_a_comparison_needs(trunk, reference):
         attention, _ = eager(reference, cell)
         for a, (query, key) in zip(attention, layers, strict=True):
             n = len(cell)
-            found = attention_products(
+            found, _ = attention_products(
                 {"a": (query[i, :, :n], key[i, :, :n])}, [("a", "a")], scaling
             )
             close(found["a", "a"], (a * a).sum((1, 2)))
@@ -307,6 +309,6 @@ def test_matrices_without_overlap_have_product_zero():
     """Model 'a' looks only at the gene itself, 'b' only at its neighbour."""
     far = 100 * torch.eye(6)[None]
     models = {"a": (far, far), "b": (far, far.roll(1, 1))}
-    found = attention_products(models, [("a", "b"), ("a", "a"), ("b", "b")], 1.0)
+    found, _ = attention_products(models, [("a", "b"), ("a", "a"), ("b", "b")], 1.0)
     assert found["a", "b"].item() == 0
     assert found["a", "a"].item() == found["b", "b"].item() == 6

@@ -47,6 +47,16 @@ CASES = {
     "not a share": ("split.test_fraction", 1, ["'split.test_fraction'", "less than 1"]),
     "empty": ("tasks", [], ["'tasks'", "found []", "at least 1"]),
     "twice": ("seeds", [1, 1], ["'seeds'", "[1, 1]", "different entries"]),
+    "no counts": ("tokens.depth", 10, ["'tokens.depth'", "found 10", "at least 50"]),
+    "a variant of nothing": ("tokens.variants.a", {}, ["'tokens.variants.a'", "at least 1"]),
+    "a variant of what is no draw": (
+        *("tokens.variants.a", {"max_length": 100}),
+        ["'tokens.variants.a.max_length'", "one of depth, length, order"],
+    ),
+    "a control that is none": (
+        *("regimes.0.labels", "shuffled"),
+        ["'regimes[0].labels'", "'shuffled'"],
+    ),
     "name": ("study", "a/b", ["'study'", "'a/b'", "letters, digits"]),
     "of two kinds": ("select.doses_um", "all", ["'select.doses_um'", "'all'", "array", "null"]),
     "in a list": ("select.doses_um", [0, -1], ["'select.doses_um[1]'", "found -1"]),
@@ -166,6 +176,74 @@ RELATIONS = {
         ["'attention.pairs'", "'linear_probe'"],
     ),
     "key genes": ("evidence.regime", "ful", ["'evidence.regime'", "'ful'", "pretrained"]),
+    "epochs of random weights": (
+        *("regimes.linear_probe.encoder", "random"),
+        ["'regimes.linear_probe.encoder'", "'method' does not read"],
+    ),
+    "a variant of counts": (
+        *("regimes.logistic_genes.tokens", "shuffled"),
+        ["'regimes.logistic_genes.tokens'", "read from counts", "hidden_state"],
+    ),
+    "two controls at once": (
+        *("regimes.permuted_labels.split", "random"),
+        ["'regimes.permuted_labels.split'", "permuted labels in a split by cell"],
+    ),
+    "a variant that is none": (
+        *("regimes.full_equal_length.tokens", "equal"),
+        ["'regimes.full_equal_length.tokens'", "found 'equal'", "equal_length, equal_depth"],
+    ),
+    "a task that is none": (
+        *("regimes.random_encoder.tasks", ["levels"]),
+        ["'regimes.random_encoder.tasks'", "'levels'", "dose, level"],
+    ),
+    "a pair of two encodings": (
+        *("attention.pairs", [["full", "full_equal_length"], ["full", "frozen"]]),
+        ["'attention.pairs'", "[full, full_equal_length]", "different tokens"],
+    ),
+    "a pair of a variant and the pretrained model": (
+        *("attention.pairs", [["full_equal_length", "pretrained"]]),
+        ["'attention.pairs'", "different tokens"],
+    ),
+    "a pair of another split": (
+        *("attention.pairs", [["full_random_split", "full"]]),
+        ["'attention.pairs'", "'full_random_split'", "none with split: random"],
+    ),
+    "a pair without a task": (
+        *("regimes.full_equal_length.tasks", ["dose"]),
+        ["'attention.pairs'", "no task in common"],
+    ),
+    "a task without a pair": (
+        *("attention.pairs", [["full_equal_length", "frozen_equal_length"]]),
+        ["'attention.pairs'", "no pair of models of task 'dose'"],
+    ),
+    "key genes of some tasks": (
+        *("evidence.regime", "permuted_labels"),
+        ["'evidence.regime'", "not for task 'dose'", "a regime of all tasks"],
+    ),
+    "key genes of another split": (
+        *("evidence.regime", "full_random_split"),
+        ["'evidence.regime'", "none with split: random"],
+    ),
+    "to be attributed": (
+        *("evidence.regimes", ["full", "logistic_genes"]),
+        ["'evidence.regimes'", "'logistic_genes'"],
+    ),
+    "attribution of a model without a classifier": (
+        *("evidence.regimes", ["pretrained"]),
+        ["'evidence.regimes'", "'pretrained'"],
+    ),
+    "more genes than fit": (
+        *("tokens.length", {"subsample": 3000}),
+        ["'tokens.length.subsample'", "3000", "tokens.max_length = 2048"],
+    ),
+    "more genes than fit, in a variant": (
+        *("tokens.variants.equal_length.length.subsample", 3000),
+        ["'tokens.variants.equal_length.length.subsample'", "3000"],
+    ),
+    "a variant called as other files are": (
+        *("tokens.variants", {"corpus": {"depth": 100}}),
+        ["'tokens.variants.corpus'", "rename the variant"],
+    ),
     "heads": (
         "pretrain.heads",
         5,
@@ -177,8 +255,34 @@ RELATIONS = {
 @pytest.mark.parametrize("case", RELATIONS)
 def test_keys_that_do_not_fit_each_other(study, case):
     key, value, parts = RELATIONS[case]
-    put(study, key, value)
+    if key == "tokens.variants":  # which the study's regimes name
+        study["tokens"]["variants"].update(value)
+    else:
+        put(study, key, value)
     settings.check(study, schema("config"), "config key")  # valid taken key by key
     with pytest.raises(InputError) as error:
         settings.check_relations(study)
     assert_sentence(error, f"config key {parts[0]}", *parts)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("depth", 500), ("length", {"subsample": 100}), ("order", "shuffled")]
+)
+def test_upstream_s_tokens_to_the_letter_draw_nothing(study, key, value):
+    put(study, "tokens.upstream", True)
+    settings.check_relations(study)  # variants are encodings of their own
+    put(study, f"tokens.{key}", value)
+    with pytest.raises(InputError) as error:
+        settings.check_relations(study)
+    assert_sentence(error, f"config key 'tokens.{key}'", "tokens.upstream: true", "variants")
+
+
+def test_a_variant_replaces_its_own_keys_of_the_encoding(study):
+    section = study["tokens"]
+    assert settings.encoding(section) == {}, "nothing is drawn, so nothing depends on the seed"
+    equal = {"length": {"subsample": 500}, "depth": None, "order": "ranked", "seed": 1}
+    assert settings.encoding(section, "equal_length") == equal
+    section["depth"] = 800
+    assert settings.encoding(section) == {**equal, "length": None, "depth": 800}
+    assert settings.encoding(section, "equal_length") == {**equal, "depth": 800}
+    assert settings.encoding(section, "equal_depth")["depth"] == 1000

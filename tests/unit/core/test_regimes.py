@@ -4,7 +4,15 @@ from studies import put, schema
 
 from keygenes.core import config as settings
 from keygenes.core.errors import InputError
-from keygenes.core.regimes import PRESETS, embeddings_train, finetune_options, trained_patterns
+from keygenes.core.regimes import (
+    PRESETS,
+    chosen_by,
+    counterpart,
+    embeddings_train,
+    finetune_options,
+    tasks_of,
+    trained_patterns,
+)
 
 
 def test_a_regime_is_a_list_of_patterns_whatever_its_form():
@@ -49,3 +57,27 @@ def test_a_preset_is_a_regime_of_its_own(study):
     with pytest.raises(InputError) as error:
         settings.check(study, schema("config"), "config key")
     assert_sentence(error, "config key 'regimes[0].preset'", "'thesis'", "upstream")
+
+
+def test_patterns_add_and_take_out_in_their_order():
+    names = ["a.x", "a.y", "b.x"]
+    assert chosen_by(["*"], names) == (set(names), [])
+    assert chosen_by(["*", "!a.*", "a.y"], names) == ({"a.y", "b.x"}, [])
+    assert chosen_by(["!a.*", "c.*", "a.*"], names) == ({"a.x", "a.y"}, ["c.*"])
+
+
+def test_the_counterpart_of_a_regime_differs_in_its_tokens_alone(study):
+    regimes = {regime["name"]: regime for regime in study["regimes"]}
+    found = {name: counterpart(name, regimes) for name in regimes}
+    assert {name: other for name, other in found.items() if other} == {
+        **{"shuffled_order": "full", "full_equal_length": "full", "full_equal_depth": "full"},
+        "frozen_equal_length": "frozen",
+    }
+    regimes["full_equal_length"] = {**regimes["full_equal_length"], "epochs": 1}
+    assert counterpart("full_equal_length", regimes) is None
+
+
+def test_a_regime_is_for_all_tasks_of_cells_unless_it_names_some(study):
+    study["tasks"].append({"name": "dosage", "type": "gene", "gene_classes": "mine"})
+    assert tasks_of({"name": "a"}, study) == ["dose", "level"]
+    assert tasks_of({"name": "a", "tasks": ["level"]}, study) == ["level"]

@@ -1,16 +1,17 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    cohen_kappa_score,
+    confusion_matrix,
+    f1_score,
+)
 
 from keygenes.core.tables import read_table, write_table
-from keygenes.models.evaluate import (
-    bootstrap_intervals,
-    confusion_metrics,
-    evaluate,
-    unit_confusions,
-)
-from keygenes.models.finetune import predictions_table
+from keygenes.models.cells import predictions_table
+from keygenes.models.evaluate import confusion_metrics, evaluate, resample, two_sided_p
 
 CLASSES = ["low", "mid", "high"]
 
@@ -31,6 +32,9 @@ def test_the_metrics_are_those_of_scikit_learn(classes):
     assert metrics["macro_f1"] == pytest.approx(f1)
     recalls = [(predicted[true == c] == c).mean() for c in seen]
     assert metrics["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    kappa = cohen_kappa_score(true, predicted, labels=[0, 1, 2], weights="quadratic")
+    assert metrics["quadratic_kappa"] == pytest.approx(kappa)
+    assert metrics["mean_absolute_error"] == pytest.approx(np.abs(true - predicted).mean())
     if classes == 3:
         expected = balanced_accuracy_score(true, predicted)
         assert metrics["balanced_accuracy"] == pytest.approx(expected)
@@ -42,20 +46,20 @@ def test_metrics_by_hand_and_many_matrices_at_once():
     assert metrics["accuracy"].tolist() == [0.7, 0.5]
     assert metrics["balanced_accuracy"] == pytest.approx([(3 / 4 + 4 / 6) / 2, 0.5])
     assert metrics["macro_f1"] == pytest.approx([(6 / 9 + 8 / 11) / 2, 2 / 3])
+    assert metrics["mean_absolute_error"] == pytest.approx([0.3, 0.5])
     assert confusion_metrics(np.zeros((2, 2)))["accuracy"] == 0
 
 
-def test_confusions_per_unit_add_up_to_the_whole():
-    true, predicted = random_labels()
-    units = np.random.default_rng(1).choice(["b", "a", "c"], 300)
-    confusions = unit_confusions(true, predicted, units, 3)
-    for matrix, unit in zip(confusions, pd.unique(units), strict=True):
-        of_unit = units == unit
-        expected = confusion_matrix(true[of_unit], predicted[of_unit], labels=[0, 1, 2])
-        np.testing.assert_array_equal(matrix, expected)
-    np.testing.assert_array_equal(
-        confusions.sum(0), confusion_matrix(true, predicted, labels=[0, 1, 2])
-    )
+def test_a_prediction_of_one_class_alone_has_no_kappa():
+    assert confusion_metrics([[5, 0], [3, 0]])["quadratic_kappa"] == 0
+    assert confusion_metrics([[5, 0], [0, 0]])["quadratic_kappa"] == 0
+
+
+def intervals(confusions, strata, n_bootstrap):
+    """Return the 95 % interval of the accuracy."""
+    units = [f"W{i}" for i in range(len(confusions))]
+    draws = confusion_metrics(resample(np.asarray(confusions), units, strata, n_bootstrap))
+    return tuple(np.quantile(draws["accuracy"], [0.025, 0.975]))
 
 
 def test_units_are_drawn_within_their_stratum():
@@ -63,8 +67,8 @@ def test_units_are_drawn_within_their_stratum():
     confusions = np.array([right] * 5 + [wrong] * 5)
     strata = ["a"] * 5 + ["b"] * 5
     # whatever is drawn, half of the cells are right: no spread is left
-    assert bootstrap_intervals(confusions, strata, 200)["accuracy"] == (0.5, 0.5)
-    low, high = bootstrap_intervals(confusions, ["a"] * 10, 200)["accuracy"]
+    assert intervals(confusions, strata, 200) == (0.5, 0.5)
+    low, high = intervals(confusions, ["a"] * 10, 200)
     assert low <= 0.3
     assert high >= 0.7
 
@@ -73,7 +77,7 @@ def test_an_interval_over_wells_is_that_of_the_mean_of_wells():
     rng = np.random.default_rng(0)
     hits = rng.binomial(40, rng.beta(7, 3, 200))  # wells of 40 cells that differ
     confusions = np.array([[[h, 40 - h], [0, 0]] for h in hits])
-    low, high = bootstrap_intervals(confusions, np.zeros(200), 4000)["accuracy"]
+    low, high = intervals(confusions, np.zeros(200), 4000)
     shares = hits / 40
     half = 1.96 * shares.std() / np.sqrt(200)
     assert low == pytest.approx(shares.mean() - half, abs=0.004)
@@ -82,10 +86,29 @@ def test_an_interval_over_wells_is_that_of_the_mean_of_wells():
     assert high - low > 2 * by_cell, "wider than if cells were independent"
 
 
-def test_intervals_repeat():
+def test_the_same_units_are_drawn_alike_and_others_are_not():
     confusions = np.random.default_rng(0).integers(0, 9, (12, 3, 3))
-    first = bootstrap_intervals(confusions, [0] * 12, 100)
-    assert first == bootstrap_intervals(confusions, [0] * 12, 100)
+    units = [f"W{i}" for i in range(12)]
+    first = resample(confusions, units, [0] * 12, 100)
+    np.testing.assert_array_equal(resample(2 * confusions, units, [0] * 12, 100), 2 * first)
+    side_by_side = np.stack([confusions, confusions[::-1]], 1)
+    np.testing.assert_array_equal(resample(side_by_side, units, [0] * 12, 100)[:, 0], first)
+    other = resample(confusions, [f"V{i}" for i in range(12)], [0] * 12, 100)
+    assert (other != first).any()
+
+
+def test_the_p_of_a_difference():
+    draws = np.r_[np.full(990, 0.1), np.full(9, -0.1)]
+    assert two_sided_p(draws) == pytest.approx(0.02)
+    assert two_sided_p(-draws) == pytest.approx(0.02)
+    assert two_sided_p(np.full(999, 0.1)) == pytest.approx(0.002)
+    assert two_sided_p(np.zeros(999)) == 1
+
+
+def baseline_table(frame, said, classes=CLASSES):
+    """Return table 'baseline_predictions' of one baseline."""
+    table = predictions_table(frame, np.eye(len(classes))[said], classes)
+    return table.assign(baseline="length_only")
 
 
 @pytest.fixture
@@ -98,7 +121,7 @@ def scored(tmp_path):
     fold = np.array([int(w[-1]) % 3 for w in well])
     cells = pd.DataFrame({"unit_id": well, "unit": "well", "stratum": label.astype(str)})
     cells.index = [f"c{i}" for i in range(n)]
-    predictions = {}
+    predictions, baselines = {}, {}
     for regime, share in (("full", 0.8), ("frozen", 0.4)):
         for seed in (1, 2, 3):
             split = np.where(fold == seed - 1, "test", np.where(fold == seed % 3, "valid", "train"))
@@ -108,13 +131,18 @@ def scored(tmp_path):
             path = tmp_path / f"{regime}{seed}"
             write_table(table.sample(frac=1, random_state=seed), path, "predictions")
             predictions[regime, seed] = read_table(path)
-    return predictions, cells, *evaluate(predictions, cells, CLASSES, 300)
+            baselines["grouped", seed] = baseline_table(frame, 1 - label % 2)
+    tables = evaluate(predictions, baselines, cells, CLASSES, n_bootstrap=300, main="full")
+    return predictions, cells, *tables
 
 
 def test_every_regime_seed_and_split_and_the_pool_of_all_tests(scored):
     predictions, cells, metrics, confusion = scored
-    assert len(metrics) == 3 * (3 * 3 + 1) * 3
-    assert list(dict.fromkeys(metrics["regime"])) == ["full", "frozen", "majority"]
+    names = ["full", "frozen", "majority", "length_only"]
+    assert set(metrics["regime"]) == set(names)
+    assert len(metrics) == 4 * (3 * 3 + 1) * 5 + 3
+    assert metrics["design"].eq("grouped").all()
+    assert list(dict.fromkeys(confusion["regime"])) == names[:3]
     for (regime, seed), table in predictions.items():
         for split in ("train", "valid", "test"):
             part = table[table["split"] == split]
@@ -165,10 +193,11 @@ def test_the_majority_comes_from_training_cells_only():
     cells.index = cells["unit_id"]
     frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
     table = predictions_table(frame, np.eye(2)[label], ["a", "b"])
-    metrics, _ = evaluate({("full", 1): table}, cells, ["a", "b"], 100)
+    baselines = {("grouped", 1): baseline_table(frame, label, ["a", "b"])}
+    metrics, _ = evaluate({("full", 1): table}, baselines, cells, ["a", "b"], n_bootstrap=100)
     value = metrics.query("regime == 'majority' and split == 'test' and metric == 'accuracy'")
     assert value["value"].eq(0).all()
-    assert metrics.query("regime == 'full'")["value"].eq(1).all()
+    assert metrics.query("regime == 'full' and metric == 'accuracy'")["value"].eq(1).all()
 
 
 def test_wells_are_drawn_within_their_own_dose():
@@ -180,16 +209,109 @@ def test_wells_are_drawn_within_their_own_dose():
     cells.index = [f"c{i}" for i in range(24)]
     label = np.resize([0, 1], 24)
     said = np.where(cells["stratum"] == "25.0", label, 1 - label)
-    frame = pd.DataFrame({"cell": cells.index, "split": "test", "label": label})
-    train = frame.assign(split="train", cell=[f"c{i}" for i in range(24)])
-    table = pd.concat(
-        predictions_table(part, np.eye(2)[said], ["a", "b"]) for part in (frame, train)
-    )
-    metrics, _ = evaluate({("full", 1): table}, cells, ["a", "b"], 200)
+    parts = []
+    for split in ("test", "train"):
+        frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
+        parts.append(predictions_table(frame, np.eye(2)[said], ["a", "b"]))
+    table = pd.concat(parts)
+    baselines = {("grouped", 1): table.assign(baseline="length_only")}
+    metrics, _ = evaluate({("full", 1): table}, baselines, cells, ["a", "b"], n_bootstrap=200)
     rows = metrics[(metrics["regime"] == "full") & (metrics["metric"] == "accuracy")]
     assert rows["value"].eq(0.5).all()
     assert rows["ci_low"].eq(0.5).all()
     assert rows["ci_high"].eq(0.5).all()
+
+
+def two_designs(share, *, seed=1, n_wells=24, per_well=20):
+    """Score names that are right for a share of the cells, by design: {(name, design): share}."""
+    rng = np.random.default_rng(seed)
+    n = n_wells * per_well
+    wells = np.repeat([f"W{i}" for i in range(n_wells)], per_well)
+    cells = pd.DataFrame({"unit_id": wells, "unit": "well", "stratum": "s"})
+    cells.index = [f"c{i}" for i in range(n)]
+    label = np.resize([0, 1], n)
+    hard = np.repeat(rng.random(n_wells), per_well)  # wells differ, for all names alike
+    predictions, baselines = {}, {}
+    for fold in (1, 2):
+        test = {
+            "grouped": np.arange(n) // per_well % 2 == fold - 1,
+            "random": rng.permutation(n) < n // 5,
+        }
+        for (name, design), right in share.items():
+            split = np.where(test[design], "test", "train")
+            frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
+            hit = rng.random(n) < np.clip(right + 0.3 * (hard - 0.5), 0, 1)
+            table = predictions_table(frame, np.eye(2)[np.where(hit, label, 1 - label)], ["a", "b"])
+            if name == "length_only":
+                baselines[design, fold] = table.assign(baseline=name)
+            else:
+                predictions[name, fold] = table
+    metrics, _ = evaluate(
+        predictions,
+        baselines,
+        cells,
+        ["a", "b"],
+        n_bootstrap=400,
+        designs={"full_random": "random"},
+        main="full",
+        twins={"full_random": "full"},
+    )
+    return metrics.set_index(["regime", "design", "metric", "split", "seed"])
+
+
+SHARES = {
+    ("full", "grouped"): 0.7,
+    ("frozen", "grouped"): 0.7,
+    ("length_only", "grouped"): 0.5,
+    ("full_random", "random"): 0.9,
+    ("length_only", "random"): 0.5,
+}
+
+
+def test_a_gain_is_paired_and_a_leak_is_random_less_grouped():
+    metrics = two_designs(SHARES)
+    pooled = metrics.xs("test", level="split")
+    pooled = pooled[pooled.index.get_level_values("seed").isna()].droplevel("seed")
+    accuracy = {key[:2]: row.value for key, row in pooled.iterrows() if key[2] == "accuracy"}
+    gain = pooled.loc["length_only", "grouped", "accuracy_gain"]
+    difference = accuracy["full", "grouped"] - accuracy["length_only", "grouped"]
+    assert gain["value"] == pytest.approx(difference)
+    assert gain["p"] < 0.02
+    assert gain["ci_low"] > 0
+    # what makes a well hard for both regimes is gone from their difference
+    same = pooled.loc["frozen", "grouped", "accuracy_gain"]
+    assert same["ci_low"] < 0 < same["ci_high"]
+    assert same["p"] > 0.05
+    wide = pooled.loc["frozen", "grouped", "accuracy"]
+    assert same["ci_high"] - same["ci_low"] < 1.3 * (wide["ci_high"] - wide["ci_low"])
+    # of the split by cell, the twin of the main regime is what the others are held against
+    assert ("length_only", "random", "accuracy_gain") in pooled.index
+    assert ("full_random", "random", "accuracy_gain") not in pooled.index
+    leak = pooled.loc["full_random", "random", "leak"]
+    difference = accuracy["full_random", "random"] - accuracy["full", "grouped"]
+    assert leak["value"] == pytest.approx(difference)
+    assert leak["ci_low"] > 0
+    assert leak["p"] < 0.02
+    none = pooled.loc["length_only", "random", "leak"]
+    assert none["ci_low"] < 0 < none["ci_high"]
+    assert set(leak.index) == set(gain.index)
+
+
+def test_only_the_pool_has_differences_and_only_they_have_p():
+    metrics = two_designs(SHARES).reset_index()
+    of_two = metrics["metric"].isin(["accuracy_gain", "leak"])
+    assert metrics.loc[of_two, "seed"].isna().all()
+    assert metrics.loc[of_two, "p"].between(0, 1).all()
+    assert metrics.loc[~of_two, "p"].isna().all()
+
+
+def test_a_cell_that_two_seeds_test_is_one_cell_of_its_well():
+    rows = two_designs(SHARES).reset_index().query("regime == 'full_random' and split == 'test'")
+    by_seed = rows[rows["seed"].notna()].drop_duplicates("seed")["n_cells"]
+    pooled = rows.loc[rows["seed"].isna(), "n_cells"].iloc[0]
+    assert by_seed.tolist() == [96, 96]
+    assert 96 < pooled < 192
+    assert rows["unit"].eq("well").all()
 
 
 def test_the_tables_fit_their_schemas(scored, tmp_path):
@@ -198,4 +320,4 @@ def test_the_tables_fit_their_schemas(scored, tmp_path):
     write_table(confusion, tmp_path / "confusion", "confusion")
     back = read_table(tmp_path / "metrics")
     assert str(back["seed"].dtype) == "Int64"
-    assert back["seed"].isna().sum() == 9
+    assert back["seed"].isna().sum() == 4 * 5 + 3

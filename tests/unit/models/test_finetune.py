@@ -101,6 +101,37 @@ def test_beside_the_model_stands_what_was_loaded_and_what_trained(study, tmp_pat
     assert loading["weights_sha256"] == checksum(study["weights"])
 
 
+def test_without_weights_all_of_the_model_starts_at_random(study, tmp_path):
+    random = {**study, "weights": None}
+    files = tuned(random, tmp_path, patterns=FROZEN)
+    loading = read_json(tmp_path / "loading.json")
+    assert (loading["weights_sha256"], loading["loaded"]) == (None, [])
+    assert loading["missing"] == sorted(read_weights(tmp_path / "model.safetensors"))
+    torch.rand(7)
+    assert tuned(random, tmp_path / "again", patterns=FROZEN) == files
+    tuned(random, tmp_path / "other", patterns=FROZEN, seed=2)
+    # The seed decides the encoder too; its shape and the spread of its weights are the config's.
+    one, other = (read_weights(tmp_path / f"{f}model.safetensors") for f in ("", "other/"))
+    layer = "bert.encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(one[layer], other[layer])
+    assert one[layer].std().item() == pytest.approx(0.3, rel=0.15)
+    assert not torch.equal(one[layer], read_weights(study["weights"])[layer])
+
+
+def test_the_frozen_layers_of_a_random_encoder_are_computed_once_too(study, tmp_path, caplog):
+    random = {**study, "weights": None}
+    without = tuned(random, tmp_path / "a", patterns=FROZEN)
+    with caplog.at_level(logging.INFO, "keygenes"):
+        cache = {"max_gb": 1, "dtype": "float32"}
+        tuned(random, tmp_path / "b", patterns=FROZEN, cache=cache)
+    assert "pooled_first" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == sorted(OUTPUTS)
+    a, b = (read_weights(tmp_path / f"{f}/model.safetensors") for f in "ab")
+    assert without["model.safetensors"]
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], atol=1e-4, rtol=0)
+
+
 def test_the_mean_is_pooled_in_training_and_known_to_the_saved_model(study, whole, tmp_path):
     mean = tuned(study, tmp_path, options={**OPTIONS, "pooling": "mean"})
     assert json.loads(whole["config.json"])["classifier_pooling"] == "first"

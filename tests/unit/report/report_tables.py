@@ -269,3 +269,39 @@ def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=
         for b in tracks
     ]
     return card, pd.DataFrame(pairs)
+
+
+def claims_table():
+    """Return table 'claims': three claims, five readings, every verdict."""
+    rows = [
+        ("a", "as read", "dose", "0.50", 0.49, 0.45, 0.53, "holds", 0.001),
+        ("a", "read otherwise", "dose", "0.50", 0.40, 0.39, 0.41, "fails", None),
+        ("b", "lacking", "level", "6", None, None, None, "not testable here", None),
+        ("b", "tested", "level", "6", 8, 6, 12, "holds in part", None),
+        ("c", "plain", "level", "most", 12345, None, None, "holds", None),
+    ]
+    columns = [
+        "claim",
+        "reading",
+        "task",
+        "thesis_value",
+        "value",
+        "ci_low",
+        "ci_high",
+        "verdict",
+        "p",
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    order = ["holds", "holds in part", "fails", "not testable here"]
+    tested = frame["value"].notna()
+    return frame.assign(
+        verdict=pd.Categorical(frame["verdict"], order),
+        statement="What is said of claim " + frame["claim"] + " <b>& more</b>",
+        where="section 4, Figure " + frame["claim"],
+        unit=frame["value"].map(lambda v: "accuracy; 95 % interval over 30 wells"),
+        n=pd.array([600, 600, None, 12, 3], "Int64"),
+        n_of="test cells",
+        p_holm=2 * frame["p"],
+        why="because of " + frame["reading"],
+        control="majority 0.20 (beaten)",
+    ).assign(unit=lambda f: f["unit"].where(tested))

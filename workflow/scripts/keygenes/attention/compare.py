@@ -4,85 +4,51 @@ import logging
 
 import numpy as np
 import pandas as pd
-import torch
 
-from keygenes.attention.extract import drawn, moments
-from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
+from keygenes.attention.agreement import (
+    MEASURES,
+    agreement_table,
+    compared_cells,
+    comparison_bounds,
+    of_profiles,
+)
+from keygenes.attention.extract import drawn
 from keygenes.attention.subsets import TEST
+from keygenes.attention.sums import moments
 from keygenes.core.tables import read_table, write_table
-from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import of_split, task_cells
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import load_trunk
 
 log = logging.getLogger("keygenes")
 
+BOUND_CELLS = 50  # that bounds of agreement are computed on: each model runs again there
 
-@torch.inference_mode()
-def cosines(trunks, pairs, cells, batch_tokens):
-    """Return the cosine of attention of model pairs, averaged over cells.
 
-    Each model runs once, however many pairs it is in, and leaves its queries and keys; from these
-    the attention of all models is computed side by side in blocks of rows, and never stored.
+def compared_pairs(trunks, pairs, cells, batch_tokens):
+    """Return how much the attention of pairs of models agrees, averaged over cells.
 
-    Parameters
-    ----------
-    trunks : dict {name: BertModel}
-    pairs : list of (name, name)
-    cells : list of int arrays
+    Arguments as of `compared_cells`.
 
     Returns
     -------
-    mean, sd : dicts {pair: float64 [layers, heads]}
+    dict {pair: dict {column: float64 array [layers, heads]}}
+        `MEASURES`: the cosine of the full attention, the others of the attention received by the
+        positions of a cell; and sd, of the cosine between cells.
     """
-    config = next(iter(trunks.values())).config
-    device = next(iter(trunks.values())).device
-    for trunk in trunks.values():
-        trunk.set_attn_implementation(STREAM)
-    shape = (config.num_hidden_layers, config.num_attention_heads)
-    scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
-    asked = list(dict.fromkeys([*pairs, *((name, name) for name in trunks)]))
-    total = {pair: np.zeros(shape) for pair in pairs}
-    squares = {pair: np.zeros(shape) for pair in pairs}
-    lengths = np.array([len(cell) for cell in cells])
-    for batch in with_progress(budget_batches(lengths, batch_tokens), "cosine"):
-        ids, mask = padded([cells[i] for i in batch], device)
-        layers = {name: queries_and_keys(trunk, ids, mask) for name, trunk in trunks.items()}
-        for layer in range(shape[0]):
-            for cell, n in enumerate(lengths[batch]):
-                valid = {
-                    name: [x[cell, :, :n] for x in of_layers[layer]]
-                    for name, of_layers in layers.items()
-                }
-                product = attention_products(valid, asked, scaling)
-                for a, b in pairs:
-                    norm = (product[a, a] * product[b, b]).sqrt()
-                    cosine = (product[a, b] / norm).cpu().numpy()
-                    total[a, b][layer] += cosine
-                    squares[a, b][layer] += cosine**2
-    results = {
-        pair: moments(total[pair], squares[pair], np.full(shape, len(cells))) for pair in pairs
-    }
-    return {p: r[0] for p, r in results.items()}, {p: r[1] for p, r in results.items()}
-
-
-def cosine_table(mean, sd, n_cells, seed):
-    """Return table 'cosine' from the result of `cosines`."""
-    rows = [
-        {
-            "a": a,
-            "b": b,
-            "seed": seed,
-            "layer": layer + 1,
-            "head": head + 1,
-            "cosine": mean[a, b][layer, head],
-            "sd": sd[a, b][layer, head],
-            "n_cells": n_cells,
-        }
-        for a, b in mean
-        for layer, head in np.ndindex(mean[a, b].shape)
-    ]
-    return pd.DataFrame(rows)
+    total = dict.fromkeys(pairs, 0.0)
+    squares = dict.fromkeys(pairs, 0.0)
+    for _, cosines, received in compared_cells(trunks, pairs, cells, batch_tokens):
+        for a, b in pairs:
+            found = np.stack([cosines[a, b], *of_profiles(received[a], received[b])])
+            total[a, b] = total[a, b] + found
+            squares[a, b] = squares[a, b] + found[0] ** 2
+    results = {}
+    for pair in pairs:
+        _, sd = moments(total[pair][0], squares[pair], np.full(squares[pair].shape, len(cells)))
+        means = dict(zip(MEASURES, total[pair] / len(cells), strict=True))
+        results[pair] = {**means, "sd": sd}
+    return results
 
 
 def rank_shift(by_rank_a, by_rank_b):
@@ -90,23 +56,33 @@ def rank_shift(by_rank_a, by_rank_b):
 
     As in section 4.4 of the thesis, attention is summed over heads, queries and cells; rows
     without layer are summed over layers too. Both tables must come from the same cells, so that
-    the ratio of sums is that of means over the cells that reach the rank.
+    the ratio of sums is that of means over the cells that reach the rank. `percent_residual` is
+    the same change after correction: of the geometric mean over heads (and layers) and cells of
+    what attention is above each model's own expectation from rank and length.
 
     Parameters
     ----------
     by_rank_a, by_rank_b : tables 'by_rank', one subset
     """
-    sums = []
-    for table in (by_rank_a, by_rank_b):
-        by_layer = table.groupby(["layer", "rank"])["sum"].sum()
-        overall = table.groupby("rank")["sum"].sum()
-        overall.index = pd.MultiIndex.from_product([[pd.NA], overall.index])
-        sums.append(pd.concat([by_layer, overall]).to_numpy())
+
+    def reduced(table, column, how):
+        """Return a column by layer and rank, then by rank over all layers."""
+        groups = (table.groupby(keys)[column] for keys in (["layer", "rank"], "rank"))
+        return np.concatenate([group.agg(how).to_numpy() for group in groups])
+
+    sums = [reduced(table, "sum", "sum") for table in (by_rank_a, by_rank_b)]
+    # every head and layer of a rank has the same cells, so a plain mean is one over cells too
+    residuals = [reduced(table, "mean_residual", "mean") for table in (by_rank_a, by_rank_b)]
     by_layer = by_rank_a.groupby(["layer", "rank"])["n_cells"].max().reset_index()
     overall = by_rank_a.groupby("rank")["n_cells"].max().reset_index().assign(layer=pd.NA)
     frame = pd.concat([by_layer.astype({"layer": object}), overall], ignore_index=True)
     frame["layer"] = frame["layer"].astype("Int64")
-    return frame.assign(sum_a=sums[0], sum_b=sums[1], percent_change=100 * (sums[0] / sums[1] - 1))
+    return frame.assign(
+        sum_a=sums[0],
+        sum_b=sums[1],
+        percent_change=100 * (sums[0] / sums[1] - 1),
+        percent_residual=100 * (2 ** (residuals[0] - residuals[1]) - 1),
+    )
 
 
 def compare_attention(
@@ -115,22 +91,27 @@ def compare_attention(
     labels,
     splits,
     models,
+    others,
     by_rank,
     out_cosine,
     out_rank_shift,
+    out_bounds,
     task,
     seed,
+    other_seed,
     pairs,
     batch_tokens,
     max_cells,
     threads,
     device,
 ):
-    """Write the cosine and the shift by rank of every pair of models, on the test cells.
+    """Write the agreement and the shift by rank of every pair of models, on the test cells.
 
     Parameters
     ----------
     models : dict {name: (weights path, config path)}
+    others : dict {name: (weights path, config path)}
+        Some of the models as trained with `other_seed`.
     by_rank : dict {name: path of table 'by_rank'}
     pairs : list of [name, name]
     """
@@ -140,10 +121,19 @@ def compare_attention(
     _, cells = of_split(frame, cells, "test")
     cells = [cells[i] for i in drawn(np.arange(len(cells)), max_cells, seed)]
     pairs = [tuple(pair) for pair in pairs]
-    mean, sd = cosines(trunks, pairs, cells, batch_tokens)
-    for pair in pairs:
-        log.info("%s vs %s: cosine %.4f to %.4f", *pair, mean[pair].min(), mean[pair].max())
-    write_table(cosine_table(mean, sd, len(cells), seed), out_cosine, "cosine")
+    frames = []
+    for (a, b), found in compared_pairs(trunks, pairs, cells, batch_tokens).items():
+        log.info(
+            "%s vs %s: cosine %.4f to %.4f", a, b, found["cosine"].min(), found["cosine"].max()
+        )
+        frames.append(agreement_table(found, a=a, b=b, seed=seed, n_cells=len(cells)))
+    write_table(pd.concat(frames, ignore_index=True), out_cosine, "cosine")
+    retrained = {name: load_trunk(*paths).to(device) for name, paths in others.items()}
+    few = [cells[i] for i in drawn(np.arange(len(cells)), BOUND_CELLS, seed)]
+    bounds = comparison_bounds(
+        trunks, retrained, few, batch_tokens, seed=seed, other_seed=other_seed
+    )
+    write_table(bounds, out_bounds, "comparison_bounds")
     ranks = {name: read_table(path) for name, path in by_rank.items()}
     ranks = {name: table[table["subset"] == TEST] for name, table in ranks.items()}
     shifts = [rank_shift(ranks[a], ranks[b]).assign(a=a, b=b, seed=seed) for a, b in pairs]

@@ -1,341 +1,29 @@
 """Attention per rank, per gene and per well, and norms: reduced while the model runs."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
-from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
+from keygenes.attention.expected import fitted, length_edges
+from keygenes.attention.stream import ROW_STATISTICS
 from keygenes.attention.subsets import TEST, VEHICLE
-from keygenes.core.files import written
+from keygenes.attention.sums import LAYER_MEASURES, NORM_MEASURES, attention_sums
+from keygenes.attention.tables import (
+    expected_table,
+    gene_table,
+    log2_sums,
+    measure_table,
+    rank_table,
+    well_table,
+)
 from keygenes.core.tables import read_table, write_table
-from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import check_fit, load_trunk
 
 log = logging.getLogger("keygenes")
-
-GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
-NORM_MEASURES = ("value", "weighted")
-HEAD_MEASURES = (*ROW_STATISTICS, *NORM_MEASURES)  # a value per cell, layer and head
-LAYER_MEASURES = ("output", "pair")  # a value per cell and layer
-
-
-def moments(total, squares, n):
-    """Return mean and sample standard deviation from sums; NaN where n is too small."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = total / n
-        variance = (squares - n * mean**2) / (n - 1)
-    return mean, np.sqrt(np.where(n > 1, np.maximum(variance, 0), np.nan))
-
-
-def add_exactly(total, at, amounts):
-    """Add to some entries of a sum, keeping what rounding loses (Knuth's two-sum).
-
-    The result does not depend on the order of the additions, so that sums over shards of the
-    cells, merged, are those of one run.
-
-    Parameters
-    ----------
-    total : float64 array [2, ..., n]
-        High and low part; the sum is high + low. Changed in place.
-    at : index of the last axis, without repeats
-    amounts : float64 array [..., len(at)]
-    """
-    high, low = total
-    old = high[..., at]
-    new = old + amounts
-    part = new - old
-    low[..., at] += (old - (new - part)) + (amounts - part)
-    high[..., at] = new
-
-
-class Sums:
-    """Running sums of one subset of cells; nothing grows with the number of cells.
-
-    Attributes
-    ----------
-    counts : dict of float64 arrays
-        Whole numbers: ``cells`` [1]; ``rank_n`` [max_length]; per class and gene, [classes,
-        tokens], ``gene_n`` and the sums of ranks ``gene_rank_sum``, ``gene_rank_squares``;
-        ``well_n`` [wells, tokens].
-    totals : dict of float64 arrays [2, ...]
-        As `add_exactly` keeps them. Attention received: ``rank_sum``, ``rank_squares`` [layers,
-        heads, max_length]; ``gene_sum``, ``gene_squares`` [layers, heads, classes * tokens]; its
-        mean over layers and heads: ``mean_sum``, ``mean_squares`` [classes * tokens],
-        ``well_sum`` [wells * tokens]. Means per cell: ``head_sum``, ``head_squares`` [measures,
-        layers * heads] and ``layer_sum``, ``layer_squares`` [measures, layers].
-    """
-
-    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells):
-        self.shape = (layers, heads, n_tokens, n_classes, n_wells)
-        of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
-        self.counts = {
-            "cells": np.zeros(1),
-            "rank_n": np.zeros(max_length),
-            **{name: np.zeros(of_genes) for name in GENE_COUNTS},
-            "well_n": np.zeros(of_wells),
-        }
-        shapes = {
-            "rank": (layers, heads, max_length),
-            "gene": (layers, heads, n_classes * n_tokens),
-            "mean": (n_classes * n_tokens,),
-            "head": (len(HEAD_MEASURES), layers * heads),
-            "layer": (len(LAYER_MEASURES), layers),
-        }
-        self.totals = {
-            f"{name}_{power}": np.zeros((2, *shape))
-            for name, shape in shapes.items()
-            for power in ("sum", "squares")
-        }
-        self.totals["well_sum"] = np.zeros((2, n_wells * n_tokens))
-
-    def total(self, name):
-        """Return a total as one float64 array."""
-        return self.totals[name].sum(0)
-
-    def add(self, name, at, amounts, squares=None):
-        """Add to ``<name>_sum`` at some entries and, where given, to ``<name>_squares``."""
-        add_exactly(self.totals[f"{name}_sum"], at, amounts)
-        if squares is not None:
-            add_exactly(self.totals[f"{name}_squares"], at, squares)
-
-    def merge(self, other):
-        """Add the sums of other cells."""
-        for name, count in other.counts.items():
-            self.counts[name] += count
-        for name, (high, low) in other.totals.items():
-            for part in (high, low):
-                add_exactly(self.totals[name], slice(None), part)
-
-
-def grouped(codes):
-    """Return the distinct codes, sorted, and a function that sums values by code.
-
-    The function takes float64 [..., n] and returns float64 [..., n_distinct].
-    """
-    distinct, position = np.unique(codes, return_inverse=True)
-
-    def summed(values):
-        flat = values.reshape(-1, values.shape[-1])
-        rows = [np.bincount(position, row, len(distinct)) for row in flat]
-        return np.stack(rows).reshape(*values.shape[:-1], len(distinct))
-
-    return distinct, summed
-
-
-def add_batch(sums, layers, genes, positions, row, classes, wells):
-    """Add the statistics of a batch of cells to the sums.
-
-    Parameters
-    ----------
-    sums : Sums
-    layers : list of `stream.LayerStatistics`
-    genes, positions, row : int arrays [n_valid]
-        Token, position and cell of every valid position of the batch.
-    classes, wells : int arrays [n_cells]
-    """
-    n_layers, n_heads, n_tokens, n_classes, n_wells = sums.shape
-    lengths = np.bincount(row).astype(float)
-    of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
-    ranks = positions + 1.0
-    sums.counts["cells"] += len(lengths)
-    np.add.at(sums.counts["rank_n"], positions, 1)
-    for name, amount in zip(GENE_COUNTS, (np.ones(len(row)), ranks, ranks**2), strict=True):
-        np.add.at(sums.counts[name].reshape(-1), of_gene, amount)
-    np.add.at(sums.counts["well_n"].reshape(-1), of_well, 1)
-
-    received = torch.stack([layer.received for layer in layers])  # [layers, cells, heads, L]
-    flat = received.double().cpu().numpy()[:, row, :, positions].transpose(1, 2, 0)
-    mean = flat.mean((0, 1))
-    for name, codes, values in (
-        ("rank", positions, flat),
-        ("gene", of_gene, flat),
-        ("mean", of_gene, mean),
-    ):
-        at, summed = grouped(codes)
-        sums.add(name, at, summed(values), summed(values**2))
-    at, summed = grouped(of_well)
-    sums.add("well", at, summed(mean))
-
-    def per_cell(tensors):
-        """Return float64 [n, cells, ...] of tensors that hold a value per cell."""
-        return np.stack([t.double().cpu().numpy() for t in tensors])
-
-    def mean_over_genes(tensors):
-        """Return the mean over valid positions, padding being 0, of tensors [..., L]."""
-        summed = per_cell([t.double().sum(-1) for t in tensors])
-        return summed / (lengths[:, None] if summed.ndim == 3 else lengths)
-
-    of_heads = [per_cell([layer.rows[name] for layer in layers]) for name in ROW_STATISTICS]
-    of_heads.append(mean_over_genes([layer.value_norm for layer in layers]))
-    of_heads.append(mean_over_genes([layer.received * layer.value_norm for layer in layers]))
-    of_heads = np.stack(of_heads).transpose(0, 1, 3, 2)  # [measures, layers, heads, cells]
-    of_heads = of_heads.reshape(len(HEAD_MEASURES), n_layers * n_heads, -1)
-    sums.add("head", slice(None), of_heads.sum(-1), (of_heads**2).sum(-1))
-    has_pairs = layers[0].pair_norm is not None
-    of_layers = np.zeros((len(LAYER_MEASURES), n_layers, len(lengths)))
-    of_layers[0] = mean_over_genes([layer.output_norm for layer in layers])
-    if has_pairs:
-        of_layers[1] = mean_over_genes([layer.pair_norm for layer in layers])
-    sums.add("layer", slice(None), of_layers.sum(-1), (of_layers**2).sum(-1))
-
-
-@torch.inference_mode()
-def attention_sums(
-    trunk,
-    cells,
-    classes,
-    wells,
-    *,
-    n_classes,
-    n_wells,
-    max_length,
-    batch_tokens,
-    pair_norms=False,
-    shard=(1, 1),
-):
-    """Return the `Sums` of a model's attention over some cells.
-
-    Parameters
-    ----------
-    trunk : transformers.BertModel
-        In eval mode, on the device to use.
-    cells : list of int arrays
-        Tokens of each cell.
-    classes, wells : int arrays [n_cells]
-        Codes; the well of a cell without one is 0.
-    pair_norms : bool
-        Whether to compute the norm over heads per pair of genes.
-    shard : (int, int)
-        Which shard of how many, from 1: a share of the batches. The batches are the same for any
-        number of shards, and so is every cell's attention.
-    """
-    config = trunk.config
-    trunk.set_attn_implementation(STREAM)
-    sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
-    sums = Sums(*sizes, n_classes, n_wells)
-    lengths = np.array([len(cell) for cell in cells])
-    batches = budget_batches(lengths, batch_tokens) if len(cells) else []
-    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], "attention"):
-        ids, mask = padded([cells[i] for i in batch], trunk.device)
-        layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
-        row, positions = np.nonzero(mask.cpu().numpy())
-        genes = ids.cpu().numpy()[row, positions]
-        add_batch(sums, layers, genes, positions, row, classes[batch], wells[batch])
-    return sums
-
-
-def rank_table(sums, subset, first_rank):
-    """Return table 'by_rank': a row per layer, head and rank that some cell reaches."""
-    layers, heads = sums.shape[:2]
-    reached = np.flatnonzero(sums.counts["rank_n"])
-    layer, head, rank = np.meshgrid(np.arange(layers), np.arange(heads), reached, indexing="ij")
-    n = np.broadcast_to(sums.counts["rank_n"][reached], layer.shape).ravel()
-    total = sums.total("rank_sum")[..., reached].ravel()
-    mean, sd = moments(total, sums.total("rank_squares")[..., reached].ravel(), n)
-    return pd.DataFrame(
-        {
-            "subset": subset,
-            "layer": layer.ravel() + 1,
-            "head": head.ravel() + 1,
-            "rank": rank.ravel() + first_rank,
-            "n_cells": n.astype(int),
-            "sum": total,
-            "mean": mean,
-            "sd": sd,
-        }
-    )
-
-
-def gene_table(sums, subset, ensembl_ids, class_names, rank_offset):
-    """Return table 'by_gene': a row per layer, head, class and gene that some cell expresses.
-
-    Rows without layer and head hold the mean over all layers and heads (its sd is between
-    cells).
-    """
-    layers, heads = sums.shape[:2]
-    classes, genes = np.nonzero(sums.counts["gene_n"])
-    flat = np.flatnonzero(sums.counts["gene_n"])
-    n, rank_sum, rank_squares = (sums.counts[name].ravel()[flat] for name in GENE_COUNTS)
-    rank_mean, rank_sd = moments(rank_sum, rank_squares, n)
-    ids = pd.Categorical.from_codes(genes, ensembl_ids)
-    names = pd.Categorical.from_codes(classes, class_names)
-    totals = [sums.total(f"gene_{power}")[..., flat] for power in ("sum", "squares")]
-    means = [sums.total(f"mean_{power}")[flat] for power in ("sum", "squares")]
-    frames = []
-    for layer, head in [(None, None), *np.ndindex(layers, heads)]:
-        total, squares = means if layer is None else (t[layer, head] for t in totals)
-        mean, sd = moments(total, squares, n)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "subset": subset,
-                    "layer": pd.array([layer if layer is None else layer + 1] * len(n), "Int64"),
-                    "head": pd.array([head if head is None else head + 1] * len(n), "Int64"),
-                    "ensembl_id": ids,
-                    "class": names,
-                    "n_cells": n.astype(int),
-                    "sum": total,
-                    "mean": mean,
-                    "sd": sd,
-                    "rank_mean": rank_mean - rank_offset,
-                    "rank_sd": rank_sd,
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
-
-
-def well_table(sums, subset, ensembl_ids, well_names):
-    """Return table 'by_well': attention received per gene and well, mean of layers and heads."""
-    wells, genes = np.nonzero(sums.counts["well_n"])
-    return pd.DataFrame(
-        {
-            "subset": subset,
-            "well": pd.Categorical.from_codes(wells, well_names),
-            "ensembl_id": pd.Categorical.from_codes(genes, ensembl_ids),
-            "n_cells": sums.counts["well_n"][wells, genes].astype(int),
-            "sum": sums.total("well_sum").reshape(sums.counts["well_n"].shape)[wells, genes],
-        }
-    )
-
-
-def measure_table(sums, subset, measures):
-    """Return a table with a row per layer, head and measure: the mean over cells of a cell's mean.
-
-    Parameters
-    ----------
-    measures : sequence of str
-        Of `HEAD_MEASURES`, or of `LAYER_MEASURES`, whose rows have no head.
-    """
-    layers, heads = sums.shape[:2]
-    n = sums.counts["cells"][0]
-    frames = []
-    for measure in measures:
-        of_head = measure in HEAD_MEASURES
-        kind, names = ("head", HEAD_MEASURES) if of_head else ("layer", LAYER_MEASURES)
-        at = names.index(measure)
-        mean, sd = moments(*(sums.total(f"{kind}_{p}")[at] for p in ("sum", "squares")), n)
-        layer, head = np.divmod(np.arange(len(mean)), heads if of_head else 1)
-        frames.append(
-            pd.DataFrame(
-                {
-                    "subset": subset,
-                    "layer": layer + 1,
-                    "head": pd.array(head + 1 if of_head else [None] * layers, "Int64"),
-                    "measure": measure,
-                    "n_cells": int(n),
-                    "mean": mean,
-                    "sd": sd,
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
 
 
 def drawn(indices, at_most, seed):
@@ -346,64 +34,21 @@ def drawn(indices, at_most, seed):
     return np.sort(rng.permutation(indices)[:at_most])
 
 
-def subset_sums(
-    *,
-    tokens,
-    labels,
-    splits,
-    vocabulary,
-    counts_obs,
-    weights,
-    config,
-    task,
-    seed,
-    vehicle,
-    max_length,
-    batch_tokens,
-    max_cells,
-    pair_norms,
-    threads,
-    device,
-    shard=(1, 1),
-):
-    """Return the `Sums` of one model on test cells and on vehicle training cells, by subset.
+class LookedAt(NamedTuple):
+    """The cells of one subset, in the order of the token table.
 
-    Parameters
+    Attributes
     ----------
-    counts_obs : DataFrame, indexed by cell
-        Obs of the study's cells; its `well` is used where there is one.
-    vehicle : bool array, in the order of `counts_obs`
-        Untreated cells; those in the training split give the null of later corrections.
-    shard : (int, int)
-        As of `attention_sums`.
+    cells : list of int arrays
+        Tokens of each cell.
+    lengths, classes, wells : int arrays [n_cells]
+        Number of tokens; codes.
     """
-    device = set_up_torch(threads=threads, device=device)
-    trunk = load_trunk(weights, config).to(device)
-    n_tokens = len(read_table(vocabulary))
-    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
-    frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
-    wells = well_codes(counts_obs, frame["cell"])
-    is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
-    split = frame["split"].to_numpy()
-    subsets = {
-        TEST: drawn(np.flatnonzero(split == "test"), max_cells, seed),
-        VEHICLE: drawn(np.flatnonzero((split == "train") & is_vehicle), max_cells, seed),
-    }
-    return {
-        subset: attention_sums(
-            trunk,
-            [cells[i] for i in chosen],
-            frame["label"].to_numpy()[chosen],
-            wells.codes[chosen].astype(np.int64),
-            n_classes=len(class_names),
-            n_wells=len(wells.categories),
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-            pair_norms=pair_norms,
-            shard=shard,
-        )
-        for subset, chosen in subsets.items()
-    }
+
+    cells: list
+    lengths: np.ndarray
+    classes: np.ndarray
+    wells: np.ndarray
 
 
 def well_codes(obs, cells):
@@ -413,73 +58,149 @@ def well_codes(obs, cells):
     return pd.Categorical(of_cell.loc[cells])
 
 
-def write_sums(sums, path):
-    """Write the sums of a shard, {subset: Sums}, as safetensors."""
-    arrays = {}
-    for subset, part in sums.items():
-        named = {"shape": np.array(part.shape), **part.counts, **part.totals}
-        arrays.update({f"{subset}/{name}": array for name, array in named.items()})
-    with written(path) as part:
-        save_file(arrays, part)
+def looked_at(*, tokens, labels, splits, counts_obs, task, seed, vehicle, max_cells, **_):
+    """Return the cells that attention is looked at in, and the names of classes and wells.
+
+    Parameters
+    ----------
+    counts_obs : DataFrame, indexed by cell
+        Obs of the study's cells; its `well` is used where there is one.
+    vehicle : bool array, in the order of `counts_obs`
+        Untreated cells; those in the training split say what attention to expect.
+    max_cells : int or None
+        At most so many of each subset, drawn with the seed.
+
+    Returns
+    -------
+    subsets : dict {subset: LookedAt}
+    class_names, well_names : lists of str
+    """
+    frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
+    wells = well_codes(counts_obs, frame["cell"])
+    is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
+    split = frame["split"].to_numpy()
+    of_subset = {TEST: split == "test", VEHICLE: (split == "train") & is_vehicle}
+    subsets = {}
+    for subset, chosen in of_subset.items():
+        chosen = drawn(np.flatnonzero(chosen), max_cells, seed)
+        subsets[subset] = LookedAt(
+            cells=[cells[i] for i in chosen],
+            lengths=np.array([len(cells[i]) for i in chosen], int),
+            classes=frame["label"].to_numpy()[chosen],
+            wells=wells.codes[chosen].astype(np.int64),
+        )
+    return subsets, class_names, list(wells.categories)
 
 
-def merged_sums(paths):
-    """Return {subset: Sums} of all cells from the shards' files, one in memory at a time."""
-    merged = {}
-    for path in paths:
-        with safe_open(path, "numpy") as file:
-            for subset in (TEST, VEHICLE):
-                layers, heads, n_tokens, *others = map(int, file.get_tensor(f"{subset}/shape"))
-                max_length = file.get_slice(f"{subset}/rank_n").get_shape()[0]
-                part = Sums(layers, heads, n_tokens, max_length, *others)
-                for arrays in (part.counts, part.totals):
-                    arrays.update({name: file.get_tensor(f"{subset}/{name}") for name in arrays})
-                if subset in merged:
-                    merged[subset].merge(part)
-                else:
-                    merged[subset] = part
-    return merged
-
-
-def write_attention(
-    sums, outputs, *, vocabulary, tokens, labels, splits, counts_obs, task, seed, pair_norms, **_
+def subset_sums(
+    *,
+    vocabulary,
+    weights,
+    config,
+    max_length,
+    batch_tokens,
+    pair_norms,
+    threads,
+    device,
+    shard=(1, 1),
+    **where,
 ):
+    """Return the `Sums` of one model on test cells and on vehicle training cells, by subset.
+
+    Parameters
+    ----------
+    shard : (int, int)
+        As of `attention_sums`.
+    where : dict
+        Arguments of `looked_at`.
+    """
+    device = set_up_torch(threads=threads, device=device)
+    trunk = load_trunk(weights, config).to(device)
+    n_tokens = len(read_table(vocabulary))
+    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
+    subsets, class_names, well_names = looked_at(**where)
+    return {
+        subset: attention_sums(
+            trunk,
+            part.cells,
+            part.classes,
+            part.wells,
+            n_classes=len(class_names),
+            n_wells=len(well_names),
+            max_length=max_length,
+            batch_tokens=batch_tokens,
+            pair_norms=pair_norms,
+            shard=shard,
+            edges=length_edges(subsets[VEHICLE].lengths),
+        )
+        for subset, part in subsets.items()
+    }
+
+
+def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
     """Write the tables of a model's attention from its sums.
 
     Parameters
     ----------
     sums : dict {subset: Sums}
-    outputs : five path-likes
-        For the tables by_rank, by_gene, by_well, norms and heads.
+    outputs : dict {table: path-like}
+        For the tables by_rank, by_gene, by_well, norms, heads and expected.
+    where : dict
+        Arguments of `looked_at`.
     """
     genes = read_table(vocabulary)["ensembl_id"].to_numpy()
     # a leading <cls> takes position 0 without being a gene: ranks of genes start at 1 all the same
     leading = int("<cls>" in set(genes))
-    frame, _, class_names = task_cells(tokens, labels, splits, task, seed)
-    wells = well_codes(counts_obs, frame["cell"]).categories
+    subsets, class_names, well_names = looked_at(**where)
+    untreated = subsets[VEHICLE].lengths
+    edges = length_edges(untreated)
+    expectation = fitted(log2_sums(sums[VEHICLE]), untreated, edges)
+    if expectation is None:
+        log.warning("no vehicle cell in training: residuals of attention are missing")
     norms = [m for m in (*NORM_MEASURES, *LAYER_MEASURES) if m != "pair" or pair_norms]
-    tables = {
-        "by_rank": [rank_table(s, subset, 1 - leading) for subset, s in sums.items()],
-        "by_gene": [
-            gene_table(s, subset, genes, class_names, leading) for subset, s in sums.items()
-        ],
-        "by_well": [well_table(s, subset, genes, wells) for subset, s in sums.items()],
-        "norms": [measure_table(s, subset, norms) for subset, s in sums.items()],
-        "heads": [measure_table(s, subset, ROW_STATISTICS) for subset, s in sums.items()],
-    }
-    for subset, of_subset in sums.items():
-        log.info("%s: attention of %d cells", subset, of_subset.counts["cells"][0])
-    for (name, frames), path in zip(tables.items(), outputs, strict=True):
-        write_table(pd.concat(frames, ignore_index=True), path, name)
+    tables = {"expected": [expected_table(sums[VEHICLE], untreated, edges, 1 - leading)]}
+    for subset, part in subsets.items():
+        of_subset = sums[subset]
+        found = {
+            "by_rank": rank_table(of_subset, subset, 1 - leading, expectation, part.lengths),
+            "by_gene": gene_table(of_subset, subset, genes, class_names, leading),
+            "by_well": well_table(
+                of_subset,
+                subset,
+                genes,
+                well_names,
+                pair_norms=pair_norms,
+                expectation=expectation,
+                cells=part.cells,
+                wells=part.wells,
+            ),
+            "norms": measure_table(of_subset, subset, norms),
+            "heads": measure_table(of_subset, subset, ROW_STATISTICS),
+        }
+        for name, table in found.items():
+            tables.setdefault(name, []).append(table)
+        n_cells, raised = (int(of_subset.counts[name][0]) for name in ("cells", "raised"))
+        log.info("%s: attention of %d cells", subset, n_cells)
+        if raised:
+            log.warning(
+                "%s: %d values of attention received were below the smallest float32 and count "
+                "as it in the logs",
+                subset,
+                raised,
+            )
+    for name, path in outputs.items():
+        write_table(pd.concat(tables[name], ignore_index=True), path, name)
 
 
-def extract_attention(*, out_by_rank, out_by_gene, out_by_well, out_norms, out_heads, **where):
+def extract_attention(outputs, *, vocabulary, pair_norms, **where):
     """Write attention statistics of one model on test cells and on vehicle training cells.
 
     Parameters
     ----------
+    outputs : dict {table: path-like}
+        As of `write_attention`.
     where : dict
         Arguments of `subset_sums`.
     """
-    outputs = (out_by_rank, out_by_gene, out_by_well, out_norms, out_heads)
-    write_attention(subset_sums(**where), outputs, **where)
+    sums = subset_sums(vocabulary=vocabulary, pair_norms=pair_norms, **where)
+    write_attention(sums, outputs, vocabulary=vocabulary, pair_norms=pair_norms, **where)

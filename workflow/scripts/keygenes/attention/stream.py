@@ -91,7 +91,8 @@ def query_blocks(query, key, scaling):
 
     Parameters
     ----------
-    query, key : tensors [heads, L, d]
+    query : tensor [heads, n_queries, d]
+    key : tensor [heads, L, d]
     scaling : float
 
     Yields
@@ -105,15 +106,16 @@ def query_blocks(query, key, scaling):
     total : tensor [heads, stop - start]
         Row sums.
     """
-    heads, length, _ = query.shape
+    heads, n_queries, _ = query.shape
+    length = key.shape[1]
     keys = (key * scaling).transpose(1, 2)
     # |q k| <= ||q|| ||k||: with small vectors, the usual case, no maximum need be searched for
     shift = bool(query.norm(dim=-1).amax() * keys.norm(dim=1).amax() > LARGEST_UNSHIFTED)
     block = BLOCK.get(query.device.type, BLOCK["cpu"])
-    rows = min(length, max(16, block // (heads * length)))
+    rows = min(n_queries, max(16, block // (heads * length)))
     memory = query.new_empty(2, heads * rows * length)
-    for start in range(0, length, rows):
-        stop = min(start + rows, length)
+    for start in range(0, n_queries, rows):
+        stop = min(start + rows, n_queries)
         shape = (heads, stop - start, length)
         scores, exponentials = (m[: math.prod(shape)].view(shape) for m in memory)
         torch.bmm(query[:, start:stop], keys, out=scores)
@@ -307,7 +309,7 @@ def queries_and_keys(trunk, input_ids, attention_mask):
 
 
 def attention_products(layers, pairs, scaling):
-    """Return <A, B> of one layer's attention of one cell, for pairs of models.
+    """Return <A, B> of one layer's attention of one cell for pairs of models, and its column sums.
 
     Parameters
     ----------
@@ -319,14 +321,19 @@ def attention_products(layers, pairs, scaling):
 
     Returns
     -------
-    dict {pair: float64 tensor [heads]}
+    products : dict {pair: float64 tensor [heads]}
         Summed over the full L x L attention: rows in float32, their sums in float64.
+    received : dict {name: float32 tensor [heads, L]}
+        ``c_j = sum_i alpha_ij``.
     """
     sums = dict.fromkeys(pairs, 0.0)
+    received = {n: key.new_zeros(len(key), 1, key.shape[1]) for n, (_, key) in layers.items()}
     walks = [query_blocks(query, key, scaling) for query, key in layers.values()]
     for blocks in zip(*walks, strict=True):
+        for column_sums, block in zip(received.values(), blocks, strict=True):
+            column_sums.baddbmm_((1 / block[4])[:, None], block[3])
         for name_a, name_b in pairs:
             a, b = (blocks[list(layers).index(name)] for name in (name_a, name_b))
             rows = torch.linalg.vecdot(a[3], b[3]) / (a[4] * b[4])
             sums[name_a, name_b] = sums[name_a, name_b] + rows.double().sum(-1)
-    return sums
+    return sums, {name: column_sums[:, 0] for name, column_sums in received.items()}

@@ -86,7 +86,8 @@ def permuted_classes(codes, units, splits, rng):
     int array [n_cells]
     """
     frame = pd.DataFrame({"code": codes, "unit": units, "split": splits})
-    frame["split"] = frame["split"].where(frame.groupby("unit")["split"].nunique().max() == 1, "")
+    if frame.groupby("unit")["split"].nunique().max() > 1:
+        frame["split"] = "all"
     whole = frame.drop_duplicates("unit").sort_values(["split", "unit"])
     dealt = {}
     for _, part in whole.groupby("split"):

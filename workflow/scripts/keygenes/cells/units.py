@@ -1,5 +1,6 @@
 """What is resampled for intervals: wells where they were held out whole, cells elsewhere."""
 
+import numpy as np
 import pandas as pd
 
 
@@ -24,3 +25,26 @@ def resampling_units(obs, labels, splits):
     if unit == "replicate":  # a replicate holds every dose: resample its part of each
         ids = ids + " / " + stratum
     return pd.DataFrame({"unit_id": ids, "unit": unit, "stratum": stratum})
+
+
+def resample_weights(strata, n_bootstrap, rng):
+    """Return how often each unit is drawn, with replacement within its stratum.
+
+    Parameters
+    ----------
+    strata : array [n_units]
+        The design fixes how many units a stratum (a dose) has, and so does every resample.
+    n_bootstrap : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    int array [n_bootstrap, n_units]
+    """
+    strata = np.asarray(strata)
+    weights = np.zeros((n_bootstrap, len(strata)), np.int64)
+    for stratum in pd.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        shares = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), shares, n_bootstrap)
+    return weights

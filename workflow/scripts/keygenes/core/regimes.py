@@ -31,7 +31,13 @@ KEYS_OF_FORM = {
     "finetuned": {"finetuned", "tokens", "tasks"},
     "method": {"method", "features", "pooling", "tokens", "labels", "split", "tasks"},
 }
-RESERVED_REGIMES = ("pretrained", "majority")  # the model before training, and a baseline
+# What every regime stands beside, cell length and first gene first (`models.baselines`).
+BASELINES = (
+    *("length_only", "token0", "bag_of_genes_l1", "bag_of_genes_l2", "rank_lr", "hvg_lr"),
+    *("pca_lr", "gradient_boosting", "equal_depth_lr"),
+)
+# The model before training, and names and the folder of baselines.
+RESERVED_REGIMES = ("pretrained", "majority", "baselines", *BASELINES)
 
 
 def check_regime(regime):
@@ -41,7 +47,7 @@ def check_regime(regime):
         raise input_error(
             f"{where}'",
             found="a name that stands for something else in the tables",
-            expected=f"a name other than {' and '.join(RESERVED_REGIMES)}",
+            expected=f"a name other than {', '.join(RESERVED_REGIMES)}",
             remedy="rename the regime",
         )
     forms = [key for key in REGIME_FORMS if key in regime] or ["preset"] * ("preset" in regime)
@@ -89,6 +95,33 @@ def check_regime(regime):
 def tasks_of(regime, config):
     """Return the names of the tasks of cells that a regime is for."""
     return regime.get("tasks", [task["name"] for task in cell_tasks(config)])
+
+
+def counterpart(name, regimes):
+    """Return the regime that is trained like another one, but on the tokens as they are.
+
+    Parameters
+    ----------
+    name : str
+    regimes : dict {name: regime}
+
+    Returns
+    -------
+    str or None
+        None where there is none, or the regime reads no variant itself.
+    """
+
+    def rest(regime):
+        return {k: v for k, v in regime.items() if k not in ("name", "tokens", "tasks")}
+
+    if "tokens" not in regimes[name]:
+        return None
+    alike = [
+        other
+        for other, regime in regimes.items()
+        if "tokens" not in regime and rest(regime) == rest(regimes[name])
+    ]
+    return alike[0] if alike else None
 
 
 def _known(key, names, known, remedy):

@@ -186,7 +186,11 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     set_files = {}
     for name in config["evidence"]["gene_sets"]:
         found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
-        set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+        if "truth_of" in found["file"]:  # what the simulation of a dataset planted
+            simulated = found["file"]["truth_of"]
+            set_files[name] = f"results/{config['study']}/inputs/{simulated}.truth.parquet"
+        else:
+            set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
     class_files = {}
     for task in gene_tasks(config):
         name, key = task["gene_classes"], f"tasks.{task['name']}.gene_classes"

@@ -7,10 +7,10 @@ import torch
 from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, write_json
 from keygenes.core.tables import read_table, write_table
-from keygenes.models.cells import task_cells
+from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import check_fit, load_classifier, save_model
-from keygenes.models.finetune import class_logits, predictions_table
+from keygenes.models.finetune import class_logits
 from keygenes.models.head import set_pooling
 
 log = logging.getLogger("keygenes")

@@ -1,6 +1,7 @@
-"""The cells of one task and seed: tokens, classes and split, in one order."""
+"""The cells of one task and seed: tokens, classes, split and predictions."""
 
 import numpy as np
+import pandas as pd
 
 from keygenes.core.errors import input_error
 from keygenes.core.tables import read_table
@@ -52,3 +53,17 @@ def of_split(frame, tokens, split):
     """Return the rows of `frame` and the tokens of one split."""
     chosen = np.flatnonzero(frame["split"] == split)
     return frame.iloc[chosen], [tokens[i] for i in chosen]
+
+
+def predictions_table(frame, probabilities, classes):
+    """Return table 'predictions' from cells with their probabilities [n_cells, n_classes]."""
+    names = np.array(classes)
+    return pd.DataFrame(
+        {
+            "cell": frame["cell"],
+            "split": frame["split"],
+            "true": pd.Categorical(names[frame["label"]], classes),
+            "predicted": pd.Categorical(names[probabilities.argmax(1)], classes),
+            "probabilities": list(np.asarray(probabilities, np.float64)),
+        }
+    )

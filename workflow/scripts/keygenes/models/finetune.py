@@ -4,13 +4,12 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from keygenes.core.files import checksum, digest_of, write_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.cells import task_cells
+from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import ALONE, autocast, halving, set_up_torch
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
 from keygenes.models.head import cell_logits, head_logits, set_pooling
@@ -76,20 +75,6 @@ def loss_and_accuracy(logits, labels):
     """Return mean cross-entropy and accuracy of logits [n, k] against labels [n]."""
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     return loss, (logits.argmax(1) == labels).float().mean().item()
-
-
-def predictions_table(frame, probabilities, classes):
-    """Return table 'predictions' from cells with their probabilities [n_cells, n_classes]."""
-    names = np.array(classes)
-    return pd.DataFrame(
-        {
-            "cell": frame["cell"],
-            "split": frame["split"],
-            "true": pd.Categorical(names[frame["label"]], classes),
-            "predicted": pd.Categorical(names[probabilities.argmax(1)], classes),
-            "probabilities": list(np.asarray(probabilities, np.float64)),
-        }
-    )
 
 
 def finetune(

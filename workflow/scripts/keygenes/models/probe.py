@@ -16,10 +16,9 @@ from keygenes.core.files import write_json, written
 from keygenes.core.matrices import read_matrix
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.cells import task_cells
+from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import check_fit, load_trunk
-from keygenes.models.finetune import predictions_table
 from keygenes.models.head import pooled_states, set_pooling
 
 log = logging.getLogger("keygenes")

@@ -6,7 +6,9 @@ import textwrap
 import yaml
 
 from keygenes.core.files import digest_of
+from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks, gene_tasks
+from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
@@ -16,15 +18,20 @@ TITLES = {
     "dose_screen": "Data",
     "training_curves": "Models",
     "figure3_confusion": "Models",
-    "accuracy": "Models",
+    "forest": "Models",
     "figure4_cosine": "Attention",
     "figure5_rank_shift": "Attention",
     "figure6_rank_shift_layers": "Attention",
     "figure9_norms": "Attention",
+    "equal_length": "Attention",
     "figure7_attended_vs_de": "Genes",
     "scorecard": "Genes",
     "agreement": "Genes",
+    "roar": "Genes",
+    "comprehensiveness": "Genes",
+    "randomisation": "Genes",
     "gene_classes": "Gene classes",
+    "claims": "Claims",
 }
 
 
@@ -36,7 +43,29 @@ def pooled(metrics, regime, metric="accuracy"):
         & (metrics["split"].astype(str) == "test")
         & metrics["seed"].isna()
     ]
-    return None if rows.empty else rows.iloc[0]
+    return None if rows.empty else rows.sort_values("design").iloc[0]  # 'grouped' before 'random'
+
+
+def metric_summary(metrics):
+    """Return the pooled test metrics, a row per regime and design.
+
+    Columns regime, design, n_cells, n_units, accuracy with its interval, then the values of the
+    other metrics; of accuracy_gain and leak with their p.
+    """
+    rows = metrics[metrics["seed"].isna() & (metrics["split"].astype(str) == "test")]
+    rows = rows.astype({"regime": str, "design": str, "metric": str})
+    keys = ["regime", "design"]
+    wide = rows.pivot(index=keys, columns="metric", values="value")
+    p = rows.pivot(index=keys, columns="metric", values="p")
+    accuracy = rows[rows["metric"] == "accuracy"].set_index(keys)
+    table = accuracy[["n_cells", "n_units"]].assign(accuracy=accuracy["value"])
+    table = table.assign(ci_low=accuracy["ci_low"], ci_high=accuracy["ci_high"])
+    for name in ("balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"):
+        table[name] = wide[name]
+    for name in ("accuracy_gain", "leak"):
+        if name in wide:
+            table[name], table[f"p ({name})"] = wide[name], p[name]
+    return table.reset_index()
 
 
 def _interval(row):
@@ -77,11 +106,12 @@ def headline_numbers(tables, config):
         row, majority = pooled(metrics, regime), pooled(metrics, "majority")
         if row is None:
             continue
-        others = [
-            f"{name} {pooled(metrics, name)['value']:.2f}"
-            for name in dict.fromkeys(metrics["regime"].astype(str))
-            if name not in (regime, "majority")
-        ]
+        baselines = metrics[metrics["metric"].astype(str) == "accuracy"]
+        baselines = baselines[baselines["regime"].astype(str).isin(BASELINES)]
+        baselines = baselines[baselines["seed"].isna() & (baselines["design"] == row["design"])]
+        best = baselines.loc[baselines["value"].idxmax()]
+        others = [f"{name} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
+        others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {best['value']:.2f}")
         rows.append(
             (
                 f"accuracy of the {regime} model, task {task}",
@@ -92,7 +122,8 @@ def headline_numbers(tables, config):
         )
     task = tasks[-1]
     cosine = tables["cosine"][task]
-    a, b = config["attention"]["pairs"][0]
+    compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
+    a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
     pair = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
     heads = pair.groupby(["layer", "head"], observed=True)["cosine"].mean()
     lowest = heads.idxmin()
@@ -188,7 +219,7 @@ def page_sections(tables, config, figures, dataset):
     ]
     for task in (t["name"] for t in cell_tasks(config)):
         metrics = tables["metrics"][task]
-        test = metrics[metrics["split"].astype(str) == "test"].drop(columns="split")
+        test = metric_summary(metrics)
         sections.append(
             {
                 "title": f"Models, task {task}",
@@ -222,6 +253,30 @@ def page_sections(tables, config, figures, dataset):
             }
         )
     return sections + gene_sections(tables, config, figures)
+
+
+def claims_section(table, claims, config, figures, simulated):
+    """Return the section of the verdicts, as a list; empty where the study has no claims.
+
+    Parameters
+    ----------
+    table : table 'claims' or None
+    claims : dict or None
+        title and source of the claims file.
+    simulated : bool or str
+    """
+    if claims is None:
+        return []
+    return [
+        {
+            "title": claims["title"]
+            + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
+            "text": f"What was said in: {claims['source']}. Judged here, reading by reading and "
+            f"task by task, {claims_line(table)}.",
+            "figures": _figures(figures, "Claims", None, f"results/{config['study']}"),
+            "claims": table,
+        }
+    ]
 
 
 def gene_sections(tables, config, figures):
@@ -289,13 +344,24 @@ def provenance(config, sources, dataset, versions):
     }
 
 
-def summary_text(headline, page, simulated):
+def claims_line(table):
+    """Return the line of the summary that counts the verdicts."""
+    holds, part, fails, untestable = tally(table["verdict"]).values()
+    return (
+        f"claims: {holds} hold, {part} in part, {fails} fail, {untestable} not testable "
+        f"({len(table)} readings of {table['claim'].nunique()} claims)"
+    )
+
+
+def summary_text(headline, page, simulated, claims=None):
     """Return what the terminal prints at the end of a run.
 
-    `simulated` says what is simulated, or is False.
+    `simulated` says what is simulated, or is False; `claims` is the table of verdicts or None.
     """
     lines = ["", *([f"SIMULATED DATA: {simulated}."] if simulated else [])]
     width = max(len(label) for label, _, _ in headline)
     for label, value, detail in headline:
         lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
+    if claims is not None:
+        lines.append(f"  {claims_line(claims)}")
     return "\n".join([*lines, "", f"Report: {page}", ""])

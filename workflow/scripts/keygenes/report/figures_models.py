@@ -7,12 +7,16 @@ pool of all seeds), two classes or twelve.
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from keygenes.report.panels import add_title, distinct, plural, seed_text
 from keygenes.report.style import (
+    BLACK,
     BLUE,
     GREY,
+    ORANGE,
+    PALE,
     SKY,
     VERMILLION,
     add_note,
@@ -24,7 +28,9 @@ from keygenes.report.style import (
     styled,
 )
 
-BASELINES = ("linear_probe", "logistic_genes", "majority")  # regimes that train no encoder
+FLOORS = ("length_only", "token0", "majority")  # what no one would call a finding
+KIND_COLOURS = {"probe": BLACK, "control": ORANGE, "trained": BLUE}
+FOREST_METRICS = ("accuracy", "balanced_accuracy")
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -116,6 +122,8 @@ def _pooled_metric(metrics, regime, metric, split):
     found = metrics[
         (metrics.regime == regime) & (metrics.metric == metric) & (metrics.split == split)
     ]
+    if found.design.nunique() > 1:  # 'majority' is in both
+        found = found[found.design == "grouped"]
     pooled = found[found.seed.isna()]
     pooled = pooled if len(pooled) else found
     return next(pooled.itertuples(), None) if len(pooled) == 1 else None
@@ -199,65 +207,168 @@ def figure3_confusion(
     return figure
 
 
+def _forest_rows(regimes, kinds):
+    """Return the names of a forest plot from top to bottom, and where a group ends.
+
+    Floors first (what needs no gene, what needs one, what needs no cell), then what needs no
+    encoder, then regimes as `kinds` names them: probes, controls, trained encoders.
+    """
+    groups = [[r for r in FLOORS if r in regimes]]
+    groups.append([r for r in regimes if r not in kinds and r not in FLOORS])
+    groups += [[r for r in kinds if kinds[r] == k and r in regimes] for k in KIND_COLOURS]
+    groups = [group for group in groups if group]
+    return [name for group in groups for name in group], np.cumsum([len(g) for g in groups])[:-1]
+
+
 @styled
-def accuracy(metrics, *, task=None, split="test"):
-    """Draw every metric with its interval, per regime, baselines included.
+def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test"):
+    """Draw what every baseline and regime reaches, with its interval, in both designs.
 
     Parameters
     ----------
     metrics : pandas.DataFrame
-        Schema ``metrics``; null seed: the pool of all seeds, drawn as a dot with its interval;
-        single seeds are open circles.
+        Schema ``metrics``; a null seed is the pool of all seeds, drawn with its interval; single
+        seeds are dots without one.
     task : str, optional
+    kinds : dict {regime: 'probe', 'control' or 'trained'}, optional
+        Whatever is not named here is a baseline that needs no encoder.
+    twins : dict {regime split by cell: regime}, optional
+        The first is drawn in the row of the second.
+    main : str, optional
+        Its interval is drawn through all rows.
     split : str
         Which split is drawn.
     """
-    table = metrics[metrics.split == split]
-    regimes = distinct(table.regime)
-    found = distinct(table.metric)
-    names = [m for m in METRIC_NAMES if m in found] + [m for m in found if m not in METRIC_NAMES]
-    if not regimes or not names:
+    twins = twins or {}
+    table = metrics[(metrics.split == split) & metrics.metric.isin(FOREST_METRICS)]
+    table = table.assign(
+        row=[twins.get(name, name) for name in table.regime],
+        **{column: table[column].astype(object) for column in ("metric", "design")},
+    )
+    names, ends = _forest_rows(distinct(table.row), kinds or {})
+    if not names:
         return empty_figure(f"no metrics of split {split}")
-    regimes = [r for r in regimes if r not in BASELINES] + [r for r in BASELINES if r in regimes]
-    height = 0.27 * len(regimes) + 1.1
-    figure, axes = panel_grid(len(names), columns=3, width=2.45, height=height)
-    for i, (panel, metric) in enumerate(zip(axes, names, strict=True)):
-        rows = table[table.metric == metric]
-        floor = _pooled_metric(metrics, "majority", metric, split)
-        if floor is not None:
-            panel.axvline(floor.value, color=GREY, ls="--", lw=0.8, zorder=0)
-        for y, regime in enumerate(regimes):
-            colour = GREY if regime in BASELINES else BLUE
-            seeds = rows[(rows.regime == regime) & rows.seed.notna()]
-            panel.plot(
-                seeds.value, [y + 0.26] * len(seeds), "o", ms=3, mfc="none", mec=colour, mew=0.6
-            )
-            row = _pooled_metric(metrics, regime, metric, split)
-            if row is None or not np.isfinite(row.value):
-                continue
-            if np.isfinite(row.ci_low):
-                panel.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.4)
-            panel.plot(row.value, y, "o", ms=4.5, color=colour)
-            panel.text(1.04, y, f"{row.value:.2f}", va="center", fontsize=7, color=colour)
-        panel.set_yticks(range(len(regimes)), regimes if i % 3 == 0 else [""] * len(regimes))
-        panel.set_ylim(len(regimes) - 0.5, -0.5)
+    height = 0.235 * len(names) + 1.0
+    found = [metric for metric in FOREST_METRICS if metric in set(table.metric)]
+    figure, axes = panel_grid(len(found), columns=2, width=4.1, height=height)
+    marks = {"grouped": ("o", 0.0), "random": ("D", 0.27)}
+    designs = [design for design in marks if (table.design == design).any()]
+    for i, (panel, metric) in enumerate(zip(axes, found, strict=True)):
+        pooled = table[(table.metric == metric) & table.seed.isna()].set_index(["row", "design"])
+        single = table[(table.metric == metric) & table.seed.notna()]
+        for y, name in enumerate(names):
+            colour = KIND_COLOURS.get((kinds or {}).get(name), GREY)
+            for design in designs:
+                marker, shift = marks[design]
+                of_seeds = single[(single.row == name) & (single.design == design)]
+                open_ = {"mfc": "none" if design == "random" else colour, "mec": colour}
+                if (name, design) not in pooled.index:
+                    continue
+                row = pooled.loc[(name, design)]
+                place = y + (shift if len(designs) > 1 else 0)
+                if len(of_seeds) > 1 and design == "grouped":
+                    panel.plot(of_seeds.value, [place] * len(of_seeds), "|", ms=5, color=colour)
+                if np.isfinite(row.ci_low):
+                    panel.plot([row.ci_low, row.ci_high], [place, place], color=colour, lw=1.2)
+                panel.plot(row.value, place, marker, ms=4.5 - (design == "random"), **open_)
+                if design == designs[0]:
+                    panel.text(1.02, y, _interval(row), va="center", fontsize=6.5, color=colour)
+        if (main, designs[0]) in pooled.index:
+            row = pooled.loc[(main, designs[0])]
+            panel.axvspan(row.ci_low, row.ci_high, color=SKY, alpha=0.18, lw=0, zorder=0)
+        if ("majority", designs[0]) in pooled.index:
+            floor = pooled.loc[("majority", designs[0])].value
+            panel.axvline(floor, color=GREY, ls="--", lw=0.8, zorder=0)
+        for end in ends:
+            panel.axhline(end - 0.4, color=PALE, lw=0.6, zorder=0)
+        panel.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
+        panel.set_ylim(len(names) - 0.4, -0.6)
         panel.set_xlim(0, 1.0)
         panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-        panel.set_xlabel(METRIC_NAMES.get(metric, metric))
+        panel.set_xlabel(METRIC_NAMES[metric])
         panel.tick_params(axis="y", length=0)
         panel.grid(axis="x")
-    add_title(figure, f"Performance on {split} cells", task)
-    cells = table.n_cells.max()
-    units = table[table.unit.notna() & table.n_units.notna()]
-    units = (
-        "; 95 % bootstrap interval over "
-        + plural(int(units.n_units.max()), str(units.unit.iloc[0]))
-        if len(units)
-        else ""
+    add_title(figure, "Prediction beside its baselines", task)
+    add_note(figure, _forest_note(table, names, designs, main), legend=_forest_legend(kinds))
+    return figure
+
+
+def _forest_legend(kinds):
+    used = {None, *(kinds or {}).values()}
+    labels = {None: "no encoder", "probe": "logistic regression of the study"}
+    labels |= {"control": "control", "trained": "encoder, fine-tuned"}
+    handles = [
+        Line2D([], [], color=KIND_COLOURS.get(kind, GREY), marker="o", ms=4, lw=1.2)
+        for kind in labels
+        if kind in used
+    ]
+    return handles, [label for kind, label in labels.items() if kind in used]
+
+
+def _forest_note(table, names, designs, main):
+    pool = table[table.seed.isna() & (table.design == designs[0])]
+    units = pool[pool.unit.notna() & pool.n_units.notna()]
+    text = f"Test cells of all seeds pooled, n = {count(pool.n_cells.max())}"
+    if len(units):
+        n = plural(int(units.n_units.max()), str(units.unit.iloc[0]))
+        text += f"; bars: 95 % bootstrap interval over {n}"
+    text += "."
+    if len(designs) > 1:
+        other = table[table.seed.isna() & (table.design == "random")].n_cells.max()
+        text += (
+            " Filled circles: whole wells or replicates held out. Open diamonds: cells held out"
+            f" one by one (n = {count(other)}), so that wells stand on both sides."
+        )
+    if table.seed.nunique() > 1:
+        text += f" Ticks: {plural(table.seed.nunique(), 'seed')}."
+    if main in names:
+        text += f" Band: interval of {main}."
+    return text + (" Dashed: always the largest class." if "majority" in names else "")
+
+
+@styled
+def roar(table, *, task=None):
+    """Draw what is lost when the genes a track calls key are taken away, a panel per track.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Schema ``roar``.
+    task : str, optional
+    """
+    table = table[table.seed.isna()].astype({"track": str}).sort_values(["track", "fraction"])
+    tracks = distinct(table.track)
+    if not tracks:
+        return empty_figure("no track to test")
+    last = table.groupby("track")["drop"].last()  # of the largest share
+    tracks = sorted(tracks, key=lambda name: (-np.nan_to_num(last[name], nan=-1), name))
+    figure, axes = panel_grid(len(tracks), columns=5, width=1.55, height=1.5, sharey=True)
+    for i, (panel, track) in enumerate(zip(axes, tracks, strict=True)):
+        rows = table[table.track == track]
+        share = 100 * rows.fraction
+        matched = rows.matched.where(rows.fraction > 0, rows.accuracy)
+        style = {"marker": "o", "ms": 2.5}
+        panel.plot(share, matched, color=GREY, label="random genes, as widely detected", **style)
+        panel.fill_between(share, rows.ci_low, rows.ci_high, color=BLUE, alpha=0.18, lw=0)
+        panel.plot(share, rows.accuracy, color=BLUE, label="most key genes", **style)
+        panel.set_title(track, fontsize=7)
+        panel.set_xticks([0, 5, 10, 20])
+        panel.set_ylim(0, 1.0)
+        panel.grid(axis="y")
+        if i % 5 == 0:
+            panel.set_ylabel("accuracy")
+        if i >= len(tracks) - 5:
+            panel.set_xlabel("genes removed, %")
+    add_title(figure, "Remove and retrain", task)
+    row = table.iloc[0]
+    step = table[table.fraction > 0].n_removed
+    add_note(
+        figure,
+        "Logistic regression learnt again without the genes. Test cells of all seeds pooled,"
+        f" n = {count(row.n_cells)} from {count(row.n_units)} units; band: 95 % bootstrap interval"
+        f" over units. Removed: {count(step.min())} to {count(step.max())} genes. Panels by falling"
+        " loss against random genes at the largest share. training_difference ranks genes in"
+        " training cells alone; differential expression has seen the test cells.",
+        legend=axes[0].get_legend_handles_labels(),
     )
-    seeds = (
-        f" Open circles: {plural(table.seed.nunique(), 'seed')}." if table.seed.nunique() else ""
-    )
-    line = " Dashed: always the largest class." if "majority" in regimes else ""
-    add_note(figure, f"Dots: all test cells pooled, n = {count(cells)}{units}.{seeds}{line}")
     return figure

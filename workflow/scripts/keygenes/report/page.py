@@ -16,6 +16,9 @@ from markupsafe import Markup
 from PIL import Image
 
 from keygenes.core.files import write_text
+from keygenes.evidence.verdicts import VERDICTS
+from keygenes.report.figures_claims import MARKS, found_text
+from keygenes.report.panels import distinct
 from keygenes.report.style import count, number
 
 HERE = Path(__file__).resolve().parent
@@ -108,6 +111,35 @@ def _paragraphs(text):
     return [part.strip() for part in (text or "").split("\n\n") if part.strip()]
 
 
+def _claims(table):
+    """Return what the template needs of the verdicts: each claim with its readings."""
+    if table is None:
+        return []
+    groups = []
+    for claim in distinct(table["claim"]):
+        rows = table[table["claim"] == claim]
+        first = rows.iloc[0]
+        readings = [
+            {
+                **{k: format_value(row[k]) for k in ("reading", "task", "thesis_value", "why")},
+                "control": format_value(row["control"]),
+                "found": found_text(row),
+                "unit": "" if pd.isna(row["unit"]) else row["unit"],
+                "n": "" if pd.isna(row["n"]) else f"n = {count(row['n'])} {row['n_of']}",
+                "p": ""
+                if pd.isna(row["p"])
+                else f"p = {number(row['p'], 2)}, Holm {number(row['p_holm'], 2)}",
+                "verdict": str(row["verdict"]),
+                "mark": MARKS[str(row["verdict"])],
+                "class": f"verdict-{VERDICTS.index(str(row['verdict']))}",
+            }
+            for _, row in rows.iterrows()
+        ]
+        names = {"id": claim, "statement": first["statement"], "where": first["where"]}
+        groups.append({**names, "readings": readings})
+    return groups
+
+
 @functools.cache
 def _template():
     environment = jinja2.Environment(
@@ -146,7 +178,8 @@ def write_page(
         Numbers are formatted, text is taken as it is.
     sections : list of dict
         title and text (paragraphs split by an empty line); figures: list of (path of the SVG or
-        PNG, caption); tables: list of (caption, DataFrame, path of the file behind it or None).
+        PNG, caption); tables: list of (caption, DataFrame, path of the file behind it or None);
+        claims: table 'claims', shown whole, claim by claim.
         All but the title may be left out.
     config_yaml : str
         The configuration of the run.
@@ -171,6 +204,7 @@ def write_page(
                 "anchor": f"section-{i}",
                 "title": section["title"],
                 "paragraphs": _paragraphs(section.get("text")),
+                "claims": _claims(section.get("claims")),
                 "figures": [_figure(*figure) for figure in section.get("figures", ())],
                 "tables": [_table(*table) for table in section.get("tables", ())],
             }

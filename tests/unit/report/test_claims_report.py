@@ -1,0 +1,104 @@
+import numpy as np
+import pandas as pd
+import report_tables as tables
+from PIL import Image
+from test_page import read
+
+from keygenes.evidence.verdicts import VERDICTS
+from keygenes.report.contents import claims_line, claims_section, summary_text
+from keygenes.report.figures_claims import MARKS, claims, shown_row
+from keygenes.report.page import write_page
+from keygenes.report.style import save_figure
+
+CLAIMS = {"title": "Claims of the thesis", "source": "a thesis"}
+
+
+def drawn(figure):
+    return " ".join(text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text")))
+
+
+def section(simulated=False):
+    table = tables.claims_table()
+    return claims_section(table, CLAIMS, {"study": "s"}, ["dose/accuracy", "claims"], simulated)
+
+
+def test_the_section_counts_the_verdicts_and_has_the_figure():
+    [found] = section()
+    assert found["title"] == "Claims of the thesis"
+    assert "a thesis" in found["text"]
+    assert "2 hold, 1 in part, 1 fail, 1 not testable (5 readings of 3 claims)" in found["text"]
+    assert [path for path, _ in found["figures"]] == ["results/s/figures/claims.svg"]
+
+
+def test_verdicts_about_simulated_cells_say_so_in_the_heading():
+    [found] = section("cells drawn from a law")
+    assert "simulated cells" in found["title"]
+
+
+def test_a_study_without_claims_has_no_section_and_no_line():
+    assert claims_section(None, None, {"study": "s"}, [], False) == []
+    assert "claims:" not in summary_text([("a", "1", "b")], "page", False)
+
+
+def test_the_terminal_has_one_line():
+    lines = summary_text([("a", "1", "b")], "page", False, tables.claims_table()).splitlines()
+    [line] = [line for line in lines if "claims:" in line]
+    assert line.strip() == claims_line(tables.claims_table())
+    assert line.strip().startswith("claims: 2 hold, 1 in part, 1 fail, 1 not testable")
+
+
+def test_the_page_shows_every_reading_whole(tmp_path):
+    [found] = section()
+    path = tmp_path / "index.html"
+    write_page(
+        path,
+        title="t",
+        study="s",
+        simulated=False,
+        headline=[],
+        sections=[{**found, "figures": []}],
+        config_yaml="",
+        versions={},
+        provenance={},
+    )
+    reader, text = read(path)
+    table = tables.claims_table()
+    for column in ("statement", "where", "reading", "why", "thesis_value", "unit"):
+        assert all(str(value) in text for value in table[column].dropna()), column
+    for verdict in table["verdict"].astype(str):
+        assert f"{MARKS[verdict]} {verdict}" in text
+    assert "0.49 (0.45 to 0.53)" in text
+    assert "p = 0.001, Holm 0.002" in text
+    classes = [value for name, value in reader.attributes if name == "class"]
+    assert {c for c in classes if c.startswith("verdict-")} == {f"verdict-{i}" for i in range(4)}
+    assert "evidence/claims.parquet" in text
+
+
+def test_the_figure_has_every_claim_and_a_mark_per_reading(tmp_path):
+    table = tables.claims_table()
+    figure = claims(table, title="Claims of the thesis")
+    text = drawn(figure)
+    for part in ("Claims of the thesis", "0.49 (0.45 to 0.53)", "holds: 2", "fails: 1"):
+        assert part in text
+    for verdict in VERDICTS:
+        # once per reading, once in the key
+        assert text.count(MARKS[verdict]) >= 1 + (table["verdict"] == verdict).sum()
+    save_figure(figure, tmp_path / "c.svg", tmp_path / "c.png", simulated=True)
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.width > 2500
+        assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_the_marks_differ_without_colour():
+    assert len(set(MARKS.values())) == len(VERDICTS) == len(MARKS)
+
+
+def test_the_numbers_shown_are_of_the_first_reading_that_was_tested():
+    table = tables.claims_table()
+    assert shown_row(table[table["claim"] == "b"])["reading"] == "tested"
+    only = table[table["verdict"] == VERDICTS[-1]]
+    assert pd.isna(shown_row(only)["value"])
+
+
+def test_no_claims_make_an_empty_figure():
+    assert "no claims" in drawn(claims(tables.claims_table().head(0), title="t"))

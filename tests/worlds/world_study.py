@@ -1,0 +1,176 @@
+"""The pipeline's own steps on a world: fine-tune, extract, attribute, score."""
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from tiny_study import write_model
+from worlds import MAX_LENGTH, N_GENES, SPECIALS, write_world
+
+from keygenes.attention.extract import extract_attention
+from keygenes.core.matrices import read_matrix
+from keygenes.core.tables import read_table, write_table
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.evidence.attribute import attribute_genes
+from keygenes.evidence.score import model_tracks
+from keygenes.evidence.tracks import well_groups
+from keygenes.expression.wilcoxon import rank_genes
+from keygenes.models.finetune import finetune
+
+LAYERS, HEADS = 2, 4
+OPTIONS = {
+    "epochs": 25,
+    "batch_size": 12,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.001,
+    "warmup_steps": 500,
+    "warmup_fraction": 0.1,
+    "max_grad_norm": 1.0,
+    "attention_dropout": 0.0,
+    "pooling": None,
+}
+UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}  # a step too small to be seen
+CHEAP = [*ATTENTION, "attention_readout", "rollout", "attention_gradient"]
+EVERY = [*ATTENTION, *ATTRIBUTIONS]
+TABLES = ("by_rank", "by_gene", "by_well", "norms", "heads", "expected")
+HERE = {"max_length": MAX_LENGTH, "batch_tokens": 8192, "threads": 1, "device": "cpu"}
+
+
+def write_tests(paths, folder):
+    """Write the Wilcoxon table of a world; return its path."""
+    cells = read_matrix(paths["counts"])
+    labels = read_table(paths["labels"]).set_index("cell").loc[cells.obs_names, "level"]
+    table = rank_genes(
+        sp.csr_matrix(cells.X),
+        cells.obs["n_counts"].to_numpy(float),
+        labels,
+        (cells.obs["dose_um"] == 0).to_numpy(),
+        cells.var_names,
+        cells.var["symbol"].to_numpy(),
+        task="level",
+        pseudocount=1.0,
+    )
+    write_table(table, folder / "wilcoxon.parquet", "wilcoxon")
+    return folder / "wilcoxon.parquet"
+
+
+def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells):
+    """Fine-tune and look at one fold; return the paths of by_well, well_scores, predictions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    study = {name: paths[name] for name in ("tokens", "labels", "splits", "vocabulary")}
+    parts = {"weights": "model.safetensors", "config": "config.json"}
+    tuned = {part: folder / name for part, name in parts.items()}
+    finetune(
+        **study,
+        **model,
+        **{f"out_{part}": path for part, path in tuned.items()},
+        out_history=folder / "history.parquet",
+        out_predictions=folder / "predictions.parquet",
+        out_loading=folder / "loading.json",
+        task="level",
+        seed=fold,
+        patterns=["*"],
+        options=OPTIONS | options,
+        precision="float32",
+        **HERE,
+    )
+    obs = read_matrix(paths["counts"]).obs
+    extract_attention(
+        {name: folder / f"{name}.parquet" for name in TABLES},
+        **study,
+        **tuned,
+        counts_obs=obs,
+        vehicle=(obs["dose_um"] == 0).to_numpy(),
+        task="level",
+        seed=fold,
+        max_cells=None,
+        pair_norms="norm_pair" in tracks,
+        **HERE,
+    )
+    outputs = ("well_scores", "cells", "faithfulness", "randomisation")
+    attribute_genes(
+        **study,
+        **tuned,
+        **{f"out_{name}": folder / f"{name}.parquet" for name in outputs},
+        counts_obs=obs,
+        wilcoxon=paths["wilcoxon"],
+        task="level",
+        seed=fold,
+        tracks=tracks,
+        attribution_options={
+            "max_cells": None,
+            "costly_cells": costly_cells,
+            "n_steps": 20,
+            "attattr_steps": 5,
+            "max_completeness_error": 0.05,
+        },
+        faithfulness_options={"fractions": [0.1], "n_random": 1, "randomised_cells": 1},
+        **HERE,
+    )
+    return {n: folder / f"{n}.parquet" for n in ("by_well", "well_scores", "predictions")}
+
+
+def run_world(folder, kind, *, n_replicates, n_folds, tracks=EVERY, seed=0, trained=True, costly_cells=24):
+    """Run some folds of a world; return its tracks and predictions.
+
+    Returns
+    -------
+    frame : DataFrame
+        Pooled rows of every track asked for, as table 'genes' has them.
+    predictions : DataFrame
+        Of the test cells of all folds: cell, true, predicted.
+    paths : dict
+        The world's files.
+    """
+    paths = write_world(folder, kind, n_replicates=n_replicates, seed=seed)
+    paths["wilcoxon"] = write_tests(paths, folder)
+    model = write_model(
+        folder / "encoder",
+        seed=seed,
+        n_tokens=len(SPECIALS) + N_GENES,
+        layers=LAYERS,
+        heads=HEADS,
+        hidden=32,
+        max_length=MAX_LENGTH,
+        spread=0.02,
+    )
+    options = {} if trained else UNTRAINED
+    if kind == "length":
+        options = options or {"epochs": 25}  # lengths are harder to see than genes
+    folds = {
+        fold: run_fold(
+            paths,
+            folder / f"fold{fold}",
+            model,
+            fold=fold,
+            seed=seed,
+            tracks=tracks,
+            options=options,
+            costly_cells=costly_cells,
+        )
+        for fold in range(1, n_folds + 1)
+    }
+    obs = read_matrix(paths["counts"]).obs
+    labels = read_table(paths["labels"]).set_index("cell").loc[obs.index, "level"]
+    groups = well_groups(obs, labels, (obs["dose_um"] == 0).to_numpy())
+    frames = []
+    for names, table in ((ATTENTION, "by_well"), (ATTRIBUTIONS, "well_scores")):
+        wanted = [track for track in names if track in tracks]
+        if wanted:
+            of_folds = {fold: files[table] for fold, files in folds.items()}
+            frames += model_tracks(wanted, "full", of_folds, LAYERS * HEADS, groups)
+    frame = pd.concat(frames, ignore_index=True)
+    predictions = pd.concat(read_table(files["predictions"]) for files in folds.values())
+    return (
+        frame[frame["seed"].isna()],
+        predictions.loc[predictions["split"] == "test", ["cell", "true", "predicted"]],
+        paths,
+    )
+
+
+def accuracy(predictions):
+    """Return the share of cells predicted right."""
+    return float(
+        np.mean(predictions["true"].astype(str).to_numpy() == predictions["predicted"].astype(str))
+    )
+
+

@@ -1,0 +1,161 @@
+"""How much two patterns of attention agree, and what agreement to expect of any two."""
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import rel_entr
+from scipy.stats import rankdata
+
+from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
+from keygenes.models.batches import budget_batches, padded, with_progress
+
+MEASURES = ("cosine", "pearson", "spearman", "jensen_shannon")
+FEWEST_CELLS = 10  # of a gene in each half, for its mean attention to count
+
+
+def cosine(a, b):
+    """Return the cosine of rows [..., n]."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
+
+
+def pearson(a, b):
+    """Return the correlation of rows [..., n]: of attention received, the cosine of c - 1."""
+    return cosine(a - a.mean(-1, keepdims=True), b - b.mean(-1, keepdims=True))
+
+
+def jensen_shannon(a, b):
+    """Return the Jensen-Shannon divergence of rows [..., n], each scaled to sum to 1, in bits.
+
+    It is 0 where they are proportional and 1 where they have nothing in common.
+    """
+    a, b = (x / x.sum(-1, keepdims=True) for x in (a, b))
+    middle = (a + b) / 2
+    nats = (rel_entr(a, middle) + rel_entr(b, middle)).sum(-1) / 2
+    return np.clip(nats / np.log(2), 0, 1)
+
+
+def of_profiles(a, b):
+    """Return pearson, spearman and jensen_shannon of rows [..., n]: float64 [3, ...]."""
+    ranks = (rankdata(x, axis=-1) for x in (a, b))
+    return np.stack([pearson(a, b), pearson(*ranks), jensen_shannon(a, b)])
+
+
+@torch.inference_mode()
+def compared_cells(trunks, pairs, cells, batch_tokens, label="comparison"):
+    """Yield what each cell's attention is in some models, and its cosines between them.
+
+    Each model runs once, however many pairs it is in, and leaves its queries and keys; from these
+    the attention of all models is computed side by side in blocks of rows, and never stored.
+
+    Parameters
+    ----------
+    trunks : dict {name: BertModel}
+    pairs : list of (name, name)
+    cells : list of int arrays
+
+    Yields
+    ------
+    index : int
+        Of the cell.
+    cosines : dict {pair: float64 array [layers, heads]}
+        Of the full L x L attention.
+    received : dict {name: float64 array [layers, heads, L]}
+    """
+    config = next(iter(trunks.values())).config
+    device = next(iter(trunks.values())).device
+    for trunk in trunks.values():
+        trunk.set_attn_implementation(STREAM)
+    scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
+    asked = list(dict.fromkeys([*pairs, *((name, name) for pair in pairs for name in pair)]))
+    lengths = np.array([len(cell) for cell in cells])
+    batches = budget_batches(lengths, batch_tokens) if len(cells) else []
+    for batch in with_progress(batches, label):
+        ids, mask = padded([cells[i] for i in batch], device)
+        layers = {name: queries_and_keys(trunk, ids, mask) for name, trunk in trunks.items()}
+        for row, index in enumerate(batch):
+            cosines = {pair: [] for pair in pairs}
+            received = {name: [] for name in trunks}
+            for layer in range(config.num_hidden_layers):
+                valid = {
+                    name: [x[row, :, : lengths[index]] for x in of_layers[layer]]
+                    for name, of_layers in layers.items()
+                }
+                product, sums = attention_products(valid, asked, scaling)
+                for a, b in pairs:
+                    norm = (product[a, a] * product[b, b]).sqrt()
+                    cosines[a, b].append((product[a, b] / norm).cpu().numpy())
+                for name, of_name in sums.items():
+                    received[name].append(of_name.double().cpu().numpy())
+            yield (
+                int(index),
+                {pair: np.stack(parts) for pair, parts in cosines.items()},
+                {name: np.stack(parts) for name, parts in received.items()},
+            )
+
+
+def agreement_table(found, **columns):
+    """Return a row per layer and head from arrays [layers, heads] by column name."""
+    shape = next(iter(found.values())).shape
+    layer, head = (place.ravel() + 1 for place in np.indices(shape))
+    arrays = {name: np.asarray(values, float).ravel() for name, values in found.items()}
+    return pd.DataFrame({**columns, "layer": layer, "head": head, **arrays})
+
+
+def between_halves(sums, n_cells):
+    """Return the measures between the mean attention of genes in two halves of some cells.
+
+    Parameters
+    ----------
+    sums : float64 array [2, layers, heads, n_tokens]
+    n_cells : float64 array [2, n_tokens]
+
+    Returns
+    -------
+    dict {measure: float64 array [layers, heads]}
+        NaN where fewer than two genes are in `FEWEST_CELLS` cells of both halves.
+    """
+    genes = (n_cells >= FEWEST_CELLS).all(0)
+    if genes.sum() < 2:
+        return {measure: np.full(sums.shape[1:3], np.nan) for measure in MEASURES}
+    a, b = (half[..., genes] / n[genes] for half, n in zip(sums, n_cells, strict=True))
+    return dict(zip(MEASURES, [cosine(a, b), *of_profiles(a, b)], strict=True))
+
+
+def comparison_bounds(trunks, others, cells, batch_tokens, *, seed, other_seed):
+    """Return table 'comparison_bounds': how much attention agrees where nothing should differ.
+
+    Parameters
+    ----------
+    trunks : dict {regime: BertModel}
+        Of this seed. For each, the bound 'split_half': mean attention of genes in every second
+        cell against the others.
+    others : dict {regime: BertModel}
+        Some of them trained with another seed: the bound 'other_seed', on the same cells.
+    cells : list of int arrays
+    """
+    config = next(iter(trunks.values())).config
+    shape = (config.num_hidden_layers, config.num_attention_heads)
+    named = {(name, True): trunk for name, trunk in trunks.items()}
+    named |= {(name, False): trunk for name, trunk in others.items()}
+    pairs = [((name, True), (name, False)) for name in others]
+    totals = {name: np.zeros((len(MEASURES), *shape)) for name in others}
+    sums = {name: np.zeros((2, *shape, config.vocab_size)) for name in trunks}
+    n_cells = np.zeros((2, config.vocab_size))
+    for index, cosines, received in compared_cells(named, pairs, cells, batch_tokens, "bounds"):
+        for a, b in pairs:
+            totals[a[0]] += [cosines[a, b], *of_profiles(received[a], received[b])]
+        half, cell = index % 2, cells[index]
+        n_cells[half, cell] += 1
+        for name in trunks:
+            sums[name][half][..., cell] += received[name, True]
+    frames = []
+    for name, total in totals.items():
+        found = dict(zip(MEASURES, total / max(1, len(cells)), strict=True))
+        frames.append(agreement_table(found, regime=name, bound="other_seed"))
+    for name, of_halves in sums.items():
+        found = between_halves(of_halves, n_cells)
+        frames.append(agreement_table(found, regime=name, bound="split_half"))
+    table = pd.concat(frames, ignore_index=True).assign(seed=seed, n_cells=len(cells))
+    table["other_seed"] = pd.array([other_seed] * len(table), "Int64")
+    return table.assign(other_seed=table["other_seed"].where(table["bound"] == "other_seed"))

@@ -1,0 +1,273 @@
+"""Running sums of attention over cells, exact in any order: shards merge to one run's sums."""
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from keygenes.attention.expected import length_bins
+from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
+from keygenes.attention.subsets import TEST, VEHICLE
+from keygenes.core.files import written
+from keygenes.models.batches import budget_batches, padded, with_progress
+
+GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
+NORM_MEASURES = ("value", "weighted")
+HEAD_MEASURES = (*ROW_STATISTICS, *NORM_MEASURES)  # a value per cell, layer and head
+LAYER_MEASURES = ("output", "pair")  # a value per cell and layer
+SMALLEST = float(np.finfo(np.float32).tiny)  # what attention received is raised to for its log
+
+
+def moments(total, squares, n):
+    """Return mean and sample standard deviation from sums; NaN where n is too small."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / n
+        variance = (squares - n * mean**2) / (n - 1)
+    return mean, np.sqrt(np.where(n > 1, np.maximum(variance, 0), np.nan))
+
+
+def add_exactly(total, at, amounts):
+    """Add to some entries of a sum, keeping what rounding loses (Knuth's two-sum).
+
+    The result does not depend on the order of the additions, so that sums over shards of the
+    cells, merged, are those of one run.
+
+    Parameters
+    ----------
+    total : float64 array [2, ..., n]
+        High and low part; the sum is high + low. Changed in place.
+    at : index of the last axis, without repeats
+    amounts : float64 array [..., len(at)]
+    """
+    high, low = total
+    old = high[..., at]
+    new = old + amounts
+    part = new - old
+    low[..., at] += (old - (new - part)) + (amounts - part)
+    high[..., at] = new
+
+
+class Sums:
+    """Running sums of one subset of cells; nothing grows with the number of cells.
+
+    Attributes
+    ----------
+    counts : dict of float64 arrays
+        Whole numbers: ``cells`` [1]; ``rank_n`` [max_length]; per class and gene, [classes,
+        tokens], ``gene_n`` and the sums of ranks ``gene_rank_sum``, ``gene_rank_squares``;
+        ``well_n`` [wells, tokens]; ``raised`` [1], values of attention that were 0 in float32.
+    totals : dict of float64 arrays [2, ...]
+        As `add_exactly` keeps them. Attention received: ``rank_sum``, ``rank_squares`` [layers,
+        heads, max_length]; ``gene_sum``, ``gene_squares`` [layers, heads, classes * tokens]; its
+        mean over layers and heads: ``mean_sum``, ``mean_squares`` [classes * tokens],
+        ``well_sum`` [wells * tokens]. Its log2: ``log2_sum`` [layers, heads, length bins *
+        max_length], and the mean over layers and heads ``well_log2_sum`` [wells * tokens]. The
+        pair norm, mean over layers: ``well_pair_sum`` [wells * tokens]. Means per cell:
+        ``head_sum``, ``head_squares`` [measures, layers * heads] and ``layer_sum``,
+        ``layer_squares`` [measures, layers].
+    """
+
+    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells, n_length_bins=1):
+        self.shape = (layers, heads, n_tokens, n_classes, n_wells, n_length_bins)
+        of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
+        self.counts = {
+            "cells": np.zeros(1),
+            "rank_n": np.zeros(max_length),
+            **{name: np.zeros(of_genes) for name in GENE_COUNTS},
+            "well_n": np.zeros(of_wells),
+            "raised": np.zeros(1),
+        }
+        shapes = {
+            "rank": (layers, heads, max_length),
+            "gene": (layers, heads, n_classes * n_tokens),
+            "mean": (n_classes * n_tokens,),
+            "head": (len(HEAD_MEASURES), layers * heads),
+            "layer": (len(LAYER_MEASURES), layers),
+        }
+        self.totals = {
+            f"{name}_{power}": np.zeros((2, *shape))
+            for name, shape in shapes.items()
+            for power in ("sum", "squares")
+        }
+        for name in ("well_sum", "well_log2_sum", "well_pair_sum"):
+            self.totals[name] = np.zeros((2, n_wells * n_tokens))
+        self.totals["log2_sum"] = np.zeros((2, layers, heads, n_length_bins * max_length))
+
+    def total(self, name):
+        """Return a total as one float64 array."""
+        return self.totals[name].sum(0)
+
+    def add(self, name, at, amounts, squares=None):
+        """Add to ``<name>_sum`` at some entries and, where given, to ``<name>_squares``."""
+        add_exactly(self.totals[f"{name}_sum"], at, amounts)
+        if squares is not None:
+            add_exactly(self.totals[f"{name}_squares"], at, squares)
+
+    def merge(self, other):
+        """Add the sums of other cells."""
+        for name, count in other.counts.items():
+            self.counts[name] += count
+        for name, (high, low) in other.totals.items():
+            for part in (high, low):
+                add_exactly(self.totals[name], slice(None), part)
+
+
+def grouped(codes):
+    """Return the distinct codes, sorted, and a function that sums values by code.
+
+    The function takes float64 [..., n] and returns float64 [..., n_distinct].
+    """
+    distinct, position = np.unique(codes, return_inverse=True)
+
+    def summed(values):
+        flat = values.reshape(-1, values.shape[-1])
+        rows = [np.bincount(position, row, len(distinct)) for row in flat]
+        return np.stack(rows).reshape(*values.shape[:-1], len(distinct))
+
+    return distinct, summed
+
+
+def add_batch(sums, layers, genes, positions, row, classes, wells, length_bins=None):
+    """Add the statistics of a batch of cells to the sums.
+
+    Parameters
+    ----------
+    sums : Sums
+    layers : list of `stream.LayerStatistics`
+    genes, positions, row : int arrays [n_valid]
+        Token, position and cell of every valid position of the batch.
+    classes, wells : int arrays [n_cells]
+    length_bins : int array [n_cells], optional
+        Bin of each cell's length; without it all are in one.
+    """
+    n_layers, n_heads, n_tokens, n_classes, n_wells, _ = sums.shape
+    lengths = np.bincount(row).astype(float)
+    of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
+    ranks = positions + 1.0
+    sums.counts["cells"] += len(lengths)
+    np.add.at(sums.counts["rank_n"], positions, 1)
+    for name, amount in zip(GENE_COUNTS, (np.ones(len(row)), ranks, ranks**2), strict=True):
+        np.add.at(sums.counts[name].reshape(-1), of_gene, amount)
+    np.add.at(sums.counts["well_n"].reshape(-1), of_well, 1)
+
+    received = torch.stack([layer.received for layer in layers])  # [layers, cells, heads, L]
+    flat = received.double().cpu().numpy()[:, row, :, positions].transpose(1, 2, 0)
+    mean = flat.mean((0, 1))
+    for name, codes, values in (
+        ("rank", positions, flat),
+        ("gene", of_gene, flat),
+        ("mean", of_gene, mean),
+    ):
+        at, summed = grouped(codes)
+        sums.add(name, at, summed(values), summed(values**2))
+    logs = np.log2(np.maximum(flat, SMALLEST))
+    sums.counts["raised"] += np.count_nonzero(flat < SMALLEST)
+    of_bin = 0 if length_bins is None else length_bins[row]
+    at, summed = grouped(of_bin * len(sums.counts["rank_n"]) + positions)
+    sums.add("log2", at, summed(logs))
+    at, summed = grouped(of_well)
+    sums.add("well", at, summed(mean))
+    sums.add("well_log2", at, summed(logs.mean((0, 1))))
+    if layers[0].pair_norm is not None:
+        pairs = torch.stack([layer.pair_norm for layer in layers]).double().cpu().numpy()
+        sums.add("well_pair", at, summed(pairs[:, row, positions].mean(0)))
+
+    def per_cell(tensors):
+        """Return float64 [n, cells, ...] of tensors that hold a value per cell."""
+        return np.stack([t.double().cpu().numpy() for t in tensors])
+
+    def mean_over_genes(tensors):
+        """Return the mean over valid positions, padding being 0, of tensors [..., L]."""
+        summed = per_cell([t.double().sum(-1) for t in tensors])
+        return summed / (lengths[:, None] if summed.ndim == 3 else lengths)
+
+    of_heads = [per_cell([layer.rows[name] for layer in layers]) for name in ROW_STATISTICS]
+    of_heads.append(mean_over_genes([layer.value_norm for layer in layers]))
+    of_heads.append(mean_over_genes([layer.received * layer.value_norm for layer in layers]))
+    of_heads = np.stack(of_heads).transpose(0, 1, 3, 2)  # [measures, layers, heads, cells]
+    of_heads = of_heads.reshape(len(HEAD_MEASURES), n_layers * n_heads, -1)
+    sums.add("head", slice(None), of_heads.sum(-1), (of_heads**2).sum(-1))
+    has_pairs = layers[0].pair_norm is not None
+    of_layers = np.zeros((len(LAYER_MEASURES), n_layers, len(lengths)))
+    of_layers[0] = mean_over_genes([layer.output_norm for layer in layers])
+    if has_pairs:
+        of_layers[1] = mean_over_genes([layer.pair_norm for layer in layers])
+    sums.add("layer", slice(None), of_layers.sum(-1), (of_layers**2).sum(-1))
+
+
+@torch.inference_mode()
+def attention_sums(
+    trunk,
+    cells,
+    classes,
+    wells,
+    *,
+    n_classes,
+    n_wells,
+    max_length,
+    batch_tokens,
+    pair_norms=False,
+    shard=(1, 1),
+    edges=(),
+):
+    """Return the `Sums` of a model's attention over some cells.
+
+    Parameters
+    ----------
+    trunk : transformers.BertModel
+        In eval mode, on the device to use.
+    cells : list of int arrays
+        Tokens of each cell.
+    classes, wells : int arrays [n_cells]
+        Codes; the well of a cell without one is 0.
+    pair_norms : bool
+        Whether to compute the norm over heads per pair of genes.
+    shard : (int, int)
+        Which shard of how many, from 1: a share of the batches. The batches are the same for any
+        number of shards, and so is every cell's attention.
+    edges : int array
+        Of the bins of cell length (`expected.length_edges`).
+    """
+    config = trunk.config
+    trunk.set_attn_implementation(STREAM)
+    sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
+    sums = Sums(*sizes, n_classes, n_wells, len(edges) + 1)
+    lengths = np.array([len(cell) for cell in cells])
+    of_length = length_bins(lengths, edges)
+    batches = budget_batches(lengths, batch_tokens) if len(cells) else []
+    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], "attention"):
+        ids, mask = padded([cells[i] for i in batch], trunk.device)
+        layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
+        row, positions = np.nonzero(mask.cpu().numpy())
+        genes = ids.cpu().numpy()[row, positions]
+        groups = (classes[batch], wells[batch], of_length[batch])
+        add_batch(sums, layers, genes, positions, row, *groups)
+    return sums
+
+
+def write_sums(sums, path):
+    """Write the sums of a shard, {subset: Sums}, as safetensors."""
+    arrays = {}
+    for subset, part in sums.items():
+        named = {"shape": np.array(part.shape), **part.counts, **part.totals}
+        arrays.update({f"{subset}/{name}": array for name, array in named.items()})
+    with written(path) as part:
+        save_file(arrays, part)
+
+
+def merged_sums(paths):
+    """Return {subset: Sums} of all cells from the shards' files, one in memory at a time."""
+    merged = {}
+    for path in paths:
+        with safe_open(path, "numpy") as file:
+            for subset in (TEST, VEHICLE):
+                layers, heads, n_tokens, *others = map(int, file.get_tensor(f"{subset}/shape"))
+                max_length = file.get_slice(f"{subset}/rank_n").get_shape()[0]
+                part = Sums(layers, heads, n_tokens, max_length, *others)
+                for arrays in (part.counts, part.totals):
+                    arrays.update({name: file.get_tensor(f"{subset}/{name}") for name in arrays})
+                if subset in merged:
+                    merged[subset].merge(part)
+                else:
+                    merged[subset] = part
+    return merged

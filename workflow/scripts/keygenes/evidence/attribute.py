@@ -1,0 +1,461 @@
+"""One model put to the test in its test cells: attributions, faithfulness and randomisation.
+
+What one pass answers is computed in all test cells (`evidence.attribution.max_cells`); what takes
+many passes in some of them, drawn evenly from wells and classes (`costly_cells`).
+"""
+
+import contextlib
+import logging
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+
+from keygenes.attention.extract import well_codes
+from keygenes.attention.flow import readout_and_rollout
+from keygenes.attention.stream import STREAM
+from keygenes.core.tables import read_table, write_table
+from keygenes.evidence import attribution
+from keygenes.evidence.faithfulness import cell_faithfulness, ordered
+from keygenes.evidence.intervals import table_of
+from keygenes.evidence.randomisation import cell_randomisation
+from keygenes.models.batches import budget_batches, padded, with_progress
+from keygenes.models.cells import task_cells
+from keygenes.models.device import set_up_torch
+from keygenes.models.encoder import check_fit, load_classifier
+
+log = logging.getLogger("keygenes")
+
+FROM_ATTENTION = ("attention_received", "attention_readout", "rollout")  # no sign
+ONE_PASS = (*FROM_ATTENTION, "attention_gradient")
+MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
+OF_WELLS = (*ONE_PASS[1:], *MANY_PASSES)  # attention_received has its own tables
+# The first of these that is computed is also tried from its end.
+REVERSED = ("integrated_gradients", "occlusion", "attattr", *ONE_PASS[::-1])
+RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
+
+
+def evenly_drawn(labels, wells, n, seed):
+    """Return the places of `n` cells drawn evenly from all combinations of class and well.
+
+    Parameters
+    ----------
+    labels, wells : int arrays [n_cells]
+    n : int or None
+        None, or more than there are: all.
+    seed : int
+        The cells of a smaller draw are among those of a larger one.
+
+    Returns
+    -------
+    int array, sorted
+    """
+    rng = np.random.default_rng([seed, 22])
+    frame = pd.DataFrame({"label": labels, "well": wells, "order": rng.permutation(len(labels))})
+    frame["turn"] = frame.sort_values("order").groupby(["label", "well"]).cumcount()
+    frame["group"] = frame.groupby(["label", "well"])["order"].transform("min")  # a random turn
+    drawn = frame.sort_values(["turn", "group"]).index.to_numpy()
+    return np.sort(drawn[:n])
+
+
+def one_pass_scores(model, ids, mask, tracks):
+    """Return what one pass answers: dict {track: float64 array [n_cells, L]}.
+
+    Attention is in multiples of uniform attention, the rollout too: its share times the length.
+    """
+    scores = {}
+    if "attention_received" in tracks:
+        scores["attention_received"] = attribution.attention_received(model, ids, mask)
+    if {"attention_readout", "rollout"} & set(tracks):
+        config = model.config
+        readout, rollout = readout_and_rollout(
+            model.bert,
+            ids,
+            mask,
+            getattr(config, "classifier_pooling", "first"),
+            getattr(config, "pooling_leaves_out", ()),
+        )
+        scores["attention_readout"] = readout.double().cpu().numpy()
+        scores["rollout"] = (rollout.double() * mask.sum(1, keepdim=True)).cpu().numpy()
+    if "attention_gradient" in tracks:
+        scores["attention_gradient"] = attribution.attention_gradient(model, ids, mask)
+    return {track: scores[track] for track in ONE_PASS if track in tracks}
+
+
+def many_pass_scores(model, ids, mask, track, *, steps, mask_token, specials, batch_tokens):
+    """Return one track of `MANY_PASSES` and its completeness errors (None where it has none).
+
+    Parameters
+    ----------
+    steps : dict {track: int}
+    """
+    cost = {"batch_tokens": batch_tokens}
+    tokens = {"mask_token": mask_token, "specials": specials}
+    if track == "attattr":
+        return attribution.attattr(model, ids, mask, n_steps=steps[track], **cost)
+    if track == "integrated_gradients":
+        return attribution.integrated_gradients(
+            model, ids, mask, n_steps=steps[track], **tokens, **cost
+        )
+    if track == "occlusion":
+        return attribution.occlusion(model, ids, mask, **tokens, **cost), None
+    return attribution.deletion(model, ids, mask, specials=specials, **cost), None
+
+
+@contextlib.contextmanager
+def timed(what, n_cells):
+    """Log what a part costs. No table holds times: equal runs have equal bytes."""
+    started = time.perf_counter()
+    yield
+    seconds = (time.perf_counter() - started) / max(1, n_cells)
+    log.info("%s: %d cells, %.3g s per cell", what, n_cells, seconds)
+
+
+def all_scores(model, cells, costly, tracks, *, steps, mask_token, specials, batch_tokens):
+    """Return every track in every cell that it is computed in, and completeness errors.
+
+    Parameters
+    ----------
+    cells : list of int arrays
+    costly : int array
+        Cells that get the tracks of `MANY_PASSES`, and attention received.
+    tracks : list of str
+
+    Returns
+    -------
+    scores : dict {track: dict {cell: float64 array [length]}}
+        NaN where a track says nothing.
+    errors : dict {track: dict {cell: float}}
+    """
+    scores = {track: {} for track in (*ONE_PASS, *MANY_PASSES) if track in tracks}
+    errors = {}
+    lengths = np.array([len(cell) for cell in cells])
+    everywhere = np.arange(len(cells))
+    for names, chosen in (
+        ([t for t in ONE_PASS[1:] if t in tracks], everywhere),
+        ([t for t in ONE_PASS[:1] if t in tracks], costly),
+    ):
+        if not names or not len(chosen):
+            continue
+        with timed(", ".join(names), len(chosen)):
+            batches = budget_batches(lengths[chosen], batch_tokens)
+            for batch in with_progress([chosen[b] for b in batches], "one pass"):
+                ids, mask = padded([cells[i] for i in batch], model.device)
+                for track, found in one_pass_scores(model, ids, mask, names).items():
+                    for i, row in zip(batch, found, strict=True):
+                        scores[track][int(i)] = row[: lengths[i]]
+    for track in [t for t in MANY_PASSES if t in tracks]:
+        errors[track] = {}
+        with timed(track, len(costly)):
+            for i in with_progress(costly, track):
+                found, error = many_pass_scores(
+                    model,
+                    *padded([cells[i]], model.device),
+                    track,
+                    steps=steps,
+                    mask_token=mask_token,
+                    specials=specials,
+                    batch_tokens=batch_tokens,
+                )
+                scores[track][int(i)] = found[0]
+                if error is not None:
+                    errors[track][int(i)] = float(error[0])
+    return scores, errors
+
+
+def without_rejected(scores, errors, most):
+    """Return the scores of cells whose attributions add up; the others are counted in the log.
+
+    Parameters
+    ----------
+    scores, errors : as of `all_scores`
+    most : float
+        Largest completeness error.
+    """
+    kept = dict(scores)
+    for track, of_cells in errors.items():
+        # not "> most": an error that is no number is too large as well
+        rejected = [cell for cell, error in of_cells.items() if not error <= most]
+        kept[track] = {c: s for c, s in scores[track].items() if c not in rejected}
+        if of_cells:
+            log.info(
+                "%s: completeness error median %.2g, largest %.2g; %d of %d cells rejected (> %g)",
+                *(track, np.median(list(of_cells.values())), max(of_cells.values())),
+                *(len(rejected), len(of_cells), most),
+            )
+    return kept
+
+
+def well_table(scores, cells, wells, ensembl_ids, specials):
+    """Return table 'well_scores': sums over the cells of a well, per track and gene.
+
+    Parameters
+    ----------
+    scores : dict {track: dict {cell: float64 array [length]}}
+    cells : list of int arrays
+    wells : Categorical [n_cells]
+    ensembl_ids : array of str [n_tokens]
+    specials : sequence of int
+        Tokens that are no genes.
+    """
+    frames, n_tokens = [], len(ensembl_ids)
+    for track in [t for t in OF_WELLS if scores.get(t)]:
+        chosen = list(scores[track])
+        values = np.concatenate([scores[track][i] for i in chosen])
+        genes = np.concatenate([cells[i] for i in chosen]).astype(np.int64)
+        of_well = np.repeat(wells.codes[chosen].astype(np.int64), [len(cells[i]) for i in chosen])
+        used = ~np.isnan(values) & ~np.isin(genes, list(specials))
+        codes, at = np.unique((of_well * n_tokens + genes)[used], return_inverse=True)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "track": track,
+                    "well": np.asarray(wells.categories)[codes // n_tokens],
+                    "ensembl_id": ensembl_ids[codes % n_tokens],
+                    "n_cells": np.bincount(at, minlength=len(codes)),
+                    "sum": np.bincount(at, values[used], len(codes)),
+                    "sum_absolute": np.bincount(at, np.abs(values[used]), len(codes)),
+                }
+            )
+        )
+    return table_of(frames, "well_scores")
+
+
+def cell_table(scores, errors, kept, names, wells, lengths, values):
+    """Return table 'attributed_cells': a row per track of `OF_WELLS` and cell."""
+    rows = [
+        {
+            "cell": names[i],
+            "well": wells[i],
+            "track": track,
+            "length": lengths[i],
+            "contrast": values[i],
+            "completeness_error": errors.get(track, {}).get(i, np.nan),
+            "rejected": i not in kept[track],
+        }
+        for track in OF_WELLS
+        for i in scores.get(track, {})
+    ]
+    return table_of([pd.DataFrame(rows)], "attributed_cells")
+
+
+def gene_orders(wilcoxon, task, ensembl_ids, cells):
+    """Return scores per token of orders that need no model: {'wilcoxon', 'detection'}.
+
+    Parameters
+    ----------
+    wilcoxon : table 'wilcoxon'
+    ensembl_ids : array of str [n_tokens]
+    cells : list of int arrays
+        In which detection is counted.
+
+    Returns
+    -------
+    dict of float arrays [n_tokens]
+        wilcoxon: the largest |z| of any class against the rest, NaN where not tested.
+    """
+    tests = wilcoxon[(wilcoxon["task"] == task) & (wilcoxon["reference"] == "rest")]
+    strongest = tests["statistic"].abs().groupby(tests["ensembl_id"]).max()
+    detected = np.bincount(np.concatenate(cells), minlength=len(ensembl_ids))
+    return {
+        "wilcoxon": strongest.reindex(ensembl_ids).to_numpy(),
+        "detection": detected.astype(float),
+    }
+
+
+def orders_of(cell, genes, of_cell, of_genes, sign):
+    """Return the orders of a cell's genes that are held against random ones.
+
+    Parameters
+    ----------
+    cell : int array [L]
+    genes : int array [n]
+        Positions of the genes that may be masked.
+    of_cell : dict {track: float array [L]}
+        A signed track puts first what speaks for the answer that the model gives.
+    of_genes : dict {name: float array [n_tokens]}
+    sign : float
+        Of F in the cell.
+
+    Returns
+    -------
+    dict {name: int array [n]}
+        Of places in `genes`.
+    """
+    orders = {
+        track: ordered((1 if track in FROM_ATTENTION else sign) * scores[genes])
+        for track, scores in of_cell.items()
+    }
+    for track in [t for t in REVERSED if t in of_cell][:1]:
+        orders[f"{track}_reversed"] = orders[track][::-1]
+    orders["expression"] = np.arange(len(genes))
+    return orders | {name: ordered(scores[cell[genes]]) for name, scores in of_genes.items()}
+
+
+def faithfulness_table(
+    model, cells, chosen, kept, of_genes, names, wells, *, fixed, options, mask_token, seed, **cost
+):
+    """Return table 'cell_faithfulness' of some cells.
+
+    Parameters
+    ----------
+    chosen : int array
+    kept : dict {track: dict {cell: float array [length]}}
+    fixed : callable
+        ``fixed(cell)`` -> bool array [L], positions that are never masked.
+    options : dict
+        fractions, n_random.
+    """
+    frames = []
+
+    def value(variants):
+        ids = torch.from_numpy(variants.astype(np.int64)).to(model.device)
+        return attribution.contrasts(model, ids, **cost)
+
+    for i in with_progress(chosen, "faithfulness"):
+        cell, i = cells[i], int(i)
+        genes = np.flatnonzero(~fixed(cell))
+        if not len(genes):
+            continue
+        of_cell = {track: scores[i] for track, scores in kept.items() if i in scores}
+        sign = 1.0 if value(cell[None])[0] >= 0 else -1.0
+        table = cell_faithfulness(
+            value,
+            cell,
+            genes,
+            orders_of(cell, genes, of_cell, of_genes, sign),
+            mask_token=mask_token,
+            rng=np.random.default_rng([seed, 23, i]),
+            **options,
+        )
+        frames.append(table.assign(cell=names[i], well=wells[i]))
+    return table_of(frames, "cell_faithfulness")
+
+
+def randomisation_table(model, cells, chosen, tracks, names, wells, *, specials, seed, **options):
+    """Return table 'cell_randomisation' of some cells, for the tracks that few passes answer."""
+
+    def scores_of(some_model, i):
+        ids, mask = padded([cells[i]], model.device)
+        genes = ~np.isin(cells[i], list(specials))
+        scores = one_pass_scores(some_model, ids, mask, tracks)
+        if "integrated_gradients" in tracks:
+            scores["integrated_gradients"], _ = attribution.integrated_gradients(
+                some_model, ids, mask, specials=specials, n_steps=RANDOMISED_STEPS, **options
+            )
+        return {track: found[0][genes] for track, found in scores.items()}
+
+    table = cell_randomisation(model, list(chosen), scores_of, seed)
+    at = chosen[table.pop("at").to_numpy(int)]
+    return table_of([table.assign(cell=names[at], well=wells[at])], "cell_randomisation")
+
+
+def attribute_genes(
+    *,
+    tokens,
+    labels,
+    splits,
+    vocabulary,
+    counts_obs,
+    weights,
+    config,
+    wilcoxon,
+    out_well_scores,
+    out_cells,
+    out_faithfulness,
+    out_randomisation,
+    task,
+    seed,
+    tracks,
+    attribution_options,
+    faithfulness_options,
+    max_length,
+    batch_tokens,
+    threads,
+    device,
+):
+    """Write the attributions of one model per well and gene, and how far they can be believed.
+
+    Parameters
+    ----------
+    counts_obs : DataFrame, indexed by cell
+        Obs of the study's cells; its `well` is used where there is one.
+    tracks : list of str
+        Others than those of `ONE_PASS` and `MANY_PASSES` are passed over.
+    attribution_options, faithfulness_options : dict
+        Config sections evidence.attribution and evidence.faithfulness.
+    """
+    options, faith = dict(attribution_options), dict(faithfulness_options)
+    n_randomised = faith.pop("randomised_cells")
+    device = set_up_torch(threads=threads, device=device)
+    model, _ = load_classifier(weights, config)
+    table = read_table(vocabulary)
+    check_fit(model.config, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    model.requires_grad_(False).to(device)
+    model.bert.set_attn_implementation(STREAM)
+    ids = table["ensembl_id"].to_numpy(str)
+    specials = table.loc[table["ensembl_id"].str.startswith("<"), "token"].tolist()
+    mask_token = int(table.loc[table["ensembl_id"] == "<mask>", "token"].iloc[0])
+    common = {"mask_token": mask_token, "batch_tokens": batch_tokens}
+
+    frame, all_cells, _ = task_cells(tokens, labels, splits, task, seed)
+    test = np.flatnonzero((frame["split"] == "test").to_numpy())
+    all_wells = well_codes(counts_obs, frame["cell"])
+    strata = frame["label"].to_numpy(), all_wells.codes
+    test = test[evenly_drawn(*(s[test] for s in strata), options["max_cells"], seed)]
+    cells, wells = [all_cells[i] for i in test], all_wells[test]
+    names, lengths = frame["cell"].to_numpy(str)[test], np.array([len(c) for c in cells])
+    strata = [s[test] for s in strata]
+    costly = evenly_drawn(*strata, options["costly_cells"], seed)
+    shown = evenly_drawn(*strata, n_randomised, seed) if n_randomised else np.empty(0, int)
+    log.info("%d test cells, %d of them with tracks of many passes", len(cells), len(costly))
+
+    reads_first = getattr(model.config, "classifier_pooling", "first") != "mean"
+
+    def fixed(cell):
+        never = np.isin(cell, specials)
+        never[0] |= reads_first
+        return never
+
+    steps = {"integrated_gradients": options["n_steps"], "attattr": options["attattr_steps"]}
+    scores, errors = all_scores(
+        model, cells, costly, tracks, steps=steps, specials=specials, **common
+    )
+    if reads_first and not np.isin([c[0] for c in cells], specials).all():
+        log.info(
+            "the classifier reads position 0: its gene is part of every track, but of no order "
+            "whose faithfulness is tested"
+        )
+    kept = without_rejected(scores, errors, options["max_completeness_error"])
+    values = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        one = torch.from_numpy(cell.astype(np.int64))[None].to(device)
+        (values[i],) = attribution.contrasts(model, one, batch_tokens)
+    write_table(well_table(kept, cells, wells, ids, specials), out_well_scores, "well_scores")
+    write_table(
+        cell_table(scores, errors, kept, names, wells, lengths, values),
+        out_cells,
+        "attributed_cells",
+    )
+    of_genes = gene_orders(read_table(wilcoxon), task, ids, all_cells)
+    with timed("faithfulness", len(costly)):
+        tested = faithfulness_table(
+            model,
+            cells,
+            costly,
+            kept,
+            of_genes,
+            names,
+            wells,
+            fixed=fixed,
+            options=faith,
+            seed=seed,
+            **common,
+        )
+    write_table(tested, out_faithfulness, "cell_faithfulness")
+    with timed("randomisation", len(shown)):
+        changed = randomisation_table(
+            model, cells, shown, tracks, names, wells, specials=specials, seed=seed, **common
+        )
+    write_table(changed, out_randomisation, "cell_randomisation")

@@ -1,0 +1,77 @@
+"""Does a track depend on what the model has learnt? Its parts are made random, from the top down.
+
+Cascading randomisation (Adebayo et al. 2018): classifier, pooler, then the layers from the last to
+the first get new weights as they are initialised, each stage on top of the one before. A track that
+stays the same does not describe the model. Attention of lower layers cannot change while only
+later parts are random: a track that ignores the classifier fails the first stages by construction.
+"""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+import torch
+from transformers import BertForSequenceClassification
+
+
+def stages_of(model):
+    """Return [(name, name of the module)] from the classifier down to the first layer."""
+    n_layers = model.config.num_hidden_layers
+    layers = [(f"layer {n}", f"bert.encoder.layer.{n - 1}") for n in range(n_layers, 0, -1)]
+    return [("classifier", "classifier"), ("pooler", "bert.pooler"), *layers]
+
+
+def randomised(model, seed):
+    """Yield (stage, model) with ever more of a copy of the model random: eval mode, no gradients.
+
+    Parameters
+    ----------
+    model : BertForSequenceClassification
+    seed : int
+        Decides all new weights.
+    """
+    torch.manual_seed(seed)
+    fresh = BertForSequenceClassification(model.config)
+    changed = copy.deepcopy(model).eval()
+    for stage, name in stages_of(model):
+        changed.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
+        yield stage, changed
+
+
+def similarity(scores, others):
+    """Return Spearman's correlation of the magnitudes of two arrays; NaN where one is constant.
+
+    Magnitudes, because a random classifier may turn every sign: what is asked is whether the same
+    genes stand out.
+    """
+    a, b = (scipy.stats.rankdata(np.abs(x)) for x in (scores, others))
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return np.nan
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def cell_randomisation(model, cells, scores_of, seed):
+    """Return how much of each track is left at every stage, cell by cell.
+
+    Parameters
+    ----------
+    model : BertForSequenceClassification
+    cells : list
+        Whatever `scores_of` takes.
+    scores_of : callable
+        ``scores_of(model, cell)`` -> dict {track: float array [n_genes]}.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        Columns at (place in `cells`), track, stage, depth (from 1), spearman.
+    """
+    originals = [scores_of(model, cell) for cell in cells]
+    rows = []
+    for depth, (stage, changed) in enumerate(randomised(model, seed), start=1):
+        for at, (cell, original) in enumerate(zip(cells, originals, strict=True)):
+            for track, scores in scores_of(changed, cell).items():
+                rows.append((at, track, stage, depth, similarity(original[track], scores)))
+    return pd.DataFrame(rows, columns=["at", "track", "stage", "depth", "spearman"])

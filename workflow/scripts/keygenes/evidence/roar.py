@@ -1,0 +1,245 @@
+"""ROAR-lite: take away the genes that a track calls key, learn again, and see what is lost.
+
+Remove and retrain (Hooker et al. 2019), with a logistic regression in place of the encoder: the
+question is whether these genes carry the difference between the classes, not how one model uses
+them. Differential expression is tested on all cells, test cells included, and takes away what
+separates those by chance as well: accuracy can then fall below chance. Beside it always stands
+`training_difference`, which ranks genes in the training cells of each fold alone.
+"""
+
+import logging
+import zlib
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_selection import f_classif
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from keygenes.cells.units import resampling_units
+from keygenes.core.matrices import read_matrix
+from keygenes.core.tables import read_table, write_table
+from keygenes.expression.normalise import counts_per_10k
+from keygenes.models.baselines import fit_penalised
+from keygenes.models.evaluate import interval, resample, two_sided_p
+
+log = logging.getLogger("keygenes")
+
+FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2)
+MAX_GENES = 3000  # the most widely detected ones: others hardly move a prediction
+MAX_TRAINING_CELLS = 2000
+TOLERANCE = 1e-3  # of a fit; the study's hundreds of fits take ten times as long with 1e-4
+DECILES = 10
+TRAINING = "training_difference"
+
+
+def matched_genes(removed, detection, rng):
+    """Return as many random genes as `removed`, alike in how many cells have them.
+
+    Parameters
+    ----------
+    removed : int array
+        Positions in `detection`.
+    detection : float array [n_genes]
+        Share of the cells that have a gene. Genes are drawn within its deciles, the removed
+        ones among them: a track that only knows detection loses nothing against its match.
+    rng : numpy.random.Generator
+    """
+    order = np.argsort(-detection, kind="stable")
+    decile = np.empty(len(order), int)
+    decile[order] = np.arange(len(order)) * DECILES // len(order)
+    wanted = np.bincount(decile[removed], minlength=DECILES)
+    drawn = [
+        rng.choice(np.flatnonzero(decile == d), n, replace=False) for d, n in enumerate(wanted)
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
+def hits_without(matrix, labels, train, test, removed, c):
+    """Return which test cells a logistic regression names rightly without some genes.
+
+    Parameters
+    ----------
+    matrix : float array [n_cells, n_genes]
+    labels : int array [n_cells]
+    train, test : int arrays
+        Positions of cells.
+    removed : int array
+        Positions of genes; what is set to zero for all cells can as well be left out.
+    c : float
+        Inverse penalty.
+    """
+    kept = np.setdiff1d(np.arange(matrix.shape[1]), removed)
+    model = LogisticRegression(C=c, tol=TOLERANCE, max_iter=1000)
+    model.fit(matrix[np.ix_(train, kept)], labels[train])
+    return model.predict(matrix[np.ix_(test, kept)]) == labels[test]
+
+
+def ranked_genes(genes, regime, names):
+    """Return the genes of every pooled track, most key first, as positions in `names`.
+
+    Parameters
+    ----------
+    genes : table 'genes'
+    regime : str
+        Of the tracks that have one; those of all models are taken.
+    names : list of str
+        Ensembl ids.
+
+    Returns
+    -------
+    dict {track: int array}
+    """
+    position = pd.Series(np.arange(len(names)), names)
+    mine = genes["regime"].isna() | (genes["regime"].astype(str) == regime)
+    pooled = genes[mine & genes["seed"].isna() & genes["ensembl_id"].isin(position.index)]
+    return {
+        str(track): position[part.sort_values("rank")["ensembl_id"]].to_numpy()
+        for track, part in pooled.groupby("track", observed=True)
+    }
+
+
+def training_difference(matrix, labels, train):
+    """Return genes by falling F statistic of the classes among the training cells."""
+    varying = np.flatnonzero(matrix[train].std(0) > 0)
+    score = np.full(matrix.shape[1], -1.0)
+    score[varying] = f_classif(matrix[train][:, varying], labels[train])[0]
+    return np.argsort(-score, kind="stable")
+
+
+def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random, n_bootstrap):
+    """Return the accuracy without the first genes of every track, and without matched ones.
+
+    Parameters
+    ----------
+    matrix : float array [n_cells, n_genes]
+        Log-normalised expression.
+    labels : int array [n_cells]
+    folds : list of (train, valid, test), bool arrays [n_cells]
+        One per seed. The penalty is chosen once per fold, on the validation cells, with all genes.
+    ranked : dict {track: int array}
+        Genes, most key first (`ranked_genes`); the same in all folds.
+    units, strata : arrays of str [n_cells]
+        What is resampled, and within what.
+    n_random : int
+        Draws of matched genes.
+    n_bootstrap : int
+
+    Returns
+    -------
+    DataFrame
+        Columns track, fraction, n_removed, accuracy, ci_low, ci_high, matched (mean accuracy of
+        the draws), drop (matched less accuracy), drop_low, drop_high, p (two-sided, bootstrap over
+        units), n_cells, n_units. Fraction 0 stands for all genes. A track with fewer genes than
+        are to go has no such row.
+    """
+    n_genes = matrix.shape[1]
+    detection = (matrix > 0).mean(0)
+    orders = {track: [order] * len(folds) for track, order in ranked.items()}
+    orders[TRAINING] = [training_difference(matrix, labels, train) for train, _, _ in folds]
+    plan, sets = [], [[np.empty(0, int)] * len(folds)]  # per set, what goes in each fold
+    for track, of_folds in orders.items():
+        rng = np.random.default_rng([zlib.crc32(track.encode()), 17])
+        for fraction in FRACTIONS:
+            n = max(1, round(fraction * n_genes))
+            if n > min(map(len, of_folds)):
+                break
+            plan.append((track, fraction, n, len(sets)))
+            removed = [order[:n] for order in of_folds]
+            sets.append(removed)
+            sets += [
+                [matched_genes(genes, detection, rng) for genes in removed] for _ in range(n_random)
+            ]
+    names, first, codes = np.unique(units.astype(str), return_index=True, return_inverse=True)
+    tally = np.zeros((len(names), len(sets), 2))  # cells named rightly, and all
+    tested = np.zeros(len(labels), bool)
+    for fold, (train, valid, test) in enumerate(folds):
+        c = fit_penalised(matrix, labels, train, valid).C
+        rng = np.random.default_rng([fold, 18])
+        chosen = np.flatnonzero(train)
+        if len(chosen) > MAX_TRAINING_CELLS:
+            chosen = np.sort(rng.choice(chosen, MAX_TRAINING_CELLS, replace=False))
+        cells = np.flatnonzero(test)
+        tested |= test
+        for i, removed in enumerate(sets):
+            hits = hits_without(matrix, labels, chosen, cells, removed[fold], c)
+            np.add.at(tally[:, i, 0], codes[cells], hits)
+            np.add.at(tally[:, i, 1], codes[cells], 1)
+        log.info("fold %d: %d refits on %d cells, C = %g", fold + 1, len(sets), len(chosen), c)
+    seen = tally[:, 0, 1] > 0
+    draws = resample(tally[seen], names[seen], np.asarray(strata)[first][seen], n_bootstrap)
+    draws = draws[..., 0] / draws[..., 1]
+    values = tally[..., 0].sum(0) / tally[..., 1].sum(0)
+    common = {"n_cells": int(tested.sum()), "n_units": int(seen.sum())}
+
+    def row(track, fraction, n, i):
+        low, high = interval(draws[:, i])
+        return {
+            "track": track,
+            "fraction": fraction,
+            "n_removed": n,
+            "accuracy": values[i],
+            "ci_low": low,
+            "ci_high": high,
+            **common,
+        }
+
+    rows = [row(track, 0.0, 0, 0) for track in orders]
+    for track, fraction, n, i in plan:
+        of_matched = slice(i + 1, i + 1 + n_random)
+        drops = draws[:, of_matched].mean(1) - draws[:, i]
+        low, high = interval(drops)
+        rows.append(
+            {
+                **row(track, fraction, n, i),
+                "matched": values[of_matched].mean(),
+                "drop": values[of_matched].mean() - values[i],
+                "drop_low": low,
+                "drop_high": high,
+                "p": two_sided_p(drops),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def roar_genes(
+    *, counts, labels, splits, genes, out_roar, task, regime, n_random, n_bootstrap, threads
+):
+    """Write table 'roar': every pooled track of a task put to the test.
+
+    Parameters
+    ----------
+    counts, labels, splits, genes : path-like
+        Splits of all seeds; the evidence table of the task.
+    out_roar : path-like
+    task, regime : str
+        The regime whose attention and attributions are tested.
+    n_random, n_bootstrap, threads : int
+    """
+    table = read_table(labels, columns=["cell", task]).dropna().set_index("cell")[task]
+    adata = read_matrix(counts)
+    adata = adata[adata.obs_names.isin(table.index)]
+    table = table[adata.obs_names]
+    split = read_table(splits)
+    units = resampling_units(adata.obs, table, split)
+    scaled = counts_per_10k(adata.X, adata.obs["n_counts"].to_numpy(float)).log1p()
+    detection = scaled.getnnz(0)
+    chosen = np.sort(np.argsort(-detection, kind="stable")[:MAX_GENES])
+    chosen = chosen[detection[chosen] > 0]
+    split = split.pivot(index="cell", columns="seed", values="split").loc[adata.obs_names]
+    folds = [
+        tuple((split[seed] == part).to_numpy() for part in ("train", "valid", "test"))
+        for seed in split.columns
+    ]
+    with threadpool_limits(threads):
+        found = remove_and_retrain(
+            scaled[:, chosen].toarray().astype(np.float32),
+            table.cat.codes.to_numpy(np.int64),
+            folds,
+            ranked_genes(read_table(genes), regime, list(adata.var_names[chosen])),
+            units["unit_id"].to_numpy(str),
+            units["stratum"].to_numpy(str),
+            n_random=n_random,
+            n_bootstrap=n_bootstrap,
+        )
+    write_table(found.assign(regime=regime, seed=None), out_roar, "roar")

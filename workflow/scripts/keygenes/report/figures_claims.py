@@ -1,0 +1,146 @@
+"""The verdicts as one figure: what was claimed, what is found, and every reading's mark."""
+
+import textwrap
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from keygenes.evidence.verdicts import FAILS, HOLDS, PART, UNTESTABLE, tally
+from keygenes.report.panels import distinct
+from keygenes.report.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    PALE,
+    VERMILLION,
+    add_note,
+    empty_figure,
+    number,
+    styled,
+)
+
+# A shape for each, so that they also differ in black and white.
+MARKS = {HOLDS: "●", PART: "◐", FAILS: "○", UNTESTABLE: "–"}
+COLOURS = {HOLDS: BLUE, PART: ORANGE, FAILS: VERMILLION, UNTESTABLE: GREY}
+PER_LINE = 6  # marks side by side
+
+
+def found_text(row):
+    """Return a value with its interval, e.g. "0.49 (0.45 to 0.53)"."""
+    if pd.isna(row["value"]):
+        return "–"
+    text = number(row["value"])
+    if pd.notna(row["ci_low"]):
+        text += f" ({number(row['ci_low'])} to {number(row['ci_high'])})"
+    return text
+
+
+def quantity(unit):
+    """Return what a value is, without what its interval is: the part before the semicolon."""
+    return "" if pd.isna(unit) else str(unit).split(";")[0]
+
+
+def shown_row(rows):
+    """Return the row that stands for a claim: the first that could be tested, else the first."""
+    tested = rows[rows["verdict"].astype(str) != UNTESTABLE]
+    return (tested if len(tested) else rows).iloc[0]
+
+
+@styled
+def claims(table, *, title):
+    """Draw a row per claim: statement, claimed, found, and a mark per reading and task.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Table 'claims'.
+    title : str
+    """
+    if table.empty:
+        return empty_figure("no claims")
+    lines = []
+    for claim in distinct(table["claim"]):
+        rows = table[table["claim"] == claim]
+        row = shown_row(rows)
+        here = textwrap.wrap(found_text(row), 29) + textwrap.wrap(quantity(row["unit"]), 29)
+        lines.append(
+            {
+                "id": claim,
+                "statement": textwrap.wrap(row["statement"], 52),
+                "reading": textwrap.wrap(f"{row['reading']}, task {row['task']}", 62),
+                "thesis": textwrap.wrap(row["thesis_value"], 13),
+                "here": here,
+                "verdicts": rows["verdict"].astype(str).tolist(),
+            }
+        )
+    unit = 0.155  # inches per line of text
+    heights = [
+        max(
+            len(line["statement"]) + 0.85 * len(line["reading"]),
+            len(line["thesis"]),
+            len(line["here"]),
+            -(-len(line["verdicts"]) // PER_LINE) * 1.2,
+        )
+        * unit
+        + 0.1
+        for line in lines
+    ]
+    width, head = 9.6, 0.3
+    total = head + sum(heights) + 0.36
+    figure = Figure(figsize=(width, total))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(total, 0))
+    axes.axis("off")
+    left = {"id": 0.06, "statement": 0.36, "thesis": 4.5, "here": 5.75, "marks": 7.95}
+    text = {"va": "top", "color": BLACK, "linespacing": 1.15}
+    for name, label in {
+        "statement": "claim, and the reading that the numbers are of",
+        "thesis": "claimed",
+        "here": "found here",
+        "marks": "every reading and task",
+    }.items():
+        axes.text(left[name], 0.06, label, fontsize=8, **{**text, "color": "#404040"})
+    y = head
+    for line, height in zip(lines, heights, strict=True):
+        axes.plot([0, width], [y, y], color=PALE, lw=0.8)
+        at = y + 0.05
+        axes.text(left["id"], at, line["id"], fontsize=9, fontweight="bold", **text)
+        axes.text(left["statement"], at, "\n".join(line["statement"]), fontsize=9, **text)
+        axes.text(
+            left["statement"],
+            at + len(line["statement"]) * unit,
+            "\n".join(line["reading"]),
+            fontsize=7,
+            **{**text, "color": "#404040"},
+        )
+        for name in ("thesis", "here"):
+            axes.text(left[name], at, "\n".join(line[name]), fontsize=8.5, **text)
+        for i, verdict in enumerate(line["verdicts"]):
+            row, column = divmod(i, PER_LINE)
+            axes.text(
+                left["marks"] + 0.08 + 0.26 * column,
+                at + 0.07 + 1.2 * unit * row,
+                MARKS[verdict],
+                fontsize=13,
+                ha="center",
+                va="center",
+                color=COLOURS[verdict],
+            )
+        y += height
+    axes.plot([0, width], [y, y], color=PALE, lw=0.8)
+    for i, (verdict, n) in enumerate(tally(table["verdict"]).items()):
+        at = left["statement"] + 2.1 * i
+        key = {"fontsize": 9, "va": "center", "color": COLOURS[verdict]}
+        axes.text(at, y + 0.19, MARKS[verdict], **{**key, "fontsize": 13, "ha": "center"})
+        axes.text(at + 0.16, y + 0.19, f"{verdict}: {n}", **key)
+    figure.text(
+        0.006, 1 + 0.1 / total, title, fontsize=10, fontweight="bold", ha="left", va="bottom"
+    )
+    add_note(
+        figure,
+        f"Counts are of all {len(table)} readings, task by task. The numbers are of the first "
+        "reading that can be tested here, with its 95 % interval over wells or, where there is "
+        "none, the range of single seeds; the marks are in the order of the table.",
+    )
+    return figure

@@ -1,0 +1,15 @@
+"""Take away the genes that each track calls key, and learn again."""
+
+from keygenes.core.step import step
+from keygenes.evidence.roar import roar_genes
+
+with step(snakemake):
+    roar_genes(
+        **dict(snakemake.input.items()),
+        **{f"out_{name}": path for name, path in snakemake.output.items()},
+        task=snakemake.wildcards.task,
+        regime=snakemake.params.regime,
+        n_random=snakemake.params.n_random,
+        n_bootstrap=snakemake.params.n_bootstrap,
+        threads=snakemake.params.torch_threads,
+    )
