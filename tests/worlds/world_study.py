@@ -109,7 +109,9 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
     return {n: folder / f"{n}.parquet" for n in ("by_well", "well_scores", "predictions")}
 
 
-def run_world(folder, kind, *, n_replicates, n_folds, tracks=EVERY, seed=0, trained=True, costly_cells=24):
+def run_world(
+    folder, kind, *, n_replicates, n_folds, tracks=EVERY, seed=0, trained=True, costly_cells=24
+):
     """Run some folds of a world; return its tracks and predictions.
 
     Returns
@@ -172,5 +174,3 @@ def accuracy(predictions):
     return float(
         np.mean(predictions["true"].astype(str).to_numpy() == predictions["predicted"].astype(str))
     )
-
-

@@ -239,38 +239,6 @@ def gene_class_tables(names=("insensitive", "sensitive"), seeds=(1, 2), n=300, s
     return metrics, genes, classes
 
 
-def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=0):
-    """Return a scorecard and the agreement of its tracks, of two models."""
-    rng = np.random.default_rng(seed)
-    tracks = tracks or ["wilcoxon", "random", "attention_total", "attattr"]
-    rows = []
-    for track in tracks:
-        for regime in [None] if track in ("wilcoxon", "random") else ["full", "frozen"]:
-            for number in (1, None):
-                run = {"track": track, "regime": regime, "seed": number, "n_genes": 900}
-                for name in truths:
-                    base = {"aspect": "truth", "against": name, "metric": "auprc"}
-                    sizes = {"base_rate": 0.05, "p": 0.0001, "n_positive": 45}
-                    rows.append({**run, **base, **sizes, "value": 0.4 if regime else 0.1})
-                for name in ("detection", "mean_rank", "length"):
-                    base = {"aspect": "confound", "against": name, "metric": "spearman"}
-                    rows.append({**run, **base, "value": rng.uniform(-1, 1)})
-                if regime:
-                    base = {"aspect": "null", "against": "permuted_labels", "metric": "spearman"}
-                    rows.append({**run, **base, "value": 0.42})
-                if regime and faithful and number is None:
-                    base = {"aspect": "faithfulness", "against": "matched_random"}
-                    rows.append({**run, **base, "metric": "comprehensiveness_gain", "value": 0.33})
-    card = pd.DataFrame(rows, columns=TABLES["scorecard"].names)
-    card["seed"] = card["seed"].astype("Int64")
-    pairs = [
-        {"track_a": a, "track_b": b, "rbo": 1.0 if a == b else 0.1, "n_genes": 900}
-        for a in tracks
-        for b in tracks
-    ]
-    return card, pd.DataFrame(pairs)
-
-
 def claims_table():
     """Return table 'claims': three claims, five readings, every verdict."""
     rows = [
@@ -305,3 +273,35 @@ def claims_table():
         why="because of " + frame["reading"],
         control="majority 0.20 (beaten)",
     ).assign(unit=lambda f: f["unit"].where(tested))
+
+
+def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=0):
+    """Return a scorecard and the agreement of its tracks, of two models."""
+    rng = np.random.default_rng(seed)
+    tracks = tracks or ["wilcoxon", "random", "attention_total", "attattr"]
+    rows = []
+    for track in tracks:
+        for regime in [None] if track in ("wilcoxon", "random") else ["full", "frozen"]:
+            for number in (1, None):
+                run = {"track": track, "regime": regime, "seed": number, "n_genes": 900}
+                for name in truths:
+                    base = {"aspect": "truth", "against": name, "metric": "auprc"}
+                    sizes = {"base_rate": 0.05, "p": 0.0001, "n_positive": 45}
+                    rows.append({**run, **base, **sizes, "value": 0.4 if regime else 0.1})
+                for name in ("detection", "mean_rank", "length"):
+                    base = {"aspect": "confound", "against": name, "metric": "spearman"}
+                    rows.append({**run, **base, "value": rng.uniform(-1, 1)})
+                if regime:
+                    base = {"aspect": "null", "against": "permuted_labels", "metric": "spearman"}
+                    rows.append({**run, **base, "value": 0.42})
+                if regime and faithful and number is None:
+                    base = {"aspect": "faithfulness", "against": "matched_random"}
+                    rows.append({**run, **base, "metric": "comprehensiveness_gain", "value": 0.33})
+    card = pd.DataFrame(rows, columns=TABLES["scorecard"].names)
+    card["seed"] = card["seed"].astype("Int64")
+    pairs = [
+        {"track_a": a, "track_b": b, "rbo": 1.0 if a == b else 0.1, "n_genes": 900}
+        for a in tracks
+        for b in tracks
+    ]
+    return card, pd.DataFrame(pairs)
