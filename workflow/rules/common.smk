@@ -24,7 +24,6 @@ from keygenes.core.regimes import (
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
-from keygenes.core.tracks import ATTRIBUTIONS
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 

@@ -3,7 +3,6 @@
 # input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
 
 EVIDENCE = config["evidence"]
-ATTRIBUTED = list(EVIDENCE["regimes"]) if set(EVIDENCE["tracks"]) & set(ATTRIBUTIONS) else []
 SETS = {
     name: {k: v for k, v in GENE_SETS[name].items() if k in ("format", "set")}
     for name in EVIDENCE["gene_sets"]
@@ -91,7 +90,9 @@ rule score_tracks:
         genes=out("evidence/{task}/genes.parquet"),
         by_well=run_files("attention", "by_well.parquet", ATTENDED),
         well_scores=run_files("evidence", "well_scores.parquet", ATTRIBUTED),
-        faithfulness=[out("evidence/{task}/faithfulness.parquet")] if ATTRIBUTED else [],
+        faithfulness=lambda w: (
+            [out("evidence/{task}/faithfulness.parquet")] if of_task(ATTRIBUTED, w.task) else []
+        ),
         half_tests=out("expression/half_tests.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
         counts=out("cells/counts.h5ad"),
