@@ -35,6 +35,8 @@ PER_TASK = [
     "plot_predictions",
     "plot_attention",
     "plot_genes",
+    "collect_attribution",
+    "plot_faithfulness",
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
 CONTROLS = {"compare_inputs": 1, "plot_inputs": 1}  # of the task 'level' alone
@@ -48,7 +50,8 @@ def whole_study(*, tasks=2, **others):
 # Regimes, tasks and seeds: finetune = (tuned regimes of all tasks x tasks + those of one task)
 # x seeds; cache_trunk = choices of frozen layers and tokens; extract_attention also looks at the
 # pretrained model, not at splits by cell; fit_probe has the two logistic regimes;
-# compare_attention is per seed, task and tokens of a pair.
+# compare_attention is per seed, task and tokens of a pair; attribute_genes is per regime of
+# evidence.regimes, its tasks, and seed.
 DEMO = whole_study(
     **DOSES,
     simulate_dataset=2,
@@ -57,6 +60,7 @@ DEMO = whole_study(
     pretrain=1,
     cache_trunk=3,
     finetune=20,
+    attribute_genes=6,
     extract_attention=22,
     fit_probe=8,
     split_cells=2,
@@ -102,6 +106,7 @@ STUDY = whole_study(
     read_dataset=1,
     cache_trunk=3,
     finetune=57,
+    attribute_genes=12,
     extract_attention=57,
     fit_probe=12,
     split_cells=3,
@@ -118,6 +123,7 @@ LAPTOP = whole_study(
     read_dataset=1,
     cache_trunk=2,
     finetune=8,
+    attribute_genes=3,
     extract_attention=9,
     fit_probe=4,
     split_cells=1,
@@ -130,6 +136,7 @@ NGP = whole_study(
     read_dataset=1,
     cache_trunk=1,
     finetune=3,
+    attribute_genes=2,
     extract_attention=4,
     fit_probe=1,
     split_cells=1,
@@ -149,6 +156,7 @@ DOSAGE = whole_study(
     combine_datasets=1,
     cache_trunk=1,
     finetune=6,
+    attribute_genes=3,
     extract_attention=9,
     fit_probe=3,
     split_cells=3,
@@ -161,6 +169,7 @@ SEMISYNTHETIC = whole_study(
     read_dataset=1,
     cache_trunk=3,
     finetune=13,
+    attribute_genes=4,
     extract_attention=14,
     fit_probe=4,
     split_cells=1,

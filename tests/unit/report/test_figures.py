@@ -77,8 +77,6 @@ CASES = {
     "figure3_confusion one regime": lambda: figure3_confusion(
         tables.confusion_table(["full"], ["low", "high"], (1,), pool=False)
     ),
-    "accuracy": lambda: accuracy(tables.metrics_table(), task="dose"),
-    "accuracy one run": lambda: accuracy(tables.metrics_table(["full"], (1,))),
     "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS), tables.bounds_table()),
     "forest of 25 rows, two designs": lambda: forest(many_metrics(), task="dose", **FOREST),
     "forest of one regime": lambda: forest(tables.metrics_table(["full"], (1,))),
