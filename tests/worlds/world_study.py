@@ -103,7 +103,7 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
             "attattr_steps": 5,
             "max_completeness_error": 0.05,
         },
-        faithfulness_options={"fractions": [0.1], "n_random": 1, "randomised_cells": 1},
+        faithfulness_options={"fractions": [0.1], "n_random": 1, "randomised_cells": 0},
         **HERE,
     )
     return {n: folder / f"{n}.parquet" for n in ("by_well", "well_scores", "predictions")}

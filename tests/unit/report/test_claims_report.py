@@ -19,7 +19,7 @@ def drawn(figure):
 
 def section(simulated=False):
     table = tables.claims_table()
-    return claims_section(table, CLAIMS, {"study": "s"}, ["dose/accuracy", "claims"], simulated)
+    return claims_section(table, CLAIMS, {"study": "s"}, ["dose/forest", "claims"], simulated)
 
 
 def test_the_section_counts_the_verdicts_and_has_the_figure():
