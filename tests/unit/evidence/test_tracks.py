@@ -335,7 +335,7 @@ def test_differential_expression_counts_with_the_strongest_class():
     assert found["score"].to_dict() == {"g1": 5, "g0": 3, "g2": 2}
     assert found["rank"].to_dict() == {"g1": 1, "g0": 2, "g2": 3}
     assert found.loc[["g1", "g0"], "direction"].tolist() == [-1, -1]
-    assert found.loc["g1", "q"] == pytest.approx(1e-5)
+    assert found[["p", "q"]].isna().all().all(), "cells are no replicates of each other"
     assert found.loc["g0", "n_cells"] == 11
 
 

@@ -91,12 +91,17 @@ def expression_tests(name, tests, by="statistic", n_cells=None):
     tests : table 'wilcoxon' or 'pseudobulk' of one task
     n_cells : dict {group: int}, optional
         Where the table has none.
+
+    Returns
+    -------
+    DataFrame
+        p and q of tests between wells alone: cells of a well are no replicates of each other, so
+        the p of a test between cells stays in the table 'wilcoxon'.
     """
     frame = strongest_tests(tests, by)
     columns = {}
-    if by == "statistic":
-        columns = {"p": frame["p"].to_numpy(), "q": frame["p_adj"].to_numpy()}
     if "n_wells" in frame:
+        columns = {"p": frame["p"].to_numpy(), "q": frame["p_adj"].to_numpy()}
         columns["n_wells"] = (frame["n_wells"] + frame["n_reference"]).to_numpy()
     cells = frame["n_cells"] if "n_cells" in frame else frame["group"].astype(str).map(n_cells)
     return track(

@@ -12,7 +12,6 @@ from keygenes.report.style import (
     VERMILLION,
     add_note,
     empty_figure,
-    number,
     panel_grid,
     styled,
 )
@@ -83,12 +82,11 @@ def comprehensiveness(faithfulness, *, regime, task=None):
         overall = rows[rows["fraction"].isna() & (rows["metric"] == "comprehensiveness")].iloc[0]
         if order == REFERENCE:
             text = "of all ranks"
-        elif np.isfinite(overall["gain_low"]):
-            bounds = f"{number(overall['gain_low'], 2)}, {number(overall['gain_high'], 2)}"
-            text = f"gain {number(overall['gain'], 2)} [{bounds}]"
         else:
-            text = f"gain {number(overall['gain'], 2)}"
-        panel.set_title(f"{spoken(order)}\n{text}, n = {int(overall['n_cells'])}")
+            text = f"gain {overall['gain']:.3f}"
+            if np.isfinite(overall["gain_low"]):
+                text += f" [{overall['gain_low']:.3f}, {overall['gain_high']:.3f}]"
+        panel.set_title(f"{spoken(order)} (n = {int(overall['n_cells'])})\n{text}")
         panel.grid(axis="y")
         if i % 4 == 0:
             panel.set_ylabel("fall of F (logits)")

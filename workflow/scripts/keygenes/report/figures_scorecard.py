@@ -89,6 +89,12 @@ def _panels(card, tracks, truths, controls, simulated_sets):
     return [panel for panel in panels if panel[2].size and np.isfinite(panel[2]).any()]
 
 
+def span(values):
+    """Return the range of some counts for a reader: '17', or '224 to 500'."""
+    low, high = count(np.min(values)), count(np.max(values))
+    return low if low == high else f"{low} to {high}"
+
+
 @styled
 def scorecard(card, *, regime, task=None, simulated_sets=()):
     """Draw the scorecard: tracks x what they are held against, with the numbers printed.
@@ -139,14 +145,14 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     add_title(figure, f"Scorecard of the tracks, regime {regime}", task)
     sizes = truth[truth["metric"] == "auprc"].dropna(subset=["value"])
     members = [
-        f"{name} {count(rows['n_positive'].min())} to {count(rows['n_positive'].max())}"
+        f"{name} {span(rows['n_positive'])}"
         for name in truths
         if len(rows := sizes[sizes["against"] == name])
     ]
     n = card["n_genes"].dropna().astype(float)
     add_note(
         figure,
-        f"n = {count(n.min())} to {count(n.max())} genes per track; of the sets: "
+        f"n = {span(n)} genes per track; of the sets: "
         f"{', '.join(members) or 'none'}. Above the line: tracks that need no transformer. "
         "AUPRC / base rate: 1 is chance. p: random sets of as many genes, matched "
         "on detection and mean rank. Faithful: drop of the logit contrast when a track's first "
@@ -221,7 +227,7 @@ def agreement(table, *, regime, task=None):
     add_note(
         figure,
         "Extrapolated rank-biased overlap, p = 0.98 (the first 50 ranks carry 85 % of the weight), "
-        f"over the genes that both tracks score: n = {count(n.min())} to {count(n.max())}. "
+        f"over the genes that both tracks score: n = {span(n)}. "
         "1: the same order; the row of random scores shows chance.",
     )
     return figure
