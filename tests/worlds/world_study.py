@@ -99,7 +99,7 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
         attribution_options={
             "max_cells": None,
             "costly_cells": costly_cells,
-            "n_steps": 20,
+            "n_steps": 200,
             "attattr_steps": 5,
             "max_completeness_error": 0.05,
         },
