@@ -1,11 +1,12 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
+# make test-slow: worlds whose right answer is known, in full.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test check bench env lock clean
+.PHONY: demo test test-slow check bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -27,6 +28,9 @@ check: env
 
 test: check
 	$(BIN)/python -m pytest
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)

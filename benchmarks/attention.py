@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 import timing
 import torch
-from transformers import BertConfig, BertModel
+from transformers import BertModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
 from keygenes.attention.stream import LayerStatistics, value_norms  # noqa: E402
 from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
+from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, CLASSES, LONGEST = 25_426, 5, 2048
 BATCH_TOKENS = 4096
@@ -33,15 +34,7 @@ TARGETS = {683: "<= 1.5", 2048: "<= 1.6"}
 
 def encoder(device):
     """Return an encoder of Geneformer V1's size with random weights."""
-    config = BertConfig(
-        vocab_size=TOKENS,
-        max_position_embeddings=LONGEST,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        hidden_size=256,
-        intermediate_size=512,
-        hidden_act="relu",
-    )
+    config = small_config(vocabulary_size=TOKENS, max_length=LONGEST, layers=6, heads=4, hidden=256)
     torch.manual_seed(0)
     return BertModel(config, add_pooling_layer=False).eval().to(device)
 

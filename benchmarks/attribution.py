@@ -28,8 +28,9 @@ from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, LONGEST, BATCH_TOKENS = 25_426, 2048, 4096
 N_STEPS, ATTATTR_STEPS = 50, 20
+N_ORDERS = 13  # of genes, that are masked from the first on
 # orders x (itself and 5 matched draws) x shares x 2 metrics, and 5 draws of all genes
-MASKED_SETS = 13 * 6 * 5 * 2 + 5 * 5 * 2
+MASKED_SETS = N_ORDERS * 6 * 5 * 2 + 5 * 5 * 2
 TIMED_PASSES = 24
 
 

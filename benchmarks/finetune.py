@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import timing
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
@@ -26,6 +26,7 @@ from keygenes.models.batches import (  # noqa: E402
     parts_of,
 )
 from keygenes.models.device import set_up_torch  # noqa: E402
+from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.finetune import batch_logits, class_logits, loss_and_accuracy  # noqa: E402
 from keygenes.models.train import train  # noqa: E402
 from keygenes.models.trained import train_only  # noqa: E402
@@ -39,20 +40,8 @@ BATCH = 12  # cells per step
 
 def v1():
     """Return a 5-class classifier of Geneformer V1's size, with fused attention."""
-    config = BertConfig(
-        vocab_size=25426,
-        max_position_embeddings=2048,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        hidden_size=256,
-        intermediate_size=512,
-        hidden_act="relu",
-        hidden_dropout_prob=0.02,
-        attention_probs_dropout_prob=0.0,
-        num_labels=5,
-        classifier_pooling="first",
-        pooling_leaves_out=[],
-    )
+    config = small_config(vocabulary_size=25426, max_length=2048, layers=6, heads=4, hidden=256)
+    config.num_labels, config.classifier_pooling, config.pooling_leaves_out = 5, "first", []
     torch.manual_seed(0)
     return BertForSequenceClassification(config)
 

@@ -13,36 +13,31 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from attribution import ATTATTR_STEPS, N_ORDERS, N_STEPS, classifier, costs
+from snakemake.utils import update_config
 from timing import arguments, emit, result
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.attention.sums import attention_sums  # noqa: E402
-from keygenes.core.regimes import trained_patterns  # noqa: E402
+from keygenes.core.regimes import tasks_of, trained_patterns  # noqa: E402
+from keygenes.evidence.attribute import MANY_PASSES, ONE_PASS, RANDOMISED_STEPS  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
+from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.head import cell_logits, head_logits  # noqa: E402
 from keygenes.models.trained import frozen_layers, train_mode, train_only  # noqa: E402
 
 SHARES = {"train": 0.5, "valid": 1 / 6, "test": 1 / 3}  # 3, 1 and 2 of the 6 wells per dose
+MODELS_OWN_DROPOUT = 0.02
 VEHICLE_SHARE = 0.2  # vehicle cells among five doses
 
 
 def v1(dropout):
     """Return an encoder of Geneformer V1's size with a 5-class head."""
-    config = BertConfig(
-        vocab_size=25426,
-        max_position_embeddings=2048,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        hidden_size=256,
-        intermediate_size=512,
-        hidden_act="relu",
-        hidden_dropout_prob=0.02,
-        attention_probs_dropout_prob=dropout,
-        num_labels=5,
-    )
+    config = small_config(vocabulary_size=25426, max_length=2048, layers=6, heads=4, hidden=256)
+    config.attention_probs_dropout_prob, config.num_labels = dropout, 5
     torch.manual_seed(0)
     return BertForSequenceClassification(config)
 
@@ -67,7 +62,7 @@ def seconds_per_cell(length, batch_size, repeats):
     config = yaml.safe_load((REPO / "config/config.yaml").read_text())
     regimes = {r["name"]: trained_patterns(r) for r in config["regimes"] if "method" not in r}
     seconds = {}
-    for dropout in (0.02, 0.0):
+    for dropout in (MODELS_OWN_DROPOUT, 0.0):
         model = v1(dropout)
         for name in ("frozen", "last_layer", "full", "upstream_freeze6"):
             train_only(model, regimes[name])
@@ -97,24 +92,71 @@ def seconds_per_cell(length, batch_size, repeats):
     return seconds
 
 
-def hours(seconds, n_cells, regimes, n_tasks, n_seeds, dropout, epochs=5):
-    """Return the hours that a study takes, one job after the other."""
+def study(*names):
+    """Return config/config.yaml with others laid over it, as Snakemake lays them."""
+    merged = {}
+    for name in ("config.yaml", *names):
+        update_config(merged, yaml.safe_load((REPO / "config" / name).read_text()))
+    return merged
+
+
+def jobs(config):
+    """Return [(name of the regime that trains alike, regime)] of one seed, task by task."""
+    names = {tuple(trained_patterns(r)): r["name"] for r in study()["regimes"][:5]}
+    # freeze5 trains the embeddings as freeze6 does: the gradient runs through every layer
+    names = {patterns: name.replace("freeze5", "freeze6") for patterns, name in names.items()}
+    return [
+        (names[tuple(trained_patterns(regime))], regime)
+        for regime in config["regimes"]
+        if "method" not in regime
+        for _ in tasks_of(regime, config)
+    ]
+
+
+def training_seconds(seconds, config, n_cells):
+    """Return the seconds of all fine-tunings and their attention, one job after the other."""
     train, test = SHARES["train"] * n_cells, SHARES["test"] * n_cells
-    total = 0.0
-    for name in regimes:
-        # freeze5 trains the embeddings as freeze6 does: the gradient runs through every layer
-        known = name if ("train " + name, dropout) in seconds else "upstream_freeze6"
+    epochs, dropout = config["finetune"]["epochs"], config["finetune"]["attention_dropout"]
+    dropout = MODELS_OWN_DROPOUT if dropout is None else dropout
+    total, trunks = 0.0, set()
+    for known, regime in jobs(config):
         step = seconds["train " + known, dropout]
         total += epochs * train * step
         # cells that are only looked at: a step without its backward pass is about a third of it
-        look = step / 3 if known in ("frozen", "last_layer") else seconds["forward", None]
+        kept = known in ("frozen", "last_layer")
+        look = step / 3 if kept else seconds["forward", None]
         total += (epochs * SHARES["valid"] + 1) * n_cells * look
-    looked_at = test + VEHICLE_SHARE * train
-    n_models = len(regimes) + 1  # the pretrained one as well
-    total += n_models * (looked_at + test) * seconds["attention statistics", None]
+        if kept:
+            trunks.add((known, regime.get("tokens"), regime.get("encoder")))
+    looked_at = 2 * test + VEHICLE_SHARE * train
+    n_models = len(jobs(config)) + len(tasks_of({}, config))  # the pretrained one as well
+    total += n_models * looked_at * seconds["attention statistics", None]
     # one pass per choice of frozen layers serves all tasks and seeds
-    once = len({"frozen", "last_layer"} & set(regimes)) * n_cells * seconds["forward", None]
-    return (total * n_tasks * n_seeds + once) / 3600
+    return total * len(config["seeds"]) + len(trunks) * n_cells * seconds["forward", None]
+
+
+def attribution_seconds(costs, config, n_cells, layers=6):
+    """Return the processor seconds of all attributions and tests of faithfulness."""
+    options, faith = config["evidence"]["attribution"], config["evidence"]["faithfulness"]
+    n_test = int(SHARES["test"] * n_cells)
+    tracks = set(config["evidence"]["tracks"])
+    once = sum(costs[name] for name in ONE_PASS if name in tracks)
+    scale = {
+        "integrated_gradients": options["n_steps"] / N_STEPS,
+        "attattr": options["attattr_steps"] / ATTATTR_STEPS,
+    }
+    many = sum(costs[name] * scale.get(name, 1) for name in MANY_PASSES if name in tracks)
+    draws = faith["n_random"]
+    sets = 2 * len(faith["fractions"]) * (N_ORDERS * (1 + draws) + draws)
+    random = (layers + 3) * (once + costs["integrated_gradients"] * RANDOMISED_STEPS / N_STEPS)
+    per_job = (
+        min(n_test, options["max_cells"] or n_test) * (once + costs["forward"])
+        + min(n_test, options["costly_cells"]) * (many + sets * costs["forward"])
+        + min(n_test, faith["randomised_cells"]) * random
+    )
+    attributed = config["evidence"]["regimes"]
+    n_jobs = sum(regime["name"] in attributed for _, regime in jobs(config))
+    return per_job * n_jobs * len(config["seeds"])
 
 
 def main():
@@ -136,17 +178,22 @@ def main():
     for (what, dropout), value in seconds.items():
         note = "" if dropout is None else f"attention dropout {dropout}"
         print(f"  {what:<24} {value:7.3f}  {note}")
-    three = ["frozen", "last_layer", "full"]
-    five = [*three, "upstream_freeze6", "upstream_freeze5"]
+    of_tracks = costs(classifier(256), options.length, 1)
+    of_tracks = {name: float(times[0]) for name, times in of_tracks.items()}
+    whole, laptop = study(), study("laptop.yaml")
+    n_laptop = 5 * laptop["select"]["max_cells_per_dose"]  # five doses
+    undropped = whole | {"finetune": whole["finetune"] | {"attention_dropout": 0.0}}
     rows = [
-        ("one full run, 1 task, 1 seed", (options.cells, ["full"], 1, 1, 0.0)),
-        ("config/laptop.yaml (750 cells)", (750, three, 2, 1, 0.0)),
-        ("config/config.yaml", (options.cells, five, 2, 3, 0.02)),
-        ("config/config.yaml, attention_dropout 0.0", (options.cells, five, 2, 3, 0.0)),
+        ("config/laptop.yaml", laptop, n_laptop),
+        ("config/config.yaml", whole, options.cells),
+        ("config/config.yaml, attention_dropout 0.0", undropped, options.cells),
     ]
-    print(f"hours on this machine, the study having {options.cells} cells")
-    for name, study in rows:
-        print(f"  {name:<44} {hours(seconds, *study):6.1f}")
+    print("hours on this machine: models and their attention; attributions and faithfulness")
+    for name, config, n_cells in rows:
+        trained = training_seconds(seconds, config, n_cells) / 3600
+        attributed = attribution_seconds(of_tracks, config, n_cells) / options.threads / 3600
+        label = f"{name} ({n_cells} cells, {len(jobs(config)) * len(config['seeds'])} models)"
+        print(f"  {label:<66} {trained:6.1f} {attributed:6.1f}")
     forward = seconds["forward", None]
     results = [
         result(f"{what.replace(' ', '_')}_over_forward", seconds[what, dropout] / forward)

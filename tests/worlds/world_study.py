@@ -110,9 +110,29 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
 
 
 def run_world(
-    folder, kind, *, n_replicates, n_folds, tracks=EVERY, seed=0, trained=True, costly_cells=24
+    folder,
+    kind,
+    *,
+    n_replicates,
+    n_folds,
+    tracks=EVERY,
+    seed=0,
+    trained=True,
+    costly_cells=24,
+    options=None,
 ):
     """Run some folds of a world; return its tracks and predictions.
+
+    Parameters
+    ----------
+    tracks : list of str
+        Of models.
+    trained : bool
+        False: a step too small to be seen is all that the model learns.
+    costly_cells : int
+        Test cells of each fold for tracks of many passes.
+    options : dict, optional
+        Of fine-tuning, where they differ from `OPTIONS`.
 
     Returns
     -------
@@ -135,9 +155,7 @@ def run_world(
         max_length=MAX_LENGTH,
         spread=0.02,
     )
-    options = {} if trained else UNTRAINED
-    if kind == "length":
-        options = options or {"epochs": 25}  # lengths are harder to see than genes
+    options = (options or {}) | ({} if trained else UNTRAINED)
     folds = {
         fold: run_fold(
             paths,
