@@ -20,6 +20,7 @@ from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
     finetune_options,
+    kind_of,
     tasks_of,
     trained_patterns,
 )
@@ -231,7 +232,7 @@ def comparisons(table):
 
 def counterpart_of(regime, task):
     """Return the regime of a task that differs from another one by its tokens alone, or None."""
-    other = counterpart(regime, REGIMES)
+    other = counterpart(regime, REGIMES, "tokens")
     return other if other in regimes_of(task) else None
 
 

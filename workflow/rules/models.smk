@@ -8,25 +8,8 @@ if config["split"]["by"] == "random":
 BASELINE_RUNS = [(design, seed) for design in DESIGNS for seed in SEEDS]
 
 
-def twins():
-    """Return {regime split by cell: the regime that differs in its split alone}."""
-
-    def core(regime):
-        return {k: v for k, v in regime.items() if k not in ("name", "split", "tasks")}
-
-    return {
-        name: other
-        for name, regime in REGIMES.items()
-        for other, candidate in REGIMES.items()
-        if regime.get("split") and not candidate.get("split") and core(regime) == core(candidate)
-    }
-
-
-def kind_of(regime):
-    """Return what a regime is: 'control', 'probe' (no encoder is trained) or 'trained'."""
-    if any(key in regime for key in ("tokens", "encoder", "labels", "split")):
-        return "control"
-    return "probe" if "method" in regime else "trained"
+BY_CELL = {name: counterpart(name, REGIMES, "split") for name in REGIMES}
+TWINS = {name: other for name, other in BY_CELL.items() if other}
 
 
 rule pretrain:
@@ -272,7 +255,7 @@ rule evaluate:
         baseline_runs=BASELINE_RUNS,
         designs={n: r["split"] for n, r in REGIMES.items() if r.get("split") in DESIGNS},
         main=config["evidence"]["regime"],
-        twins=twins(),
+        twins=TWINS,
         n_bootstrap=config["evidence"]["n_bootstrap"],
         code=code_digest("evaluate"),
     script:

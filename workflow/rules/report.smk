@@ -91,7 +91,7 @@ rule plot_predictions:
         kinds=lambda wildcards: {
             name: kind_of(REGIMES[name]) for name in regimes_of(wildcards.task)
         },
-        twins=twins(),
+        twins=TWINS,
         main=config["evidence"]["regime"],
         simulated=SIMULATED,
         code=code_digest("plot_predictions"),

@@ -10,6 +10,7 @@ from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
     finetune_options,
+    kind_of,
     tasks_of,
     trained_patterns,
 )
@@ -66,15 +67,28 @@ def test_patterns_add_and_take_out_in_their_order():
     assert chosen_by(["!a.*", "c.*", "a.*"], names) == ({"a.x", "a.y"}, ["c.*"])
 
 
-def test_the_counterpart_of_a_regime_differs_in_its_tokens_alone(study):
+def test_the_counterpart_of_a_regime_differs_in_one_key_alone(study):
     regimes = {regime["name"]: regime for regime in study["regimes"]}
-    found = {name: counterpart(name, regimes) for name in regimes}
+    found = {name: counterpart(name, regimes, "tokens") for name in regimes}
     assert {name: other for name, other in found.items() if other} == {
         **{"shuffled_order": "full", "full_equal_length": "full", "full_equal_depth": "full"},
         "frozen_equal_length": "frozen",
     }
+    assert counterpart("full_random_split", regimes, "split") == "full"
     regimes["full_equal_length"] = {**regimes["full_equal_length"], "epochs": 1}
-    assert counterpart("full_equal_length", regimes) is None
+    assert counterpart("full_equal_length", regimes, "tokens") is None
+
+
+def test_a_regime_is_a_control_a_probe_or_trained(study):
+    regimes = {regime["name"]: regime for regime in study["regimes"]}
+    kinds = {name: kind_of(regime) for name, regime in regimes.items()}
+    assert [name for name, kind in kinds.items() if kind == "probe"] == [
+        "linear_probe",
+        "logistic_genes",
+    ]
+    assert {kinds[name] for name in ("frozen", "last_layer", "full")} == {"trained"}
+    assert {kinds[name] for name in ("random_encoder", "permuted_labels")} == {"control"}
+    assert kinds["full_random_split"] == kinds["full_equal_depth"] == "control"
 
 
 def test_a_regime_is_for_all_tasks_of_cells_unless_it_names_some(study):

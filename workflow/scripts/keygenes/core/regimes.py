@@ -97,31 +97,40 @@ def tasks_of(regime, config):
     return regime.get("tasks", [task["name"] for task in cell_tasks(config)])
 
 
-def counterpart(name, regimes):
-    """Return the regime that is trained like another one, but on the tokens as they are.
+def counterpart(name, regimes, key):
+    """Return the regime that differs from another one by its lack of a key alone.
 
     Parameters
     ----------
     name : str
     regimes : dict {name: regime}
+    key : str
+        Such as tokens (the same training on the tokens as they are) or split.
 
     Returns
     -------
     str or None
-        None where there is none, or the regime reads no variant itself.
+        None where there is none, or the regime does not have the key itself.
     """
 
     def rest(regime):
-        return {k: v for k, v in regime.items() if k not in ("name", "tokens", "tasks")}
+        return {k: v for k, v in regime.items() if k not in ("name", key, "tasks")}
 
-    if "tokens" not in regimes[name]:
+    if key not in regimes[name]:
         return None
     alike = [
         other
         for other, regime in regimes.items()
-        if "tokens" not in regime and rest(regime) == rest(regimes[name])
+        if key not in regime and rest(regime) == rest(regimes[name])
     ]
     return alike[0] if alike else None
+
+
+def kind_of(regime):
+    """Return what a regime is: 'control', 'probe' (no encoder is trained) or 'trained'."""
+    if any(key in regime for key in ("tokens", "encoder", "labels", "split")):
+        return "control"
+    return "probe" if "method" in regime else "trained"
 
 
 def _known(key, names, known, remedy):
