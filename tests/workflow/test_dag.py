@@ -20,6 +20,8 @@ PER_STUDY = [
     "collect_splits",
     "embed_cells",
     "rank_genes",
+    "rank_genes_by_half",
+    "rank_genes_by_well",
     "build_vocabulary",
     "tokenize_cells",
     "plot_umap",
@@ -37,6 +39,10 @@ PER_TASK = [
     "plot_genes",
     "collect_attribution",
     "plot_faithfulness",
+    "score_tracks",
+    "remove_genes",
+    "plot_scorecard",
+    "plot_roar",
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
 CONTROLS = {"compare_inputs": 1, "plot_inputs": 1}  # of the task 'level' alone
@@ -50,6 +56,7 @@ def whole_study(*, tasks=2, **others):
 # Regimes, tasks and seeds: finetune = (tuned regimes of all tasks x tasks + those of one task)
 # x seeds; cache_trunk = choices of frozen layers and tokens; extract_attention also looks at the
 # pretrained model, not at splits by cell; fit_probe has the two logistic regimes;
+# fit_baselines is per task, seed and way of splitting;
 # compare_attention is per seed, task and tokens of a pair; attribute_genes is per regime of
 # evidence.regimes, its tasks, and seed.
 DEMO = whole_study(
@@ -62,6 +69,7 @@ DEMO = whole_study(
     finetune=20,
     attribute_genes=6,
     extract_attention=22,
+    fit_baselines=8,
     fit_probe=8,
     split_cells=2,
     compare_attention=6,
@@ -95,6 +103,7 @@ TRAIN_ONLY = {
     "permute_labels": 2,
     "cache_trunk": 3,
     "finetune": 20,
+    "fit_baselines": 8,
     "fit_probe": 8,
     "evaluate": 2,
 }
@@ -108,6 +117,7 @@ STUDY = whole_study(
     finetune=57,
     attribute_genes=12,
     extract_attention=57,
+    fit_baselines=12,
     fit_probe=12,
     split_cells=3,
     compare_attention=9,
@@ -125,6 +135,7 @@ LAPTOP = whole_study(
     finetune=8,
     attribute_genes=3,
     extract_attention=9,
+    fit_baselines=4,
     fit_probe=4,
     split_cells=1,
     compare_attention=2,
@@ -138,6 +149,7 @@ NGP = whole_study(
     finetune=3,
     attribute_genes=2,
     extract_attention=4,
+    fit_baselines=2,
     fit_probe=1,
     split_cells=1,
     compare_attention=1,
@@ -158,6 +170,7 @@ DOSAGE = whole_study(
     finetune=6,
     attribute_genes=3,
     extract_attention=9,
+    fit_baselines=6,
     fit_probe=3,
     split_cells=3,
     compare_attention=3,
@@ -168,14 +181,15 @@ SEMISYNTHETIC = whole_study(
     download_model=3,
     read_dataset=1,
     cache_trunk=3,
-    finetune=13,
-    attribute_genes=4,
-    extract_attention=14,
-    fit_probe=4,
-    split_cells=1,
-    compare_attention=3,
+    finetune=42,
+    attribute_genes=9,
+    extract_attention=45,
+    fit_baselines=12,
+    fit_probe=12,
+    split_cells=3,
+    compare_attention=9,
     **CONTROLS,
-    permute_labels=1,
+    permute_labels=3,
     tokenize_variant=3,
 )
 
@@ -359,10 +373,12 @@ def test_rule_is_complete(rule):
 def test_rule_names_are_verb_noun():
     verbs = [
         "adopt",
+        "attribute",
         "cache",
         "download",
         "simulate",
         "read",
+        "remove",
         "select",
         "label",
         "split",

@@ -57,7 +57,7 @@ rule score_genes:
         "../scripts/score_genes.py"
 
 
-rule roar_genes:
+rule remove_genes:
     """Take away the genes that each track calls key, learn again, and see what is lost."""
     input:
         counts=out("cells/counts.h5ad"),
@@ -67,7 +67,7 @@ rule roar_genes:
     output:
         roar=out("evidence/{task}/roar.parquet"),
     log:
-        logfile("roar_genes.{task}"),
+        logfile("remove_genes.{task}"),
     conda:
         "../../envs/baselines.yaml"
     threads: config["compute"]["torch_threads"]
@@ -79,9 +79,9 @@ rule roar_genes:
         n_random=config["evidence"]["faithfulness"]["n_random"],
         n_bootstrap=config["evidence"]["n_bootstrap"],
         torch_threads=config["compute"]["torch_threads"],
-        code=code_digest("roar_genes"),
+        code=code_digest("remove_genes"),
     script:
-        "../scripts/roar_genes.py"
+        "../scripts/remove_genes.py"
 
 
 rule score_tracks:

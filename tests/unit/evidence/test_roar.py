@@ -12,7 +12,7 @@ from keygenes.evidence.roar import (
     matched_genes,
     ranked_genes,
     remove_and_retrain,
-    roar_genes,
+    remove_genes,
     training_difference,
 )
 
@@ -183,7 +183,7 @@ def study(tmp_path):
 def test_a_job_writes_its_table_and_repeats_it(study, tmp_path):
     written = []
     for run in "ab":
-        roar_genes(
+        remove_genes(
             **study,
             out_roar=tmp_path / run,
             task="level",

@@ -202,7 +202,7 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     return pd.DataFrame(rows)
 
 
-def roar_genes(
+def remove_genes(
     *, counts, labels, splits, genes, out_roar, task, regime, n_random, n_bootstrap, threads
 ):
     """Write table 'roar': every pooled track of a task put to the test.

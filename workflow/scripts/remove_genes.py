@@ -1,10 +1,10 @@
 """Take away the genes that each track calls key, and learn again."""
 
 from keygenes.core.step import step
-from keygenes.evidence.roar import roar_genes
+from keygenes.evidence.roar import remove_genes
 
 with step(snakemake):
-    roar_genes(
+    remove_genes(
         **dict(snakemake.input.items()),
         **{f"out_{name}": path for name, path in snakemake.output.items()},
         task=snakemake.wildcards.task,
