@@ -4,7 +4,7 @@
 
 One process, a classifier of Geneformer V1's size (256 wide) and one of half that width, with
 random weights (speed does not depend on them), one cell of each length, the study's settings:
-integrated gradients with 50 steps, ATTATTR with 20, faithfulness of 13 orders with 5 shares and 5
+integrated gradients with 50 steps, ATTATTR with 20, faithfulness of 16 orders with 5 shares and 5
 random draws. What takes a pass per gene (occlusion, deletion) or per masked set (faithfulness) is
 timed on some of these passes and scaled up. Seconds are of the processor, not of the clock, so that
 whatever else runs there does not count. In front of each key is the width.
@@ -28,7 +28,7 @@ from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, LONGEST, BATCH_TOKENS = 25_426, 2048, 4096
 N_STEPS, ATTATTR_STEPS = 50, 20
-N_ORDERS = 13  # of genes, that are masked from the first on
+N_ORDERS = 16  # of genes, that are masked from the first on
 # orders x (itself and 5 matched draws) x shares x 2 metrics, and 5 draws of all genes
 MASKED_SETS = N_ORDERS * 6 * 5 * 2 + 5 * 5 * 2
 TIMED_PASSES = 24

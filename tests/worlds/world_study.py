@@ -93,6 +93,7 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
         **{f"out_{name}": folder / f"{name}.parquet" for name in outputs},
         counts_obs=obs,
         wilcoxon=paths["wilcoxon"],
+        by_well=folder / "by_well.parquet",
         task="level",
         seed=fold,
         tracks=tracks,

@@ -11,6 +11,7 @@ rule attribute_genes:
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         wilcoxon=out("expression/wilcoxon.parquet"),
+        by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
         weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
         config=lambda w: model_of(w.regime, "config", w.task, w.seed),
     output:

@@ -8,7 +8,13 @@ from tiny_study import N_GENES, obs_of, tiny_config, write_study
 from transformers import BertForSequenceClassification
 
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.attribute import attribute_genes, evenly_drawn, gene_orders, orders_of
+from keygenes.evidence.attribute import (
+    attention_orders,
+    attribute_genes,
+    evenly_drawn,
+    gene_orders,
+    orders_of,
+)
 from keygenes.evidence.attribution import contrasts
 from keygenes.models.encoder import load_classifier, save_model
 from keygenes.models.head import set_pooling
@@ -20,6 +26,19 @@ ALL = [
 ]
 NAMES = ("well_scores", "cells", "faithfulness", "randomisation")
 V2 = ("<pad>", "<mask>", "<cls>", "<eos>")
+
+
+def attention_by_well(ids):
+    """Return attention to all tokens but the first in two wells of test cells; no pair norm."""
+    frame = pd.DataFrame({"ensembl_id": list(ids[1:]) * 2, "subset": "test"})
+    n = len(frame) // 2
+    frame["well"] = np.repeat(["A1", "B1"], n)
+    frame["n_cells"] = np.tile(np.arange(n) % 3 + 1, 2)
+    frame["sum"] = frame["n_cells"] * np.repeat([1.0, 3.0], n)
+    frame["sum_residual"] = -np.arange(2.0 * n)
+    frame[["sum_log2", "sum_pair"]] = [0.0, np.nan]
+    other = frame.assign(subset="vehicle_train", sum_residual=99.0)
+    return pd.concat([frame, other], ignore_index=True)
 
 
 def study(folder, *, specials=("<pad>", "<mask>"), pooling=None):
@@ -39,6 +58,8 @@ def study(folder, *, specials=("<pad>", "<mask>"), pooling=None):
     numbers = ("log2fc", "auc", "p", "p_adj", "mean", "mean_reference")
     tests[[*numbers, "detection", "detection_reference"]] = 0.5
     tests[["n_cells", "n_reference"]] = 1
+    paths["by_well"] = folder / "by_well.parquet"
+    write_table(attention_by_well(vocabulary["ensembl_id"]), paths["by_well"], "by_well")
     paths["wilcoxon"] = folder / "wilcoxon.parquet"
     write_table(tests, paths["wilcoxon"], "wilcoxon")
     return paths
@@ -138,7 +159,8 @@ def test_every_track_and_every_control_is_an_order(found):
     table = found["faithfulness"]
     controls = {"expression", "wilcoxon", "detection", "random", "integrated_gradients_reversed"}
     rejected = found["cells"].query("rejected").groupby("track", observed=True)["cell"].nunique()
-    assert set(table["order"]) == {"attention_received", *ALL, *controls}
+    of_attention = {"attention_total", "attention_received"}
+    assert set(table["order"]) == {*of_attention, *ALL, *controls}
     n = table.groupby("order", observed=True)["cell"].nunique()
     for order in ("occlusion", "attention_received", "random", "expression"):
         assert n[order] == 6
@@ -146,7 +168,7 @@ def test_every_track_and_every_control_is_an_order(found):
     assert sorted(table["fraction"].dropna().unique()) == [0.1, 0.3]
     assert set(table["metric"]) == {"comprehensiveness", "sufficiency"}
     without = table[table["matched"].isna()]
-    assert set(without["order"]) == {"random"}
+    assert set(without["order"]) == {"random", "expression"}
 
 
 def test_cells_that_do_not_add_up_are_counted_and_left_out(paths, tmp_path, caplog):
@@ -172,7 +194,8 @@ def test_tracks_that_are_switched_off_are_nowhere(paths, tmp_path):
     )
     assert set(found["well_scores"]["track"]) == {"rollout"}
     assert found["randomisation"].empty
-    orders = {"rollout", "rollout_reversed", "expression", "wilcoxon", "detection", "random"}
+    controls = {"expression", "wilcoxon", "detection", "random"}
+    orders = {"attention_total", "rollout", "rollout_reversed", *controls}
     assert set(found["faithfulness"]["order"]) == orders
     found = attribute(tmp_path / "b", paths, tracks=["attention_total"])
     assert found["well_scores"].empty
@@ -230,7 +253,7 @@ def test_cells_are_drawn_evenly_and_larger_draws_contain_smaller_ones():
     labels = np.repeat([0, 0, 1], 40)
     wells = np.concatenate([np.zeros(75), np.ones(5), np.full(40, 2)]).astype(int)
     drawn = evenly_drawn(labels, wells, 12, seed=3)
-    assert np.bincount(wells[drawn]).tolist() == [4, 4, 4]
+    assert np.bincount(wells[drawn]).tolist() == [3, 3, 6], "classes first, then their wells"
     assert (np.diff(drawn) > 0).all()
     assert set(drawn) < set(evenly_drawn(labels, wells, 50, seed=3))
     assert np.bincount(wells[evenly_drawn(labels, wells, 50, seed=3)])[1] == 5
@@ -251,6 +274,20 @@ def test_orders_follow_the_answer_and_signs_do_not_matter_to_attention():
     assert down["occlusion_reversed"].tolist() == [1, 2, 0]
     assert down["expression"].tolist() == [0, 1, 2]
     assert down["detection"].tolist() == [2, 1, 0]
+
+
+def test_orders_by_attention_are_those_of_the_tracks():
+    ids = np.array(["<pad>", "A", "B", "C"])
+    found = attention_orders(
+        attention_by_well(ids),
+        ids,
+        ["attention_total", "attention_received", "attention_residual", "norm_pair"],
+    )
+    assert set(found) == {"attention_total", "attention_residual"}, "no pair norm was measured"
+    assert all(np.isnan(scores[0]) for scores in found.values())
+    np.testing.assert_allclose(found["attention_total"][1:], [4, 8, 12])
+    np.testing.assert_allclose(found["attention_residual"][1:], [-3 / 2, -5 / 4, -7 / 6])
+    assert not attention_orders(attention_by_well(ids), ids, ["rollout"])
 
 
 def test_orders_of_genes_come_from_the_tests_of_the_task_and_the_cells():

@@ -5,6 +5,7 @@ import pytest
 from keygenes.core.tables import TABLES
 from keygenes.evidence.collected import collect_faithfulness
 from keygenes.evidence.faithfulness import (
+    OF_RANKS,
     cell_faithfulness,
     masked_variants,
     matched_sets,
@@ -62,14 +63,15 @@ def test_matched_genes_come_from_the_same_ranks():
     assert np.isnan(table.loc[("random", "comprehensiveness", 0.01), "matched"])
 
 
-def test_an_order_by_rank_gains_nothing_once_its_bins_are_full():
+def test_an_order_by_rank_would_gain_nothing_once_its_bins_are_full_so_it_has_no_match():
     def value(cells):  # every gene counts, the first ones most
         return ((np.asarray(cells) != MASK) / np.arange(1, N + 1)).sum(1)
 
-    table = table_of(value, {"expression": np.arange(N)}, fractions=[0.1])
+    table = table_of(value, {name: np.arange(N) for name in ("by_rank", OF_RANKS)}, fractions=[0.1])
     for metric in ("comprehensiveness", "sufficiency"):
-        row = table.loc[("expression", metric, 0.1)]
+        row = table.loc[("by_rank", metric, 0.1)]
         assert row["value"] == pytest.approx(row["matched"])
+        assert np.isnan(table.loc[(OF_RANKS, metric, 0.1), "matched"])
         assert row["value"] > 0
 
 

@@ -1,7 +1,7 @@
 """One model put to the test in its test cells: attributions, faithfulness and randomisation.
 
 What one pass answers is computed in all test cells (`evidence.attribution.max_cells`); what takes
-many passes in some of them, drawn evenly from wells and classes (`costly_cells`).
+many passes in some of them, drawn evenly from classes and their wells (`costly_cells`).
 """
 
 import contextlib
@@ -15,11 +15,13 @@ import torch
 from keygenes.attention.extract import well_codes
 from keygenes.attention.flow import readout_and_rollout
 from keygenes.attention.stream import STREAM
+from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import attribution
-from keygenes.evidence.faithfulness import cell_faithfulness, ordered
+from keygenes.evidence.faithfulness import OF_RANKS, cell_faithfulness, ordered
 from keygenes.evidence.intervals import table_of
 from keygenes.evidence.randomisation import cell_randomisation
+from keygenes.evidence.tracks import BY_WELL
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
@@ -37,7 +39,7 @@ RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
 
 
 def evenly_drawn(labels, wells, n, seed):
-    """Return the places of `n` cells drawn evenly from all combinations of class and well.
+    """Return the places of `n` cells drawn evenly from classes, and within these from wells.
 
     Parameters
     ----------
@@ -55,7 +57,8 @@ def evenly_drawn(labels, wells, n, seed):
     frame = pd.DataFrame({"label": labels, "well": wells, "order": rng.permutation(len(labels))})
     frame["turn"] = frame.sort_values("order").groupby(["label", "well"]).cumcount()
     frame["group"] = frame.groupby(["label", "well"])["order"].transform("min")  # a random turn
-    drawn = frame.sort_values(["turn", "group"]).index.to_numpy()
+    frame["place"] = frame.sort_values(["turn", "group"]).groupby("label").cumcount()
+    drawn = frame.sort_values(["place", "order"]).index.to_numpy()
     return np.sort(drawn[:n])
 
 
@@ -264,6 +267,36 @@ def gene_orders(wilcoxon, task, ensembl_ids, cells):
     }
 
 
+def attention_orders(by_well, ensembl_ids, tracks):
+    """Return scores per token of the tracks of attention that are asked for, over all test cells.
+
+    What a cell's genes receive in it is tested as an order of its own; these rank genes as the
+    evidence table does, and are all that some tracks are defined for.
+
+    Parameters
+    ----------
+    by_well : table 'by_well'
+    ensembl_ids : array of str [n_tokens]
+
+    Returns
+    -------
+    dict {track: float array [n_tokens]}
+        NaN where a gene is in no test cell.
+    """
+    sums = by_well[by_well["subset"] == TEST].groupby("ensembl_id", observed=True)
+    sums = sums[["n_cells", "sum", "sum_residual", "sum_pair"]].sum(min_count=1)
+    scores = {"attention_total": sums["sum"]} | {
+        track: sums[column] / sums["n_cells"]
+        for track, column in BY_WELL.items()
+        if track not in ONE_PASS
+    }
+    return {
+        track: score.reindex(ensembl_ids).to_numpy(float)
+        for track, score in scores.items()
+        if track in tracks and score.notna().any()
+    }
+
+
 def orders_of(cell, genes, of_cell, of_genes, sign):
     """Return the orders of a cell's genes that are held against random ones.
 
@@ -289,7 +322,7 @@ def orders_of(cell, genes, of_cell, of_genes, sign):
     }
     for track in [t for t in REVERSED if t in of_cell][:1]:
         orders[f"{track}_reversed"] = orders[track][::-1]
-    orders["expression"] = np.arange(len(genes))
+    orders[OF_RANKS] = np.arange(len(genes))
     return orders | {name: ordered(scores[cell[genes]]) for name, scores in of_genes.items()}
 
 
@@ -361,6 +394,7 @@ def attribute_genes(
     weights,
     config,
     wilcoxon,
+    by_well,
     out_well_scores,
     out_cells,
     out_faithfulness,
@@ -439,6 +473,7 @@ def attribute_genes(
         "attributed_cells",
     )
     of_genes = gene_orders(read_table(wilcoxon), task, ids, all_cells)
+    of_genes |= attention_orders(read_table(by_well), ids, tracks)
     with timed("faithfulness", len(costly)):
         tested = faithfulness_table(
             model,

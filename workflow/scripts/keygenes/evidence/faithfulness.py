@@ -3,7 +3,8 @@
 With ``s = sign(F(x))`` of the whole cell, comprehensiveness ``s (F(x) - F(top k masked))`` should
 be large, and sufficiency ``s (F(x) - F(only top k kept))`` small (DeYoung et al. 2020); AOPC is
 their mean over k. Both depend on where in the cell the genes stand, so every order is held against
-random genes from the same ranks.
+random genes from the same ranks. Expression is the order of the ranks itself: the genes of its
+first ranks are all that could be drawn there, so it has no match.
 
 The position that the classifier reads is in no order: where the pooling is 'first', the gene of
 position 0 is neither masked nor counted. `<mask>` there would change what is read, not what is
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 METRICS = ("comprehensiveness", "sufficiency")
+OF_RANKS = "expression"  # the order in which a cell's genes stand
 RANK_BINS = 20  # of a cell; random genes are matched within them
 SMALLEST_BIN = 5  # genes
 
@@ -106,14 +108,14 @@ def cell_faithfulness(value, cell, genes, orders, *, fractions, n_random, mask_t
     -------
     DataFrame
         Columns order, metric, fraction (missing: AOPC, the mean over them), value, and matched:
-        the mean over draws of rank-matched random genes (missing for 'random').
+        the mean over draws of rank-matched random genes (missing for 'random' and 'expression').
     """
     numbers = numbers_masked(fractions, len(genes))
     named, sets = [], []
     for name, order in orders.items():
         named.append((name, "value"))
         sets += [order[:k] for k in numbers]
-        for _ in range(n_random):
+        for _ in range(n_random if name != OF_RANKS else 0):
             named.append((name, "matched"))
             sets += matched_sets(order, numbers, rng)
     for _ in range(n_random):

@@ -82,6 +82,8 @@ def comprehensiveness(faithfulness, *, regime, task=None):
         overall = rows[rows["fraction"].isna() & (rows["metric"] == "comprehensiveness")].iloc[0]
         if order == REFERENCE:
             text = "of all ranks"
+        elif np.isnan(overall["gain"]):
+            text = "the order of the ranks: no match"
         else:
             text = f"gain {overall['gain']:.3f}"
             if np.isfinite(overall["gain_low"]):
