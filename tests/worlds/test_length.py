@@ -8,7 +8,7 @@ from world_study import CHEAP, accuracy, run_world
 from keygenes.core.tables import read_table
 from keygenes.models.baselines import fit_baselines
 
-SEEDS, N_FOLDS = (0, 1), 6
+SEEDS, N_FOLDS = (0, 1, 2), 6
 OF_ATTENTION = ["attention_total", "attention_received", "attention_residual", "norm_pair"]
 
 

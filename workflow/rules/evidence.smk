@@ -49,7 +49,11 @@ rule score_genes:
         vehicle=config["select"]["vehicle"],
         regime=EVIDENCE["regime"],
         tracks=EVIDENCE["tracks"],
-        permuted=[name for name, regime in REGIMES.items() if "labels" in regime],
+        permuted={
+            name: counterpart(name, REGIMES, "labels")
+            for name, regime in REGIMES.items()
+            if "labels" in regime
+        },
         n_key_genes=EVIDENCE["n_key_genes"],
         gene_sets=SETS,
         code=code_digest("score_genes"),

@@ -588,11 +588,26 @@ def test_lists_differ(tested, by_wells, verdict):
         track="attention_total",
         against="wilcoxon",
         n_top=30,
+        n_against=30,
         controls=["pseudobulk"],
     )
     shared = len(set([*tested, *far][:30]) & {*OTHERS[:20], *filler[:10]})
     assert (found["verdict"], found["value"]) == (verdict, shared)
     assert ("not in this study" in found["control"]) == (not by_wells)
+
+
+def test_a_few_first_genes_of_another_list_are_looked_for_among_many():
+    genes = pd.concat(
+        [
+            study.track("attention_total", OTHERS[:60]),
+            study.track("wilcoxon", [*OTHERS[27:32], *OTHERS[60:]], None, seeds=()),
+        ]
+    )
+    claim = {"regime": "full", "track": "attention_total", "against": "wilcoxon", "controls": []}
+    found = tests.lists_differ(tables(genes=genes), "level", n_top=30, n_against=5, **claim)
+    assert found["value"] == 3
+    assert "3 of 5 are shared" in found["why"]
+    assert found["verdict"] == FAILS
 
 
 @pytest.mark.parametrize("n_changed, verdict", [(1, HOLDS), (8, PART), (20, FAILS)])
@@ -609,11 +624,12 @@ def test_top_is_unchanged(n_changed, verdict):
     "row, verdict",
     [
         ({}, HOLDS),
-        ({"value": -0.4, "ci_low": -0.5, "ci_high": -0.3}, HOLDS),
+        ({"value": -0.1, "ci_low": -0.2, "ci_high": 0.1}, HOLDS),
+        ({"value": -0.2, "ci_low": -0.3, "ci_high": -0.1}, PART),
+        ({"value": -0.4, "ci_low": -0.5, "ci_high": -0.3}, FAILS),  # the opposite is not nothing
         ({"value": 0.2, "ci_low": 0.1, "ci_high": 0.3}, PART),
-        ({"value": 0.2, "ci_low": np.nan, "ci_high": np.nan, "p": 0.5}, HOLDS),
-        ({"value": 0.2, "ci_low": np.nan, "ci_high": np.nan, "p": 0.001}, PART),
-        ({"value": 0.6, "ci_low": 0.5, "ci_high": 0.7, "p": 0.001}, FAILS),
+        ({"value": 0.2, "ci_low": np.nan, "ci_high": np.nan}, PART),
+        ({"value": 0.6, "ci_low": 0.5, "ci_high": 0.7}, FAILS),
     ],
 )
 def test_uncorrelated(row, verdict):
@@ -623,6 +639,8 @@ def test_uncorrelated(row, verdict):
     result = tests.uncorrelated(found, "level", **claim)
     assert result["verdict"] == verdict
     assert result["n"] == study.N_GENES
+    if np.isfinite(row.get("ci_low", np.nan)):
+        assert (result["p"] < 0.05) == (not row["ci_low"] <= 0 <= row["ci_high"])
     with pytest.raises(NotTestable, match="no rbo of attention_total against wilcoxon"):
         tests.uncorrelated(found, "level", **{**claim, "metric": "rbo"})
 
@@ -685,7 +703,7 @@ def test_a_gene_set_without_a_gene_of_the_study():
     "direction, difference, spread, of_control, verdict",
     [
         ("up", 0.05, 0.02, 0.01, HOLDS),
-        ("up", 0.05, 0.09, 0.01, PART),  # the interval includes 0
+        ("up", 0.05, 0.09, 0.01, FAILS),  # the interval includes 0
         ("up", 0.05, np.nan, 0.01, PART),  # there is none
         ("up", 0.05, 0.02, 0.06, PART),  # equal depth gains as much
         ("up", -0.05, 0.02, 0.01, FAILS),
@@ -709,6 +727,7 @@ def test_input_changes(direction, difference, spread, of_control, verdict):
     assert f"0.9 under full_equal_length, {0.9 - difference:.3g} under full" in found["why"]
     assert "another not in this study" in found["control"]
     assert ("no interval" in found["unit"]) == np.isnan(spread)
+    assert ("includes 0" in found["why"]) == (spread > abs(difference))
 
 
 def test_inputs_that_are_not_there_or_have_nothing_to_lose():

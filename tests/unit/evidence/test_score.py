@@ -222,7 +222,7 @@ def scored(folder, seeds, **options):
             "gene_sets": {"mine": (folder / "set.tsv", {"format": "tsv"})},
             "task": "level",
             "tracks": [*ATTENTION, "occlusion", "attattr"],
-            **{"regime": "full", "permuted": ["frozen"], "n_key_genes": 3},
+            **{"regime": "full", "permuted": {"frozen": "full"}, "n_key_genes": 3},
             **options,
         }
     )

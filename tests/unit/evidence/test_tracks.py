@@ -267,15 +267,18 @@ def test_the_null_is_that_of_models_with_permuted_labels():
         *[("attention_total", "none", 1, "g", 10.0), ("attention_total", "none", 2, "g", 20.0)],
         *[("attention_total", "full", s, "g", 40.0) for s in (1, 2, None)],
         ("wilcoxon", None, None, "g", 7.0),
+        *[("t", "frozen", s, "g", 5.0) for s in (1, None)],
     ]
     frame = pd.DataFrame(rows, columns=["track", "regime", "seed", "ensembl_id", "score"])
     frame = frame.assign(null_mean=np.nan, null_sd=np.nan)
-    found = with_null(frame, ["none"])
+    found = with_null(frame, {"none": "full"})
     assert found["null_mean"].tolist()[3:5] == [2, 2]
     assert found["null_sd"].iloc[3] == pytest.approx(np.sqrt(2))
     assert found["null_mean"].tolist()[8:11] == [15, 15, 30], "pooled totals are sums over seeds"
     assert found["null_mean"].iloc[[0, 1, 2, 5, 11]].isna().all()
-    pd.testing.assert_frame_equal(with_null(frame, []), frame)
+    assert found["null_mean"].iloc[12:].isna().all(), "frozen is not trained like it"
+    pd.testing.assert_frame_equal(with_null(frame, {}), frame)
+    pd.testing.assert_frame_equal(with_null(frame, {"none": None}), frame)
 
 
 def test_a_sparse_logistic_regression_is_averaged_over_seeds():
@@ -352,11 +355,12 @@ def test_pseudobulk_and_mean_difference_have_a_strongest_class_of_their_own():
     found = expression_tests("mean_difference", frame, by="log2fc").set_index("ensembl_id")
     assert found["score"].to_dict() == {"g0": 9, "g1": 9}
     assert found["p"].isna().all(), "not a test"
-    wells = frame.drop(columns=["n_cells", "auc"]).assign(n_wells=6, n_reference=12, p=0.5)
+    wells = frame.drop(columns=["n_cells", "auc"]).assign(n_wells=6, n_reference=12, p=0.1)
     wells.loc[wells["ensembl_id"] == "g1", "statistic"] = np.nan
     found = expression_tests("pseudobulk", wells, n_cells={"a": 1, "b": 2, "c": 3})
     assert found["ensembl_id"].tolist() == ["g0"], "a gene without a statistic is left out"
     row = found.iloc[0]
-    assert (row["score"], row["n_wells"], row["n_cells"], row["p"]) == (3, 18, 2, 0.5)
+    assert (row["score"], row["n_wells"], row["n_cells"]) == (3, 18, 2)
+    assert row["p"] == row["q"] == pytest.approx(0.3), "the best of three tests"
     empty = expression_tests("pseudobulk", wells.iloc[:0], n_cells={})
     assert empty.empty

@@ -13,8 +13,9 @@ HALVES = ("a", "b")
 def halves_of_wells(obs, strata):
     """Return the half of every well: in turn within a stratum, in the order of the replicates.
 
-    With six wells per dose, replicates 1, 3, 5 are half a and 2, 4, 6 half b. A stratum with an odd
-    number of wells hands the turn on to the next.
+    Six wells per dose, of six replicates, are halved into replicates 1, 3, 5 and 2, 4, 6; of three
+    replicates of two wells each half has one. A stratum with an odd number of wells hands the turn
+    on to the next.
 
     Parameters
     ----------

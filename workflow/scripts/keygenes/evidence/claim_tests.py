@@ -72,6 +72,14 @@ def _by_seeds(pooled, seeds):
     return _graded(pooled and all(seeds), pooled or 2 * sum(seeds) > len(seeds))
 
 
+def _by_pool_and_seeds(pooled, seeds):
+    """Return the verdict on a sign, which chance alone gives half of the time.
+
+    Holds if so in all, in part if so pooled and in most seeds.
+    """
+    return _graded(pooled and all(seeds), pooled and 2 * sum(seeds) > len(seeds))
+
+
 def _unless(verdict, explained):
     """Return the verdict, but no better than 'holds in part' where a control explains it."""
     return PART if verdict == HOLDS and explained else verdict
@@ -426,9 +434,13 @@ def largest_change(tables, task, *, pair, by, layer):
 
 
 def _smoothed(values, width):
-    """Return the running mean over `width` ranks, over fewer at the ends."""
-    kernel = np.ones(min(width, len(values)))
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+    """Return the running mean over `width` ranks; NaN at the ends, where there are fewer."""
+    width = min(width, len(values))
+    smoothed = np.full(len(values), np.nan)
+    first = width // 2
+    means = np.convolve(values, np.ones(width) / width, "valid")
+    smoothed[first : first + len(means)] = means
+    return smoothed
 
 
 def _reached(shift, min_share):
@@ -442,7 +454,7 @@ def _peak(shift, smooth, min_share, residual=False):
     if np.isnan(change).any():
         return None, np.nan
     change = _smoothed(change, smooth)
-    at = int(np.abs(change).argmax())
+    at = int(np.nanargmax(np.abs(change)))
     return int(kept["rank"].iloc[at]), float(change[at])
 
 
@@ -524,8 +536,8 @@ def peak_at_gene(tables, task, *, pair, gene, tolerance, smooth, min_share, max_
 def loses_beyond_median(tables, task, *, pair, min_share):
     """Test whether the ranks beyond the median length lose attention.
 
-    Holds if their attention, summed, falls in every seed, in part if pooled. Control: so does
-    their mean length-corrected attention.
+    Holds if their attention, summed, falls in every seed, in part if pooled and in most seeds.
+    Control: so does their mean length-corrected attention.
     """
     shifts = shift_by_rank(tables, task, pair)
 
@@ -544,7 +556,7 @@ def loses_beyond_median(tables, task, *, pair, min_share):
     known = np.isfinite(corrected)
     gone = known and corrected >= 0
     return outcome(
-        _unless(_graded(all(v < 0 for v in seeds), value < 0), gone),
+        _unless(_by_pool_and_seeds(value < 0, [v < 0 for v in seeds]), gone),
         value,
         f"beyond the median length of {median_length(pooled)} attention changes by {value:+.2g} %"
         + (", but not down after length correction" if value < 0 and gone else ""),
@@ -583,8 +595,8 @@ def peak_below_median(tables, task, *, pair, window):
     """Test whether attention rises in the ranks just below the median length.
 
     `window` is the share of the median length that counts as just below. Holds if these ranks
-    change more than both neighbouring windows of the same width in every seed, in part if pooled.
-    Control: the same after length correction.
+    change more than both neighbouring windows of the same width in every seed, in part if pooled
+    and in most seeds. Control: the same after length correction.
     """
     shifts = shift_by_rank(tables, task, pair)
     pooled = pooled_shift(shifts)
@@ -595,7 +607,7 @@ def peak_below_median(tables, task, *, pair, window):
     known = np.isfinite(corrected)
     gone = known and corrected <= 0
     return outcome(
-        _unless(_graded(all(v > 0 for v in seeds), value > 0), gone),
+        _unless(_by_pool_and_seeds(value > 0, [v > 0 for v in seeds]), gone),
         value,
         f"the {width} ranks below the median length of {median} change by {value:+.2g} "
         "percentage points against those beside them"
@@ -739,24 +751,25 @@ def gene_position(tables, task, *, regime, track, gene, position, near, controls
     )
 
 
-def lists_differ(tables, task, *, regime, track, against, n_top, controls):
-    """Test whether the first genes of two tracks hardly overlap.
+def lists_differ(tables, task, *, regime, track, against, n_top, n_against, controls):
+    """Test whether the first `n_top` genes of a track are hardly among `n_against` of another.
 
     Holds if no more are shared than by chance (hypergeometric p of at least 0.05), in part if
-    more, but fewer than half, fails from half on. A control track stands in for `against`; where
-    it shares more than chance, the claim holds in part.
+    more, but fewer than half of those that could be, fails from half on. A control track stands in
+    for `against`; where it shares more than chance, the claim holds in part.
     """
     frame, seeds = ranked_genes(tables, task, track, regime)
 
     def shared(table, name):
         other = ranked_genes(tables, task, name, regime)[0]
         both = table[table["ensembl_id"].isin(other["ensembl_id"])]
-        first = other[other["ensembl_id"].isin(both["ensembl_id"])]["ensembl_id"].head(n_top)
+        first = other[other["ensembl_id"].isin(both["ensembl_id"])]["ensembl_id"].head(n_against)
         return (*_in_top(both["ensembl_id"].isin(first).to_numpy(), n_top), len(both))
 
     found, expected, p, n = shared(frame, against)
     counts = [shared(table, against)[0] for table in seeds.values()]
-    interval, unit = _over_seeds(counts, f"of {n_top} genes shared")
+    most = min(n_top, n_against)
+    interval, unit = _over_seeds(counts, f"of {most} genes shared")
     notes, explained = [], []
     for name in controls:
         try:
@@ -767,9 +780,9 @@ def lists_differ(tables, task, *, regime, track, against, n_top, controls):
         explained += [name] if p_other < ALPHA else []
         notes.append(f"{name}: {others} shared (p = {p_other:.2g})")
     return outcome(
-        _unless(_graded(p >= ALPHA, found < n_top / 2), bool(explained)),
+        _unless(_graded(p >= ALPHA, found < most / 2), bool(explained)),
         found,
-        f"{found} of {n_top} are shared with {against}, {expected:.1f} by chance"
+        f"{found} of {most} are shared with {against}, {expected:.1f} by chance"
         + (f"; {_listed(explained)} shares more than chance" if explained else ""),
         unit=unit,
         interval=interval,
@@ -801,11 +814,19 @@ def top_is_unchanged(tables, task, *, n_top, fdr, min_abs_log2fc):
     )
 
 
+def _p_of_correlation(value, low, high):
+    """Return the two-sided p of a correlation from its 95 % interval, by Fisher's z."""
+    if not np.isfinite([value, low, high]).all() or not -1 < low < high < 1:
+        return np.nan
+    error = (np.arctanh(high) - np.arctanh(low)) / (2 * scipy.stats.norm.ppf(0.975))
+    return float(2 * scipy.stats.norm.sf(abs(np.arctanh(value)) / error))
+
+
 def uncorrelated(tables, task, *, regime, track, against, metric, weak):
     """Test whether a track has nothing to do with another, by a correlation of the scorecard.
 
-    Holds if its interval reaches 0 (without one, if p is at least 0.05) or it is negative, in
-    part below `weak`.
+    Holds if its interval includes 0, in part if it is weaker than `weak` either way; a strong
+    correlation of the opposite sign is not nothing. A small p speaks against the claim.
     """
     row = scorecard_row(
         tables,
@@ -817,18 +838,18 @@ def uncorrelated(tables, task, *, regime, track, against, metric, weak):
         metric=metric,
     )
     value, low, high = row["value"], row["ci_low"], row["ci_high"]
-    bounded = np.isfinite(low)
-    none = value <= 0 or (low <= 0 if bounded else row["p"] >= ALPHA)
+    p = _p_of_correlation(value, low, high)
+    none = low <= 0 <= high if np.isfinite(low) else False
     return outcome(
-        _graded(none, value < weak),
+        _graded(none, abs(value) < weak),
         value,
         f"the {metric.replace('_', ' ')} with {against} is {value:.2f}"
-        + ("" if value <= 0 else ", no more than chance" if none else ", more than chance"),
-        unit="correlation" + ("; 95 % interval" if bounded else "; no interval"),
+        + (", no more than chance" if none else ", more than chance"),
+        unit="correlation" + ("; 95 % interval" if np.isfinite(low) else "; no interval"),
         interval=(low, high),
         n=row["n_genes"],
         n_of="genes",
-        p=row["p"],
+        p=p,
         control="detection, mean expression and mean rank are held fixed"
         if metric.startswith("partial")
         else "none",
@@ -843,7 +864,7 @@ def targets_in_top(
     Holds if exactly `count` are (or the range over seeds includes it), in part within
     `tolerance`; no better than in part if chance does as well: all genes (hypergeometric), sets
     matched on detection and rank (the scorecard's p of metric `matched`), or, on a control
-    track, no more than chance are found.
+    track, no more than chance are found. p is that of the matched sets where these are known.
     """
     frame, seeds = ranked_genes(tables, task, track, regime)
 
@@ -866,6 +887,7 @@ def targets_in_top(
             metric=matched,
         )
         explained += ["matched sets"] if row["p"] >= ALPHA else []
+        p = row["p"]
         notes.insert(0, f"sets matched on detection and rank ({matched}): p = {row['p']:.2g}")
     except NotTestable:
         notes.insert(0, "matched sets not in this study")
@@ -893,7 +915,7 @@ def input_changes(tables, task, *, regime, against, measure, direction, controls
 
     Reads table 'input_length', which holds a regime against its counterpart on the cells as they
     are, over the same resamples. Holds if the interval of the difference lies on that side of 0,
-    in part if only the difference does, or if it is as large under a control regime.
+    in part if it is as large under a control regime, or if the difference has no interval.
 
     Parameters
     ----------
@@ -921,12 +943,14 @@ def input_changes(tables, task, *, regime, against, measure, direction, controls
     unit = f"difference of {measure}; " + (
         f"95 % interval over {int(row['n'])} {row['n_of']}s" if bounded else "no interval"
     )
-    right = sign * value > 0
+    clear = bounds[0] > 0 if bounded else False
     return outcome(
-        _unless(_graded(right and bounded and bounds[0] > 0, right), bool(explained)),
+        _unless(_graded(clear, not bounded and sign * value > 0), bool(explained)),
         value,
         f"{measure} is {row['value']:.3g} under {regime}, {before:.3g} under "
-        f"{row['reference']}" + (f"; as much under {_listed(explained)}" if explained else ""),
+        f"{row['reference']}"
+        + ("; the interval of the difference includes 0" if bounds[0] <= 0 <= bounds[1] else "")
+        + (f"; as much under {_listed(explained)}" if explained else ""),
         unit=unit,
         interval=(row["difference_low"], row["difference_high"]),
         n=row["n_cells"],

@@ -2,9 +2,9 @@
 
 Remove and retrain (Hooker et al. 2019), with a logistic regression in place of the encoder: the
 question is whether these genes carry the difference between the classes, not how one model uses
-them. Differential expression is tested on all cells, test cells included, and takes away what
-separates those by chance as well: accuracy can then fall below chance. Beside it always stands
-`training_difference`, which ranks genes in the training cells of each fold alone.
+them. Pooled tracks, of models as of differential expression, have seen the test cells of every fold
+and take away what separates those by chance as well: accuracy can then fall below chance. Beside
+them always stands `training_difference`, which ranks genes in each fold's training cells alone.
 """
 
 import logging

@@ -277,8 +277,7 @@ def score_genes(
         The regime whose attention makes the key-gene table.
     tracks : collection of str
         Tracks of models that are asked for.
-    permuted : collection of str
-        Regimes whose labels are permuted: the null of the others.
+    permuted : dict {regime with permuted labels: the regime that it is the null of}
     """
     genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
     tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))

@@ -2,8 +2,8 @@
 
 The tracks of `core.tracks.BASELINES` need no transformer and are what any claim about one is held
 against. Those of a model come from sums per well, of attention (`keygenes.attention`) and of
-attributions. "Pooled" is over seeds: every cell once, seen by the model that was not trained on its
-well.
+attributions. "Pooled" is over seeds: with as many replicates as seeds every cell once, seen by the
+model that was not trained on its well.
 """
 
 import numpy as np
@@ -96,12 +96,17 @@ def expression_tests(name, tests, by="statistic", n_cells=None):
     -------
     DataFrame
         p and q of tests between wells alone: cells of a well are no replicates of each other, so
-        the p of a test between cells stays in the table 'wilcoxon'.
+        the p of a test between cells stays in the table 'wilcoxon'. p of the strongest of more
+        than two classes is times their number; q is Benjamini-Hochberg over the genes.
     """
     frame = strongest_tests(tests, by)
     columns = {}
     if "n_wells" in frame:
-        columns = {"p": frame["p"].to_numpy(), "q": frame["p_adj"].to_numpy()}
+        groups = tests.loc[tests["reference"] == "rest", "group"].nunique()
+        p = np.minimum(1, frame["p"] * (groups if groups > 2 else 1)).to_numpy()
+        q = np.full(len(p), np.nan)
+        q[~np.isnan(p)] = scipy.stats.false_discovery_control(p[~np.isnan(p)])
+        columns = {"p": p, "q": q}
         columns["n_wells"] = (frame["n_wells"] + frame["n_reference"]).to_numpy()
     cells = frame["n_cells"] if "n_cells" in frame else frame["group"].astype(str).map(n_cells)
     return track(
@@ -448,27 +453,28 @@ def interval_over_cells(totals, ensembl_ids):
 def with_null(frame, permuted):
     """Return the evidence with null_mean and null_sd of the models with permuted labels.
 
-    Over their seeds; the total of pooled rows is a sum over seeds, so its null is as well.
+    Over their seeds; the total of pooled rows is a sum over seeds, so its null is as well. Only
+    models that are trained alike, on the same tokens, have it: a regime that trains less, or reads
+    other tokens, differs from such a null for that reason alone.
 
     Parameters
     ----------
     frame : evidence of all tracks
-    permuted : collection of str
-        Regimes whose labels are permuted; their own rows get no null.
+    permuted : dict {regime with permuted labels: the regime that differs in its labels alone}
     """
     seeds = frame["seed"].notna()
-    null = frame[frame["regime"].isin(permuted) & seeds]
-    if null.empty:
-        return frame
-    null = null.groupby(["track", "ensembl_id"])["score"].agg(["mean", "std"])
-    keys = pd.MultiIndex.from_frame(frame[["track", "ensembl_id"]])
-    found = null.reindex(keys)
     of_seeds = frame[seeds].groupby("regime")["seed"].nunique()
-    factor = np.where(
-        (frame["track"] == "attention_total") & ~seeds, frame["regime"].map(of_seeds), 1.0
-    )
-    own = (frame["regime"].isna() | frame["regime"].isin(permuted)).to_numpy()
-    return frame.assign(
-        null_mean=np.where(own, np.nan, found["mean"].to_numpy() * factor),
-        null_sd=np.where(own, np.nan, found["std"].to_numpy() * np.sqrt(factor)),
-    )
+    keys = pd.MultiIndex.from_frame(frame[["track", "ensembl_id"]])
+    for control, regime in permuted.items():
+        null = frame[(frame["regime"] == control) & seeds]
+        null = null.groupby(["track", "ensembl_id"])["score"].agg(["mean", "std"]).reindex(keys)
+        alike = (frame["regime"] == regime).to_numpy()
+        factor = np.where(
+            (frame["track"] == "attention_total") & ~seeds, of_seeds.get(regime, 1.0), 1.0
+        )
+        mean, sd = null["mean"].to_numpy() * factor, null["std"].to_numpy() * np.sqrt(factor)
+        frame = frame.assign(
+            null_mean=np.where(alike, mean, frame["null_mean"]),
+            null_sd=np.where(alike, sd, frame["null_sd"]),
+        )
+    return frame

@@ -1,7 +1,9 @@
 """Differential expression in two halves of the wells, against circular arguments.
 
-A score that comes from the cells that also say which genes respond agrees with them by chance
-alone; a score from one half of the wells and a test in the other half does not.
+A score that comes from the cells that also say which genes respond shares their noise, and agrees
+with them for that alone; a score from one half of the wells and a test in the other do not. This
+guards the cells that are looked at. A fine-tuned model has seen wells of both halves in training,
+with their classes: only to the pretrained and the frozen encoder are the halves strangers.
 """
 
 import numpy as np

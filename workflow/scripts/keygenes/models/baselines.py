@@ -32,6 +32,7 @@ N_VARIABLE_GENES = 2000
 N_COMPONENTS = 50
 N_BINS = 20  # of mean expression, within which dispersions are compared
 DEPTH_PERCENTILE = 10
+NO_GENE = -1  # of a cell that holds nothing but special tokens
 
 
 def gene_features(cells, n_tokens, special):
@@ -274,7 +275,8 @@ def baseline_probabilities(
     """
     presence, rank = gene_features(cells, len(special), special)
     names, n_counts = obs.index.astype(str), obs["n_counts"].to_numpy(float)
-    first = np.array([cell[~special[cell]][0] for cell in cells], np.int64)
+    genes = [cell[~special[cell]] for cell in cells]
+    first = np.array([cell[0] if len(cell) else NO_GENE for cell in genes], np.int64)
     found = {}
 
     def logistic(name, features, **options):

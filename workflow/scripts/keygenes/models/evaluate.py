@@ -184,8 +184,9 @@ def evaluate(
     all seeds (seed missing): with whole replicates held out, every cell is then scored by a model
     that never saw its well. A baseline 'majority' always names the commonest training class.
 
-    Units are wells wherever wells are known, also where the split is by cell: cells of a well
-    resemble each other however they were drawn, and a cell that several seeds test is one cell.
+    Units are wells where the study holds wells out, also of its regimes whose split is by cell:
+    cells of a well resemble each other however they were drawn. A cell that several seeds test is
+    one cell.
 
     Of the pooled test cells there are two more metrics, with p (two-sided, bootstrap):
     'accuracy_gain' of a regime or baseline is the accuracy of `main` less its own, over the same

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keygenes.report.panels import add_title, distinct, plural
+from keygenes.report.panels import add_title, distinct, plural, spoken
 from keygenes.report.style import (
     BLUE,
     CATEGORIES,
@@ -18,11 +18,6 @@ from keygenes.report.style import (
 
 METRICS = {"comprehensiveness": (BLUE, "-", "o"), "sufficiency": (VERMILLION, "--", "s")}
 REFERENCE = "random"  # the order that has no rank-matched control: it is one
-
-
-def spoken(name):
-    """Return the name of an order or track for a reader."""
-    return str(name).replace("_", " ")
 
 
 def _sizes(frame):

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
-from keygenes.report.panels import add_title, distinct
+from keygenes.report.panels import add_title, distinct, spoken
 from keygenes.report.style import (
     DIVERGING,
     SEQUENTIAL,
@@ -40,12 +40,29 @@ def _p_text(p):
     return f"{p:.2g}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
 
 
-def _panels(card, tracks, truths, controls, simulated_sets):
-    """Return title, tick labels, values, colour scale and texts of every panel that has numbers."""
-    names = [f"{name} (simulated)" if name in simulated_sets else name for name in truths]
+def _folds(card, tracks, truths):
+    """Return AUPRC over its base rate of every track and truth [n_tracks, n_truths]."""
     auprc = [("truth", name, "auprc") for name in truths]
-    fold = _matrix(card, tracks, auprc) / _matrix(card, tracks, auprc, "base_rate")
+    return _matrix(card, tracks, auprc) / _matrix(card, tracks, auprc, "base_rate")
+
+
+def _panels(card, of_controls, tracks, truths, simulated_sets):
+    """Return title, tick labels, values, colour scale and texts of every panel that has numbers.
+
+    Parameters
+    ----------
+    card : rows of the regime shown, and of no regime
+    of_controls : dict {control: its rows}
+    """
+    names = [f"{name} (simulated)" if name in simulated_sets else name for name in truths]
+    controls = list(of_controls)
+    auprc = [("truth", name, "auprc") for name in truths]
+    fold = _folds(card, tracks, truths)
+    nothing = np.empty((len(tracks), 0))
+    folds = [nothing, *(_folds(rows, tracks, truths) for rows in of_controls.values())]
+    folds = np.concatenate(folds, axis=1)
     p = _matrix(card, tracks, auprc, "p")
+    n = _matrix(card, tracks, [("confound", "detection", "spearman")], "n_genes")
     gain = _matrix(card, tracks, [("faithfulness", "matched_random", "comprehensiveness_gain")])
     confound = _matrix(card, tracks, [("confound", name, "spearman") for name in CONFOUNDS])
     same = _matrix(card, tracks, [("null", name, "spearman") for name in controls])
@@ -56,12 +73,20 @@ def _panels(card, tracks, truths, controls, simulated_sets):
 
     with np.errstate(divide="ignore"):
         panels = [
+            ("genes", ["scored"], n, ("Greys", 0.0, 1e9), _texts(n, count)),
             (
                 "AUPRC / base rate",
                 names,
                 np.log2(fold),
                 (SEQUENTIAL, 0.0, 5.0),
                 _texts(fold, lambda v: number(v, 2)),
+            ),
+            (
+                "the same, controls",
+                [f"{name}, {spoken(control)}" for control in controls for name in truths],
+                np.log2(folds),
+                (SEQUENTIAL, 0.0, 5.0),
+                _texts(folds, lambda v: number(v, 2)),
             ),
             ("p, matched null", names, -np.log10(p), (SEQUENTIAL, 0.0, 4.0), _texts(p, _p_text)),
             (
@@ -80,7 +105,7 @@ def _panels(card, tracks, truths, controls, simulated_sets):
             ),
             (
                 "ρ with controls",
-                [name.replace("_", " ") for name in controls],
+                [spoken(name) for name in controls],
                 same,
                 (DIVERGING, -1.0, 1.0),
                 _texts(same, signed),
@@ -107,8 +132,9 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     simulated_sets : collection of str
         Gene sets that a simulation planted: marked as such.
     """
-    own = card["regime"].isna() | (card["regime"].astype(str) == regime)
-    card = card[card["seed"].isna() & own]
+    card = card[card["seed"].isna()]
+    regimes = card["regime"].astype(object)
+    every, card = card, card[regimes.isna() | (regimes == regime)]
     there = set(card["track"].astype(str))
     tracks = [name for name in ORDER if name in there]
     if not tracks:
@@ -116,7 +142,8 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     truth = card[card["aspect"] == "truth"]
     truths = distinct(truth["against"])
     of_null = card[(card["aspect"] == "null") & (card["metric"] == "spearman")]
-    panels = _panels(card, tracks, truths, distinct(of_null["against"]), simulated_sets)
+    of_controls = {name: every[regimes == name] for name in distinct(of_null["against"])}
+    panels = _panels(card, of_controls, tracks, truths, simulated_sets)
     if not panels:
         return empty_figure("no track could be held against anything")
     widths = [len(labels) for _, labels, *_ in panels]
@@ -127,7 +154,7 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
         heatmap(
             ax,
             values,
-            rows=[name.replace("_", " ") for name in tracks],
+            rows=[spoken(name) for name in tracks],
             columns=labels,
             texts=texts,
             cmap=cmap,
@@ -152,12 +179,13 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     n = card["n_genes"].dropna().astype(float)
     add_note(
         figure,
-        f"n = {span(n)} genes per track; of the sets: "
-        f"{', '.join(members) or 'none'}. Above the line: tracks that need no transformer. "
-        "AUPRC / base rate: 1 is chance. p: random sets of as many genes, matched "
-        "on detection and mean rank. Faithful: drop of the logit contrast when a track's first "
-        "genes are masked, beyond rank-matched random genes. ρ: Spearman's, of gene scores; mean "
-        "rank 1 is the top of a cell. Dashes: not measured.",
+        f"n = {span(n)} genes per track, {', '.join(members) or 'none'} of the sets: a track of "
+        "few cells scores fewer. Above the line: tracks that need no transformer. AUPRC / base "
+        "rate: 1 is chance; beside it, what the same track finds in models that cannot know. p: "
+        "random sets of as many genes, matched on detection and mean rank, which may do worse "
+        "than chance. Faithful: drop of the logit contrast when a track's first genes are "
+        "masked, beyond rank-matched random genes. ρ: Spearman's, of gene scores; mean rank 1 is "
+        "the top of a cell. Dashes: not measured.",
     )
     return figure
 
@@ -204,7 +232,7 @@ def agreement(table, *, regime, task=None):
     )
     values = wide.reindex(index=names, columns=names).to_numpy()
     order = seriated(values)
-    values, names = values[np.ix_(order, order)], [names[i].replace("_", " ") for i in order]
+    values, names = values[np.ix_(order, order)], [spoken(names[i]) for i in order]
     side = 0.31 * len(names) + 1.5
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()

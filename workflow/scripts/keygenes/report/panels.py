@@ -9,6 +9,11 @@ def add_title(figure, text, task=None):
     figure.suptitle(f"{text}, task {task}" if task else text, x=0.005, ha="left")
 
 
+def spoken(name):
+    """Return the name of a track, order or regime for a reader."""
+    return str(name).replace("_", " ")
+
+
 def plural(n, noun):
     """Return a number with its noun: "1 seed", "2 seeds"."""
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
