@@ -15,6 +15,7 @@ from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
+    cohen_kappa_score,
     f1_score,
 )
 
@@ -36,13 +37,13 @@ FIGURES = (
         f"{task}/{name}"
         for task in TASKS
         for name in (
-            *("training_curves", "figure3_confusion", "accuracy", "figure4_cosine"),
+            *("training_curves", "figure3_confusion", "forest", "figure4_cosine"),
             *("figure5_rank_shift", "figure6_rank_shift_layers", "rank_shift_corrected"),
-            "figure7_attended_vs_de",
-            "figure9_norms",
+            *("figure7_attended_vs_de", "scorecard", "agreement", "roar", "figure9_norms"),
+            *("comprehensiveness", "randomisation"),
         )
     ]
-    + ["level/equal_length"]
+    + ["level/equal_length", "claims"]
 )
 
 
@@ -66,6 +67,12 @@ def table_name(path):
         return "splits"
     if path.parent.name == "labels_permuted":
         return "labels"
+    if "baselines" in path.parts and path.stem == "predictions":
+        return "baseline_predictions"
+    if path.parent.name.startswith("seed") and "evidence" in path.parts:  # of one model
+        return {"cells": "attributed_cells", "well_scores": "well_scores"}.get(
+            path.stem, f"cell_{path.stem}"
+        )
     if path.parent.name == "tokens":  # variants, and the cells to pretrain on
         return "token_report" if "report" in path.name else "tokens"
     return path.name.split(".")[-2] if "truth" in path.name else path.name.split(".")[0]
@@ -87,7 +94,7 @@ def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
         place = str(path.relative_to(results))
         for value in stamp["wildcards"].values():
             assert value in place
-        names = ("task", "regime", "encoding", "dataset")
+        names = ("task", "regime", "design", "encoding", "dataset")
         parts = [stamp["wildcards"].get(name) for name in names]
         seed = stamp["wildcards"].get("seed")
         parts = [stamp["rule"], *parts, f"seed{seed}" if seed else None]
@@ -198,13 +205,22 @@ def test_metrics_follow_from_the_predictions(results, task):
         true, predicted = pooled["true"].astype(str), pooled["predicted"].astype(str)
         rows = metrics[(metrics["regime"] == regime) & metrics["seed"].isna()]
         found = rows.set_index("metric")["value"].to_dict()
-        assert found == pytest.approx(
-            {
-                "accuracy": accuracy_score(true, predicted),
-                "balanced_accuracy": balanced_accuracy_score(true, predicted),
-                "macro_f1": f1_score(true, predicted, average="macro"),
-            }
-        )
+        code = {name: i for i, name in enumerate(TASKS[task])}
+        off = (true.map(code) - predicted.map(code)).abs()
+        expected = {
+            "accuracy": accuracy_score(true, predicted),
+            "balanced_accuracy": balanced_accuracy_score(true, predicted),
+            "macro_f1": f1_score(true, predicted, average="macro"),
+            "quadratic_kappa": cohen_kappa_score(
+                true, predicted, labels=TASKS[task], weights="quadratic"
+            ),
+            "mean_absolute_error": off.mean(),
+        }
+        if regime != "full":  # whose accuracy is held against it
+            full = metrics[(metrics["regime"] == "full") & metrics["seed"].isna()]
+            full = full.loc[full["metric"] == "accuracy", "value"].item()
+            expected["accuracy_gain"] = full - expected["accuracy"]
+        assert found == pytest.approx(expected)
         assert (rows["ci_low"] <= rows["value"]).all()
         assert (rows["ci_high"] >= rows["value"]).all()
         assert set(rows["n_cells"]) == {len(pooled)}
@@ -219,6 +235,7 @@ def pooled_accuracy(results, task):
     """Return the pooled accuracy on test cells by regime: value, ci_low, ci_high, n_cells."""
     table = read_table(results / f"models/{task}/metrics.parquet")
     table = table[(table["metric"] == "accuracy") & (table["split"] == "test")]
+    table = table[table["design"] == "grouped"]
     return table[table["seed"].isna()].astype({"regime": str}).set_index("regime")
 
 
@@ -253,7 +270,8 @@ def test_a_split_by_cell_is_marked_as_such(results, obs):
     metrics = read_table(results / "models/level/metrics.parquet")
     by_cell = metrics[metrics["design"] == "random"]
     assert "full_random_split" in set(by_cell["regime"])
-    assert set(by_cell["unit"]) == {"cell"}
+    assert set(by_cell["unit"]) == {"well"}, "cells of a well resemble each other all the same"
+    assert "leak" in set(by_cell["metric"])
     assert "full_random_split" not in set(metrics.loc[metrics["design"] == "grouped", "regime"])
     table = read_table(results / "models/level/full_random_split/seed1/predictions.parquet")
     table = table.assign(well=obs["well"].reindex(table["cell"]).to_numpy())
@@ -416,9 +434,18 @@ def test_summary_says_what_the_tables_say(results):
     lines = (results / "report/summary.txt").read_text(encoding="utf-8").splitlines()
     assert "SIMULATED DATA" in lines[1]
     numbers = dict(
-        re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines if re.match("  [a-z]", line)
+        re.split(r"\s{2,}|(?<=claims): ", line.strip(), maxsplit=1)
+        for line in lines
+        if re.match("  [a-z]", line)
     )
-    assert len(numbers) == 5
+    assert len(numbers) == 6
+    claims = read_table(results / "evidence/claims.parquet")
+    n = claims["verdict"].value_counts()
+    assert numbers["claims"] == (
+        f"{n['holds']} hold, {n['holds in part']} in part, {n['fails']} fail, "
+        f"{n['not testable here']} not testable ({len(claims)} readings of "
+        f"{claims['claim'].nunique()} claims)"
+    )
     said = {key.split(",")[0]: value for key, value in numbers.items()}
     splits = read_table(results / "cells/splits.parquet")
     assert int(said["cells in the study"].replace(",", "")) == splits["cell"].nunique()

@@ -8,33 +8,62 @@ from running import dry_run, edited_config
 
 DEMO = "config/demo.yaml"
 REPORT = {"write_report"}
-# What follows from a rule's outputs, the rule itself included.
-AFTER_SCORES = {"score_genes", "plot_attention", "plot_genes"} | REPORT
-AFTER_INPUTS = {"compare_inputs", "plot_inputs"} | REPORT  # equally long cells beside the others
-AFTER_COMPARISONS = {"compare_attention", "collect_comparisons", "plot_attention"} | AFTER_INPUTS
-AFTER_ATTENTION = {"extract_attention"} | AFTER_COMPARISONS | AFTER_SCORES
-AFTER_EVALUATION = {"evaluate", "plot_predictions"} | REPORT
-AFTER_PREDICTIONS = AFTER_EVALUATION | AFTER_INPUTS
-# What frozen layers make of the cells: made of what fine-tuning is made of, seeds and tasks apart.
-CACHE = {"cache_trunk"}
-AFTER_FINETUNE = {"finetune", "plot_training"} | AFTER_PREDICTIONS | AFTER_ATTENTION
-AFTER_PROBE = {"fit_probe"} | AFTER_EVALUATION  # regressions read no variant of the tokens
-AFTER_VARIANTS = {"tokenize_variant"} | CACHE | AFTER_FINETUNE
-AFTER_TOKENS = {"tokenize_cells", "fit_probe"} | AFTER_VARIANTS
-AFTER_PRETRAIN = {"pretrain", "fit_probe"} | CACHE | AFTER_FINETUNE
-AFTER_CORPUS = {"tokenize_corpus"} | AFTER_PRETRAIN
-AFTER_SPLITS = {"split_cells", "collect_splits", "permute_labels", "fit_probe"} | AFTER_FINETUNE
-AFTER_RANKS = {"rank_genes"} | AFTER_SCORES
-AFTER_SCREEN = {"screen_doses", "plot_dose_screen"} | REPORT
-AFTER_LABELS = {"label_cells", "plot_umap"} | AFTER_SPLITS | AFTER_RANKS
-AFTER_EMBEDDING = {"embed_cells", "plot_umap"} | REPORT
-AFTER_SELECTION = {"select_cells"} | AFTER_LABELS | AFTER_EMBEDDING | AFTER_SCREEN | AFTER_TOKENS
-EVERYTHING = (
-    {"simulate_dataset", "read_dataset", "build_vocabulary"} | AFTER_CORPUS | AFTER_SELECTION
-)
+# Who reads what a rule makes; the page reads nearly everything, so it always follows.
+READERS = {
+    "simulate_dataset": "read_dataset score_genes score_tracks",  # the planted truth
+    "read_dataset": "build_vocabulary select_cells tokenize_corpus",
+    "build_vocabulary": "pretrain rank_genes rank_genes_by_half rank_genes_by_well tokenize_cells "
+    "tokenize_corpus tokenize_variant",
+    "select_cells": "embed_cells label_cells screen_doses tokenize_cells tokenize_variant",
+    "label_cells": "permute_labels plot_umap rank_genes rank_genes_by_half rank_genes_by_well "
+    "split_cells",
+    "embed_cells": "plot_umap",
+    "screen_doses": "plot_dose_screen",
+    "split_cells": "collect_splits finetune fit_baselines fit_probe permute_labels",
+    "permute_labels": "finetune",
+    "collect_splits": "compare_inputs evaluate remove_genes",
+    "tokenize_corpus": "pretrain",
+    "tokenize_cells": "cache_trunk finetune fit_baselines fit_probe score_tracks",
+    "tokenize_variant": "cache_trunk finetune",
+    "pretrain": "cache_trunk finetune fit_probe",
+    "cache_trunk": "finetune",
+    "finetune": "attribute_genes compare_attention evaluate extract_attention plot_training",
+    "fit_probe": "evaluate",
+    "fit_baselines": "evaluate score_genes",
+    "evaluate": "judge_claims plot_predictions",
+    "extract_attention": "attribute_genes compare_attention compare_inputs score_genes",
+    "compare_attention": "collect_comparisons",
+    "collect_comparisons": "judge_claims plot_attention plot_inputs compare_inputs",
+    "compare_inputs": "judge_claims plot_inputs",
+    "attribute_genes": "collect_attribution score_genes",
+    "collect_attribution": "plot_faithfulness score_tracks",
+    "rank_genes": "attribute_genes score_genes",
+    "rank_genes_by_well": "score_genes",
+    "rank_genes_by_half": "score_tracks",
+    "score_genes": "judge_claims plot_attention plot_genes remove_genes score_tracks",
+    "score_tracks": "judge_claims plot_scorecard",
+    "remove_genes": "plot_roar",
+    "judge_claims": "plot_claims",
+}
+
+
+def after(*rules):
+    """Return rules and all that follows from them."""
+    found, new = set(REPORT), set(rules)
+    while new:
+        found |= new
+        new = {reader for rule in new for reader in READERS.get(rule, "").split()} - found
+    return found
+
+
+# The encoding of the cells as they are is what the models that are attributed read.
+ATTRIBUTION = {"attribute_genes", "collect_attribution", "plot_faithfulness"}
+AFTER_VARIANTS = after("tokenize_variant") - ATTRIBUTION
+AFTER_TOKENS = after("tokenize_cells", "tokenize_variant")
 PLOTS = {  # of the demo, which has no task of genes
     *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
-    *("plot_attention", "plot_genes", "plot_inputs"),
+    *("plot_attention", "plot_genes", "plot_inputs", "plot_faithfulness", "plot_scorecard"),
+    *("plot_roar", "plot_claims"),
 }
 
 
@@ -46,27 +75,34 @@ def test_nothing_is_left_to_do(demo):
     assert dry_run(demo, "--configfile", DEMO) == []
 
 
+RESAMPLED = ("evaluate", "compare_inputs", "collect_attribution", "remove_genes", "score_tracks")
 KEYS = [
     ({"mirror": "/some/mirror"}, REPORT),  # the page shows the config; nothing is computed
-    ({"expression.umap.min_dist": 0.4}, AFTER_EMBEDDING),
-    ({"expression.pseudocount": 0.5}, AFTER_RANKS | AFTER_SCREEN),
-    ({"expression.fdr": 0.01}, AFTER_SCREEN | {"plot_genes"}),
+    ({"expression.umap.min_dist": 0.4}, after("embed_cells")),
+    (
+        {"expression.pseudocount": 0.5},
+        after("rank_genes", "rank_genes_by_half", "screen_doses"),
+    ),
+    ({"expression.fdr": 0.01}, after("screen_doses", "plot_genes")),
     ({"evidence.marker": "CDKN1A"}, {"plot_attention"} | REPORT),
-    ({"evidence.n_key_genes": 20}, AFTER_SCORES | AFTER_INPUTS),
-    ({"evidence.n_bootstrap": 500}, AFTER_PREDICTIONS),
+    ({"evidence.n_key_genes": 20}, after("score_genes", "compare_inputs")),
+    ({"evidence.n_bootstrap": 500}, after(*RESAMPLED)),
+    ({"evidence.n_null_draws": 500}, after("score_tracks")),
+    ({"evidence.attribution.costly_cells": 2}, after("attribute_genes")),
+    ({"evidence.faithfulness.n_random": 1}, after("attribute_genes")),
     ({"tokens.variants.equal_length.length": {"subsample": 120}}, AFTER_VARIANTS),
-    ({"tokens.seed": 2}, AFTER_VARIANTS),  # nothing else is drawn
+    ({"tokens.seed": 2}, AFTER_VARIANTS | after("fit_baselines")),  # nothing else is drawn
     ({"tokens.depth": 200}, AFTER_TOKENS),
-    ({"attention.max_cells": 100}, AFTER_ATTENTION),
-    ({"finetune.learning_rate": 2.0e-4}, AFTER_FINETUNE),
-    ({"finetune.cache": {"max_gb": 1, "dtype": "float16"}}, CACHE | AFTER_FINETUNE),
-    ({"compute.processes": 2}, AFTER_FINETUNE),
-    ({"pretrain.seed": 2}, AFTER_PRETRAIN),
-    ({"tokens.max_length": 256}, AFTER_TOKENS | AFTER_CORPUS),
-    ({"tokens.upstream": True}, AFTER_TOKENS | AFTER_CORPUS),
-    ({"select.min_counts": 400}, AFTER_SELECTION),
+    ({"attention.max_cells": 100}, after("extract_attention")),
+    ({"finetune.learning_rate": 2.0e-4}, after("finetune")),
+    ({"finetune.cache": {"max_gb": 1, "dtype": "float16"}}, after("cache_trunk")),
+    ({"compute.processes": 2}, after("finetune")),
+    ({"pretrain.seed": 2}, after("pretrain")),
+    ({"tokens.max_length": 256}, AFTER_TOKENS | after("tokenize_corpus")),
+    ({"tokens.upstream": True}, AFTER_TOKENS | after("tokenize_corpus")),
+    ({"select.min_counts": 400}, after("select_cells")),
     # The labels are one table: a class of one task concerns every task.
-    ({"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}}, AFTER_LABELS),
+    ({"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}}, after("label_cells")),
 ]
 
 
@@ -80,7 +116,7 @@ def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
     full = {"name": "full", "train": ["*"], "learning_rate": 2.0e-3}
     config = edited_config(tmp_path / "edited.yaml", {"regimes.2": full}, demo / DEMO)
     jobs = dry_run(demo, "--configfile", config)
-    assert rules_of(jobs) == AFTER_FINETUNE
+    assert rules_of(jobs) == after("finetune")
     runs = {(task, seed) for task in ("dose", "level") for seed in ("1", "2")}
     for rule in ("finetune", "extract_attention"):
         of_rule = [wildcards for name, wildcards in jobs if name == rule]
@@ -93,7 +129,7 @@ def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
 def test_another_seed_reruns_nothing_of_the_first(demo, tmp_path):
     config = edited_config(tmp_path / "edited.yaml", {"seeds": [1, 2, 3]}, demo / DEMO)
     jobs = dry_run(demo, "--configfile", config)
-    assert rules_of(jobs) == AFTER_SPLITS
+    assert rules_of(jobs) == after("split_cells")
     assert {w["seed"] for _, w in jobs if "seed" in w} == {"3"}
 
 
@@ -113,7 +149,7 @@ def test_another_choice_of_layers_has_states_of_its_own(demo, tmp_path):
     regime = {"name": "last_layer", "train": last}
     config = edited_config(tmp_path / "edited.yaml", {"regimes.1": regime}, demo / DEMO)
     jobs = dry_run(demo, "--configfile", config)
-    assert rules_of(jobs) == CACHE | AFTER_FINETUNE
+    assert rules_of(jobs) == after("cache_trunk") - ATTRIBUTION
     for rule, n in (("cache_trunk", 1), ("finetune", 4)):
         assert sum(name == rule for name, _ in jobs) == n
     assert {w["regime"] for rule, w in jobs if rule == "finetune"} == {"last_layer"}
@@ -131,26 +167,30 @@ def appended(path, line):
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+EVERYTHING = after("simulate_dataset")
 FILES = [
     ("workflow/scripts/keygenes/core/errors.py", EVERYTHING),
     ("workflow/scripts/keygenes/inputs/genes.py", EVERYTHING),
-    ("workflow/scripts/keygenes/cells/split.py", AFTER_SPLITS),
-    ("workflow/scripts/keygenes/expression/umap.py", AFTER_EMBEDDING),
-    ("workflow/scripts/keygenes/tokens/encode.py", AFTER_TOKENS | AFTER_CORPUS),
-    ("workflow/scripts/keygenes/models/train.py", AFTER_PRETRAIN),
-    ("workflow/scripts/keygenes/models/trunk.py", CACHE | AFTER_FINETUNE | {"fit_probe"}),
-    ("workflow/scripts/keygenes/tokens/draws.py", AFTER_TOKENS | AFTER_CORPUS),
-    ("workflow/scripts/keygenes/models/probe.py", AFTER_PROBE),
-    ("workflow/scripts/keygenes/evidence/input_length.py", AFTER_INPUTS),
+    ("workflow/scripts/keygenes/cells/split.py", after("split_cells")),
+    ("workflow/scripts/keygenes/expression/umap.py", after("embed_cells")),
+    ("workflow/scripts/keygenes/expression/pseudobulk.py", after("rank_genes_by_well")),
+    ("workflow/scripts/keygenes/tokens/encode.py", AFTER_TOKENS | after("tokenize_corpus")),
+    ("workflow/scripts/keygenes/models/train.py", after("pretrain")),
+    ("workflow/scripts/keygenes/models/trunk.py", after("cache_trunk", "fit_probe")),
+    ("workflow/scripts/keygenes/models/probe.py", after("fit_probe")),
+    ("workflow/scripts/keygenes/evidence/input_length.py", after("compare_inputs")),
+    ("workflow/scripts/keygenes/evidence/randomisation.py", after("attribute_genes")),
+    ("workflow/scripts/keygenes/evidence/claim_tests.py", after("judge_claims")),
     ("workflow/scripts/keygenes/report/figures_inputs.py", {"plot_inputs"} | REPORT),
-    ("workflow/scripts/keygenes/attention/stream.py", AFTER_ATTENTION),
-    ("workflow/scripts/keygenes/evidence/score.py", AFTER_SCORES),
+    ("workflow/scripts/keygenes/attention/stream.py", after("extract_attention")),
+    ("workflow/scripts/keygenes/evidence/score.py", after("score_genes")),
     ("workflow/scripts/keygenes/report/figures_attention.py", {"plot_attention"} | REPORT),
     ("workflow/scripts/keygenes/report/style.py", PLOTS | REPORT),
     ("workflow/scripts/keygenes/report/page.py", REPORT),
-    ("workflow/scripts/evaluate.py", AFTER_EVALUATION),  # a script: Snakemake's own watch
-    ("workflow/report/accuracy.rst", REPORT),
-    ("resources/gene_sets/p53_textbook.tsv", AFTER_SCORES),
+    ("workflow/scripts/evaluate.py", after("evaluate")),  # a script: Snakemake's own watch
+    ("workflow/report/forest.rst", REPORT),
+    ("config/claims.yaml", after("judge_claims")),
+    ("resources/gene_sets/p53_textbook.tsv", after("score_genes")),
 ]
 
 
