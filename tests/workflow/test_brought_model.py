@@ -57,7 +57,7 @@ def test_a_whole_study_of_nothing_but_a_brought_model(demo, brought, tmp_path):
         regimes=[config["regimes"][-1]],
         tasks=config["tasks"][1:],
         attention={**config["attention"], "pairs": [["theirs", "pretrained"]]},
-        evidence={**config["evidence"], "regime": "theirs"},
+        evidence={**config["evidence"], "regime": "theirs", "regimes": ["theirs"]},
     )
     path = tmp_path / "alone.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
