@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from keygenes.core.files import read_json, write_json, write_text  # noqa: E402
 
 NO_CLAIM = {"timing", "write_page"}  # scripts that compare nothing
 PACKAGES = (
-    *("anndata", "captum", "illico", "numba", "numpy", "pandas", "pyarrow"),
+    *("anndata", "illico", "numba", "numpy", "pandas", "pyarrow"),
     *("scanpy", "scipy", "torch", "transformers"),
 )
 RESULT_KEYS = {"key", "value", "low", "high", "n", "unit", "target", "met"}
@@ -146,38 +147,60 @@ def row(line):
     return f"| {' | '.join([*cells, line['target'] or '', met])} |"
 
 
-def page(records):
+def sections(text):
+    """Return {heading of a machine: {name of a script: its section}} of an earlier page."""
+    found = {}
+    for block in re.split(r"(?m)^## ", text)[1:]:
+        heading, *parts = re.split(r"(?m)^### ", block)
+        found[heading.rstrip()] = {part.splitlines()[0]: part.rstrip() for part in parts}
+    return found
+
+
+def section(record):
+    """Return a script's section, from its name on."""
+    heading, _, rest = record["about"].partition("\n\n")
+    text = [part for part in rest.split("\n\n") if not part.startswith("    ")]
+    head = ["| | value | 10 % to 90 % | n | target | met |", "|---|---|---|---|---|---|"]
+    table = "\n".join([*head, *map(row, record["results"])])
+    notes = "; ".join(f"{name}: {value}" for name, value in record["notes"].items())
+    parts = [record["name"], heading, *text, f"    {record['command']}", table]
+    return "\n\n".join([*parts, *([f"Measured with {notes}."] if notes else [])])
+
+
+def page(records, before="", failed=()):
     """Return docs/benchmarks.md.
 
     Parameters
     ----------
     records : list of dict
         What `run` keeps: name, about, command, results, notes, machine and versions.
+    before : str
+        The page as it was: sections of scripts that were not run on such a machine stay.
+    failed : collection of str
+        Scripts whose sections do not.
     """
-    parts, grouped = [INTRODUCTION], {}
-    for record in sorted(records, key=lambda r: r["name"]):
-        key = json.dumps([record["machine"], record["versions"]], sort_keys=True)
-        grouped.setdefault(key, []).append(record)
-    for key in sorted(grouped, key=lambda key: (json.loads(key)[0]["gpu"] is not None, key)):
-        device, packages = json.loads(key)
+    found = sections(before)
+    for record in records:
+        device = record["machine"]
         title = f"{device['processor']}, {device['cores']} cores"
         if device["gpu"]:
             title = f"{device['gpu']}, with {title}"
-        listed = ", ".join(f"{name} {version}" for name, version in packages.items())
+        listed = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         memory = f"{device['system']}, {device['memory_gib']} GiB of memory"
-        parts.append(f"## {title}\n\n{memory}. Versions: {listed}.\n")
-        for record in grouped[key]:
-            heading, _, rest = record["about"].partition("\n\n")
-            text = [part for part in rest.split("\n\n") if not part.startswith("    ")]
-            parts.append(f"### {record['name']}\n\n{heading}\n")
-            parts += [f"{part}\n" for part in text]
-            parts.append(f"    {record['command']}\n")
-            head = ["| | value | 10 % to 90 % | n | target | met |", "|---|---|---|---|---|---|"]
-            parts.append("\n".join([*head, *map(row, record["results"])]) + "\n")
-            if record["notes"]:
-                notes = "; ".join(f"{name}: {value}" for name, value in record["notes"].items())
-                parts.append(f"Measured with {notes}.\n")
-    return "\n".join(parts)
+        for heading, parts in found.items():
+            if heading.splitlines()[0] == title:
+                parts.pop(record["name"], None)
+        heading = f"{title}\n\n{memory}. Versions: {listed}."
+        found.setdefault(heading, {})[record["name"]] = section(record)
+    blocks = [INTRODUCTION.rstrip()]
+    for heading in sorted(
+        found, key=lambda heading: (", with " in heading.splitlines()[0], heading)
+    ):
+        parts = {name: part for name, part in found[heading].items() if name not in failed}
+        if parts:
+            blocks.append(f"## {heading}")
+            blocks += [f"### {parts[name]}" for name in sorted(parts)]
+    return "\n\n".join(blocks) + "\n"
 
 
 def main():
@@ -201,7 +224,8 @@ def main():
             if name in (options.only or chosen) and not run(path, flags, options.records):
                 failed.append(name)
     found = [read_json(path) for path in sorted(options.records.glob("*.json"))]
-    write_text(page(found), options.page)
+    before = options.page.read_text(encoding="utf-8") if options.page.is_file() else ""
+    write_text(page(found, before, failed), options.page)
     if failed:
         raise SystemExit(f"failed and not on the page: {', '.join(failed)}")
 

@@ -145,6 +145,19 @@ def test_the_page_shows_what_was_measured_and_where(timing, benchmark):
     assert page([first, gpu, made_up(timing, "tokenize_cells")]) == text
 
 
+def test_what_was_not_run_stays_on_the_page(benchmark, timing):
+    page = benchmark("write_page").page
+    before = page([made_up(timing), made_up(timing, "tokenize_cells")])
+    assert page([], before) == before
+    newer = made_up(timing, versions={"keygenes": "2.0"})
+    text = page([newer], before)
+    assert text.count("### attention\n") == text.count("### tokenize_cells\n") == 1
+    assert text.index("Versions: keygenes 1.0") < text.index("### tokenize_cells")
+    assert text.index("Versions: keygenes 2.0") < text.index("### attention")
+    assert page([newer], text) == text
+    assert "### attention" not in page([], before, failed=["attention"])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
