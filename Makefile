@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-slow check bench env lock clean
+.PHONY: demo test test-units test-workflow test-slow check bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -26,8 +26,15 @@ check: env
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
+# Two at a time: what needs no Snakemake, and the workflow with the demo it runs.
 test: check
-	$(BIN)/python -m pytest
+	$(MAKE) --jobs=2 test-units test-workflow
+
+test-units: env
+	$(BIN)/python -m pytest -p no:cacheprovider tests/unit tests/worlds
+
+test-workflow: env
+	$(BIN)/python -m pytest tests/workflow
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow
