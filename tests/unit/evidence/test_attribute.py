@@ -268,7 +268,7 @@ def test_orders_follow_the_answer_and_signs_do_not_matter_to_attention():
         "occlusion": np.array([9.0, -1.0, 3.0, 0.0]),
     }
     of_genes = {"detection": np.array([0, 0, 0, 0, 0, 1.0, 2.0, 3.0, 0, 9.0])}
-    down = orders_of(cell, genes, of_cell, of_genes, sign=-1.0)
+    down = orders_of(cell, genes, of_cell, of_genes, sign=-1.0, turned="occlusion")
     assert down["rollout"].tolist() == [1, 2, 0]
     assert down["occlusion"].tolist() == [0, 2, 1]
     assert down["occlusion_reversed"].tolist() == [1, 2, 0]

@@ -83,8 +83,8 @@ def test_every_figure_is_drawn_and_saved(case, tmp_path):
 
 def test_orders_stand_by_what_they_gain_and_random_last():
     titles = [axes.get_title(loc="left") for axes in CASES["all orders"]().axes]
-    assert titles[0].startswith("detection (n = 180)\ngain 0.652 [")
-    assert titles[-1].startswith("random (n = 180)\nof all ranks")
+    assert titles[0].startswith("detection\ngain 0.652 [")
+    assert titles[-1].startswith("random\nof all ranks")
     assert len(titles) == len(ORDERS)
 
 

@@ -33,7 +33,7 @@ FROM_ATTENTION = ("attention_received", "attention_readout", "rollout")  # no si
 ONE_PASS = (*FROM_ATTENTION, "attention_gradient")
 MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
 OF_WELLS = (*ONE_PASS[1:], *MANY_PASSES)  # attention_received has its own tables
-# The first of these that is computed is also tried from its end.
+# The first of these that any cell has is also tried from its end.
 REVERSED = ("integrated_gradients", "occlusion", "attattr", *ONE_PASS[::-1])
 RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
 
@@ -297,7 +297,7 @@ def attention_orders(by_well, ensembl_ids, tracks):
     }
 
 
-def orders_of(cell, genes, of_cell, of_genes, sign):
+def orders_of(cell, genes, of_cell, of_genes, sign, turned=None):
     """Return the orders of a cell's genes that are held against random ones.
 
     Parameters
@@ -310,6 +310,8 @@ def orders_of(cell, genes, of_cell, of_genes, sign):
     of_genes : dict {name: float array [n_tokens]}
     sign : float
         Of F in the cell.
+    turned : str, optional
+        The track that is also tried from its end, in cells that have it.
 
     Returns
     -------
@@ -320,8 +322,8 @@ def orders_of(cell, genes, of_cell, of_genes, sign):
         track: ordered((1 if track in FROM_ATTENTION else sign) * scores[genes])
         for track, scores in of_cell.items()
     }
-    for track in [t for t in REVERSED if t in of_cell][:1]:
-        orders[f"{track}_reversed"] = orders[track][::-1]
+    if turned in orders:
+        orders[f"{turned}_reversed"] = orders[turned][::-1]
     orders[OF_RANKS] = np.arange(len(genes))
     return orders | {name: ordered(scores[cell[genes]]) for name, scores in of_genes.items()}
 
@@ -341,6 +343,7 @@ def faithfulness_table(
         fractions, n_random.
     """
     frames = []
+    turned = next((track for track in REVERSED if kept.get(track)), None)
 
     def value(variants):
         ids = torch.from_numpy(variants.astype(np.int64)).to(model.device)
@@ -357,7 +360,7 @@ def faithfulness_table(
             value,
             cell,
             genes,
-            orders_of(cell, genes, of_cell, of_genes, sign),
+            orders_of(cell, genes, of_cell, of_genes, sign, turned),
             mask_token=mask_token,
             rng=np.random.default_rng([seed, 23, i]),
             **options,

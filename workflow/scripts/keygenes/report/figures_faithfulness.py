@@ -53,6 +53,7 @@ def comprehensiveness(faithfulness, *, regime, task=None):
     figure, axes = panel_grid(
         len(orders), columns=4, width=2.1, height=1.9, sharex=True, sharey=True
     )
+    most = int(frame["n_cells"].max())
     for i, (panel, order) in enumerate(zip(axes, orders, strict=True)):
         rows = frame[frame["order"] == order]
         panel.axhline(0, color="black", lw=0.6)
@@ -83,7 +84,8 @@ def comprehensiveness(faithfulness, *, regime, task=None):
             text = f"gain {overall['gain']:.3f}"
             if np.isfinite(overall["gain_low"]):
                 text += f" [{overall['gain_low']:.3f}, {overall['gain_high']:.3f}]"
-        panel.set_title(f"{spoken(order)} (n = {int(overall['n_cells'])})\n{text}")
+        n = int(overall["n_cells"])
+        panel.set_title(f"{spoken(order)}\n{text}" + (f", n = {n}" if n < most else ""))
         panel.grid(axis="y")
         if i % 4 == 0:
             panel.set_ylabel("fall of F (logits)")
