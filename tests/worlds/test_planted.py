@@ -71,8 +71,11 @@ def test_every_track_in_the_planted_world(tmp_path, capsys):
         print(table.sort_values("trained", ascending=False).round(2).to_string())
     assert right.min() > 0.9
     assert abs(guessed.mean() - 0.5) < 0.1
-    for track in [*LOOKED_AT, "attention_residual", "occlusion"]:
+    for track in [*LOOKED_AT, "attention_residual"]:
         assert trained.loc[track].min() >= FOUND, track
         assert trained.loc[track].min() > untrained.loc[track].mean() + untrained.loc[track].std()
+    # One of four planted genes masked leaves a saturated model as sure as before: no FOUND here.
+    for track in ("occlusion", "attention_readout", "rollout"):
+        assert trained.loc[track].mean() > untrained.loc[track].mean(), track
     for track in CHEAP:
         assert trained.loc[track].notna().all(), track

@@ -19,3 +19,8 @@ ATTRIBUTIONS = (
     "occlusion",
     "deletion",
 )
+BY_WELL = {  # the column of 'by_well' that a track is the mean of
+    "attention_received": "sum",
+    "attention_residual": "sum_residual",
+    "norm_pair": "sum_pair",
+}

@@ -17,11 +17,11 @@ from keygenes.attention.flow import readout_and_rollout
 from keygenes.attention.stream import STREAM
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_table, write_table
+from keygenes.core.tracks import BY_WELL
 from keygenes.evidence import attribution
 from keygenes.evidence.faithfulness import OF_RANKS, cell_faithfulness, ordered
 from keygenes.evidence.intervals import table_of
 from keygenes.evidence.randomisation import cell_randomisation
-from keygenes.evidence.tracks import BY_WELL
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch

@@ -11,10 +11,9 @@ import scipy.stats
 from keygenes.attention.subsets import TEST
 from keygenes.core.files import written
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BY_WELL
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.tracks import (
-    BY_WELL,
     expression_tests,
     expression_tracks,
     gene_totals,

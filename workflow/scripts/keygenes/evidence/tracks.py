@@ -11,14 +11,9 @@ import pandas as pd
 import scipy.stats
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tracks import ATTRIBUTIONS
+from keygenes.core.tracks import ATTRIBUTIONS, BY_WELL
 from keygenes.evidence.moderated import moderated_t
 
-BY_WELL = {  # the column of 'by_well' that a track is the mean of
-    "attention_received": "sum",
-    "attention_residual": "sum_residual",
-    "norm_pair": "sum_pair",
-}
 MIN_CELLS = 10  # behind a mean; of fewer than twice as many cells half are enough
 MIN_WELLS = {"attention_residual": 2}
 EMPTY = {
