@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-units test-workflow test-slow check bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow check bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -26,15 +26,17 @@ check: env
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-# Two at a time: what needs no Snakemake, and the workflow with the demo it runs.
+# Two at a time: what reads the finished demo, and all the rest.
+DEMO_TESTS := $(addprefix tests/workflow/test_,demo.py reruns.py resume.py genes.py brought_model.py)
+
 test: check
-	$(MAKE) --jobs=2 test-units test-workflow
+	$(MAKE) --jobs=2 test-demo test-rest
 
-test-units: env
-	$(BIN)/python -m pytest -p no:cacheprovider tests/unit tests/worlds
+test-demo: env
+	$(BIN)/python -m pytest $(DEMO_TESTS)
 
-test-workflow: env
-	$(BIN)/python -m pytest tests/workflow
+test-rest: env
+	$(BIN)/python -m pytest -p no:cacheprovider tests $(addprefix --ignore=,$(DEMO_TESTS))
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow
