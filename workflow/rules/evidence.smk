@@ -79,9 +79,9 @@ rule remove_genes:
         mem_mb=memory(4000),
         runtime=120,
     params:
-        regime=config["evidence"]["regime"],
-        n_random=config["evidence"]["faithfulness"]["n_random"],
-        n_bootstrap=config["evidence"]["n_bootstrap"],
+        regime=EVIDENCE["regime"],
+        n_random=EVIDENCE["faithfulness"]["n_random"],
+        n_bootstrap=EVIDENCE["n_bootstrap"],
         torch_threads=config["compute"]["torch_threads"],
         code=code_digest("remove_genes"),
     script:
@@ -159,8 +159,8 @@ rule compare_inputs:
         },
         pairs=lambda w: pairs_on_variants(w.task),
         max_cells=config["attention"]["max_cells"],
-        n_top=config["evidence"]["n_key_genes"],
-        n_bootstrap=config["evidence"]["n_bootstrap"],
+        n_top=EVIDENCE["n_key_genes"],
+        n_bootstrap=EVIDENCE["n_bootstrap"],
         code=code_digest("compare_inputs"),
     script:
         "../scripts/compare_inputs.py"
@@ -169,7 +169,7 @@ rule compare_inputs:
 rule judge_claims:
     """Put every claim of the claims file to its test, with the control that decides it."""
     input:
-        claims=config["evidence"]["claims"] or [],
+        claims=EVIDENCE["claims"] or [],
         metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
         confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
         cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),

@@ -186,6 +186,61 @@ rule plot_genes:
         "../scripts/plot_genes.py"
 
 
+rule plot_scorecard:
+    """Every track against truth, chance, confounds and controls; how far the tracks agree."""
+    input:
+        scorecard=out("evidence/{task}/scorecard.parquet"),
+        agreement=out("evidence/{task}/agreement.parquet"),
+    output:
+        **{f"scorecard_{k}": v for k, v in figure("{task}/scorecard", "Genes").items()},
+        **{f"agreement_{k}": v for k, v in figure("{task}/agreement", "Genes").items()},
+    log:
+        logfile("plot_scorecard.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        regime=config["evidence"]["regime"],
+        simulated_sets=[
+            name for name in config["evidence"]["gene_sets"] if GENE_SETS[name].get("simulated")
+        ],
+        simulated=SIMULATED,
+        code=code_digest("plot_scorecard"),
+    script:
+        "../scripts/plot_scorecard.py"
+
+
+rule plot_faithfulness:
+    """What masking the genes of a track does to the answer, and what is left of a random model's."""
+    input:
+        faithfulness=out("evidence/{task}/faithfulness.parquet"),
+        randomisation=out("evidence/{task}/randomisation.parquet"),
+    output:
+        **{f"masked_{k}": v for k, v in figure("{task}/comprehensiveness", "Genes").items()},
+        **{f"changed_{k}": v for k, v in figure("{task}/randomisation", "Genes").items()},
+    log:
+        logfile("plot_faithfulness.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        regime=lambda w: next(
+            name
+            for name in [config["evidence"]["regime"], *ATTRIBUTED]
+            if name in of_task(ATTRIBUTED, w.task)
+        ),
+        simulated=SIMULATED,
+        code=code_digest("plot_faithfulness"),
+    script:
+        "../scripts/plot_faithfulness.py"
+
+
 rule plot_roar:
     """What is lost without the genes that each track calls key."""
     input:
@@ -299,58 +354,3 @@ rule write_report:
         code=code_digest("write_report"),
     script:
         "../scripts/write_report.py"
-
-
-rule plot_scorecard:
-    """Every track against truth, chance, confounds and controls; how far the tracks agree."""
-    input:
-        scorecard=out("evidence/{task}/scorecard.parquet"),
-        agreement=out("evidence/{task}/agreement.parquet"),
-    output:
-        **{f"scorecard_{k}": v for k, v in figure("{task}/scorecard", "Genes").items()},
-        **{f"agreement_{k}": v for k, v in figure("{task}/agreement", "Genes").items()},
-    log:
-        logfile("plot_scorecard.{task}"),
-    conda:
-        "../../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    params:
-        regime=config["evidence"]["regime"],
-        simulated_sets=[
-            name for name in config["evidence"]["gene_sets"] if GENE_SETS[name].get("simulated")
-        ],
-        simulated=SIMULATED,
-        code=code_digest("plot_scorecard"),
-    script:
-        "../scripts/plot_scorecard.py"
-
-
-rule plot_faithfulness:
-    """What masking the genes of a track does to the answer, and what is left of a random model's."""
-    input:
-        faithfulness=out("evidence/{task}/faithfulness.parquet"),
-        randomisation=out("evidence/{task}/randomisation.parquet"),
-    output:
-        **{f"masked_{k}": v for k, v in figure("{task}/comprehensiveness", "Genes").items()},
-        **{f"changed_{k}": v for k, v in figure("{task}/randomisation", "Genes").items()},
-    log:
-        logfile("plot_faithfulness.{task}"),
-    conda:
-        "../../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    params:
-        regime=lambda w: next(
-            name
-            for name in [config["evidence"]["regime"], *ATTRIBUTED]
-            if name in of_task(ATTRIBUTED, w.task)
-        ),
-        simulated=SIMULATED,
-        code=code_digest("plot_faithfulness"),
-    script:
-        "../scripts/plot_faithfulness.py"

@@ -64,7 +64,7 @@ def step(snakemake):
     except InputError as error:
         log.error("%s: %s", snakemake.rule, error)
         sys.exit(1)
-    except Exception:
+    except Exception:  # anything: the log file keeps the traceback, and the job fails
         log.error("%s", traceback.format_exc())
         sys.exit(1)
     log.info("%s: done in %.1f s", snakemake.rule, time.monotonic() - started)

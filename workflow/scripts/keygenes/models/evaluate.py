@@ -49,18 +49,6 @@ def confusion_metrics(confusion):
     }
 
 
-def unit_confusions(true, predicted, units, k):
-    """Return one confusion matrix per unit, in the order of `units` (codes from 0 on).
-
-    Returns
-    -------
-    int array [units.max() + 1, k, k]
-    """
-    confusions = np.zeros((units.max() + 1, k, k), np.int64)
-    np.add.at(confusions, (units, true, predicted), 1)
-    return confusions
-
-
 def resample(confusions, units, strata, n_bootstrap, seed=0):
     """Return sums of confusion matrices over resamples of units within strata.
 
