@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from rocrate.rocrate import ROCrate
 from running import run_snakemake
 from sklearn.metrics import (
     accuracy_score,
@@ -19,6 +20,7 @@ from sklearn.metrics import (
     f1_score,
 )
 
+from keygenes.core.files import checksum
 from keygenes.core.tables import TABLES, read_stamp, read_table
 from keygenes.report.captions import plain_text
 
@@ -461,14 +463,40 @@ def test_summary_says_what_the_tables_say(results):
     assert said["genes of p53_textbook among the 30 most attended"] == found
 
 
-def test_provenance_names_config_inputs_and_versions(demo, results):
+def test_provenance_names_config_inputs_code_software_and_results(demo, results):
     record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
-    assert record["study"] == "demo"
-    assert "simulated by this pipeline" in record["inputs"]["dataset 'simulated_sciplex'"]
-    assert {"keygenes", "python", "torch", "anndata"} <= set(record["versions"])
-    assert "study: demo" in record["config_yaml"]
+    assert record["study"] == record["config"]["study"] == "demo"
+    assert record["simulated"] == "no cell is real"
+    assert record["seeds"]["seeds"] == [1, 2]
+    assert {"simulated_sciplex", "simulated_atlas"} == set(record["entries"]["datasets"])
+    behind = {"keygenes", "python", "torch", "captum", "illico", "pydeseq2", "transformers"}
+    assert behind <= set(record["software"])
+    assert all(len(versions) == 1 for versions in record["software"].values())
+    scripts = {path.stem for path in (demo / "workflow/scripts").glob("*.py")}
+    assert set(record["keygenes"]["scripts"]) == scripts
     assert str(demo) not in json.dumps(record)
-    assert re.fullmatch("[0-9a-f]{64}", record["inputs"]["config sha256"])
+    for source in record["inputs"]:
+        assert source["sha256"] == checksum(demo / source["path"])
+    assert {"claims", "gene set 'p53_textbook', file 'file'"} == {
+        source["name"] for source in record["inputs"]
+    }
+    for path, found in record["results"].items():
+        assert found["sha256"] == checksum(results / path), path
+    models = [path for path in record["results"] if path.endswith("model.safetensors")]
+    there = results.glob("models/*/*/seed*/model.safetensors")
+    assert sorted(models) == sorted(str(path.relative_to(results)) for path in there)
+
+
+def test_the_record_is_an_ro_crate(results):
+    crate = ROCrate(results)
+    record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    run = crate.dereference("#run")
+    assert {file.id for file in run["result"]} == set(record["results"])
+    assert run["instrument"]["name"] == "keygenes"
+    assert {item["sha256"] for item in run["object"] if item.type == "MediaObject"} == {
+        source["sha256"] for source in record["inputs"]
+    }
+    assert "Simulated" in crate.description
 
 
 def test_snakemakes_own_report_needs_no_network(demo, tmp_path):

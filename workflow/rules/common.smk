@@ -15,7 +15,7 @@ from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.files import digest_of
+from keygenes.core.files import checksum, digest_of
 from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
@@ -378,9 +378,70 @@ FIGURES = [
 ]
 
 
+# What the study is given by others: {what it is: path}.
+GIVEN = {
+    **RESOLVED["given"],
+    **({"claims": config["evidence"]["claims"]} if CLAIMS else {}),
+}
+
+
+def registry_entries():
+    """Return what the registries say of the study's datasets, model, vocabulary and gene sets."""
+    datasets = {name: DATASETS[name] for name in [config["dataset"], *MEMBERS]}
+    if config["model"] == "pretrain":
+        name = config["pretrain"]["dataset"]
+        datasets |= {name: DATASETS[name] for name in [name, *COMBINED.get(name, [])]}
+    return {
+        "datasets": datasets,
+        "model": RESOLVED["model"],
+        "vocabulary": RESOLVED["vocabulary"],
+        "gene_sets": {name: GENE_SETS[name] for name in config["evidence"]["gene_sets"]},
+        "gene_classes": {name: GENE_CLASSES[name] for name in GENE_TASKS.values()},
+    }
+
+
+def script_digests():
+    """Return {script: sha256} of every script and the modules behind it."""
+    paths = sorted((WORKFLOW / "scripts").glob("*.py"))
+    return {path.stem: digest_of([checksum(path), code_digest(path.stem)]) for path in paths}
+
+
+def rules_digest():
+    """Return a sha256 of the Snakefile and the rule files."""
+    paths = [WORKFLOW.parent / "Snakefile", *sorted((WORKFLOW / "rules").glob("*.smk"))]
+    return digest_of([checksum(path) for path in paths])
+
+
+def recorded_results():
+    """Return the tables and weights whose checksums are recorded: those that others build on."""
+    cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
+    tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
+    found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
+    for task in TASKS:
+        found += [f"models/{task}/metrics", f"models/{task}/confusion"]
+        found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
+        found += [f"evidence/{task}/{name}" for name in ("genes", "scorecard", "agreement", "roar")]
+        for kind, name, regimes in (
+            ("models", "predictions", REGIMES),
+            ("attention", "by_rank", ATTENDED),
+            ("attention", "by_gene", ATTENDED),
+            ("attention", "by_well", ATTENDED),
+            ("attention", "norms", ATTENDED),
+        ):
+            found += [f"{kind}/{task}/{r}/seed{seed}/{name}" for r, seed in runs(regimes, task)]
+    for task in GENE_TASKS:
+        found += [f"models/{task}/gene_metrics", f"evidence/{task}/genes"]
+    weights = [
+        out(f"models/{task}/{regime}/seed{seed}/model.safetensors")
+        for task in TASKS
+        for regime, seed in runs([*FINETUNED, *BROUGHT], task)
+    ]
+    return [*(out(f"{name}.parquet") for name in found), *weights]
+
+
 def all_targets():
     """Return what the default target needs: the page, which needs everything else."""
-    return [out("report/index.html"), out("provenance.json")]
+    return [out("report/index.html")]
 
 
 def de_targets():

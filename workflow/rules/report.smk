@@ -309,6 +309,36 @@ rule plot_claims:
         "../scripts/plot_claims.py"
 
 
+rule record_provenance:
+    """Record what the study rests on and what it made, with checksums."""
+    input:
+        given=list(GIVEN.values()),
+        results=recorded_results(),
+    output:
+        record=out("provenance.json"),
+        crate=out("ro-crate-metadata.json"),
+    log:
+        logfile("record_provenance"),
+    conda:
+        "../../envs/provenance.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
+    params:
+        config=config,
+        given=list(GIVEN),
+        sources=DOWNLOADS,
+        entries=registry_entries(),
+        rules=rules_digest(),
+        scripts=script_digests(),
+        results=out(""),
+        simulated=SIMULATED,
+        code=code_digest("record_provenance"),
+    script:
+        "../scripts/record_provenance.py"
+
+
 rule write_report:
     """One page with every figure, table, caption, the config, versions and provenance."""
     input:
@@ -325,6 +355,7 @@ rule write_report:
         gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
         gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
         claims=[out("evidence/claims.parquet")] if CLAIMS else [],
+        provenance=out("provenance.json"),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
         figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
         captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
@@ -334,7 +365,6 @@ rule write_report:
     output:
         page=out("report/index.html"),
         summary=out("report/summary.txt"),
-        provenance=out("provenance.json"),
     log:
         logfile("write_report"),
     conda:
@@ -346,8 +376,6 @@ rule write_report:
     params:
         config=config,
         dataset={k: v for k, v in RESOLVED["dataset"].items() if k != "files"},
-        sources=RESOLVED["downloads"],
-        model=RESOLVED["model"],
         simulated=SIMULATED,
         figures=FIGURES,
         claims={key: CLAIMS[key] for key in ("title", "source")} if CLAIMS else None,

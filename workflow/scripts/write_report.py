@@ -1,14 +1,16 @@
-"""Write the page, the summary and the provenance of a study."""
+"""Write the page and the summary of a study."""
 
-from keygenes.core.files import write_json, write_text
-from keygenes.core.step import software_versions, step
+import yaml
+
+from keygenes.core.files import read_json, write_text
+from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.contents import (
     claims_section,
     headline_numbers,
     page_sections,
-    provenance,
+    provenance_facts,
     summary_text,
 )
 from keygenes.report.page import write_page
@@ -30,7 +32,7 @@ with step(snakemake):
         claims, params.claims, params.config, params.figures, params.simulated
     )
     headline = headline_numbers(tables, params.config)
-    record = provenance(params.config, params.sources, params.dataset, software_versions())
+    record = read_json(files.provenance)
     write_page(
         snakemake.output.page,
         title=f"{params.config['study']}: which genes does the model look at?",
@@ -41,12 +43,11 @@ with step(snakemake):
             *of_claims,
             *page_sections(tables, params.config, params.figures, params.dataset),
         ],
-        config_yaml=record["config_yaml"],
-        versions=record["versions"],
-        provenance=record["inputs"],
+        config_yaml=yaml.safe_dump(params.config, sort_keys=False, allow_unicode=True),
+        versions={name: ", ".join(found) for name, found in record["software"].items()},
+        provenance=provenance_facts(record),
     )
     write_text(
         summary_text(headline, snakemake.output.page, params.simulated, claims),
         snakemake.output.summary,
     )
-    write_json(record, snakemake.output.provenance)

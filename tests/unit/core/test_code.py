@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from keygenes.core import code
-from keygenes.core.code import SCRIPTS, code_digest, modules_of
+from keygenes.core.code import SCRIPTS, code_digest, modules_of, packages_of
 
 FILES = {
     "keygenes/__init__.py": "",
@@ -145,3 +145,12 @@ def test_a_room_imports_only_from_rooms_to_its_left():
             if other in ORDER:
                 assert ORDER.index(other) <= ORDER.index(room), f"{path} imports {file}"
                 assert {room, other} != {"expression", "tokens"}, f"{path} imports {file}"
+
+
+def test_packages_are_those_that_files_import_by_their_distributions_names(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import json\nimport numpy.linalg\nfrom keygenes.core import code\n"
+    )
+    (tmp_path / "b.py").write_text("def f():\n    from sklearn.svm import SVC\n    return SVC\n")
+    files = [tmp_path / "a.py", tmp_path / "b.py"]
+    assert packages_of(files) == ["numpy", "scikit-learn"]

@@ -1,4 +1,5 @@
-"""Digests of the code a rule runs, so that editing a module reruns the rules that use it.
+"""The code a rule runs: its digest, so that editing a module reruns the rules that use it, and
+the packages behind it.
 
 Snakemake notices an edited script, but not an edited module behind it. Imports are read from
 the source (nothing is executed), followed through the package, and hashed.
@@ -7,10 +8,12 @@ the source (nothing is executed), followed through the package, and hashed.
 import ast
 import functools
 import hashlib
+import sys
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE_ROOT.parent
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # named otherwise
 
 
 def _module_file(name, scripts):
@@ -21,8 +24,7 @@ def _module_file(name, scripts):
     return None
 
 
-@functools.cache
-def _imported_files(path, scripts):
+def _imported_names(path):
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -30,6 +32,12 @@ def _imported_files(path, scripts):
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@functools.cache
+def _imported_files(path, scripts):
+    names = _imported_names(path)
     names |= {
         ".".join(name.split(".")[:i]) for name in names for i in range(1, name.count(".") + 1)
     }
@@ -61,3 +69,13 @@ def code_digest(script, scripts=SCRIPTS):
         digest.update(str(file.relative_to(scripts)).encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def packages_of(files):
+    """Return the sorted distributions that source files import, at their top or in a function.
+
+    What comes with Python and the package itself are left out.
+    """
+    names = {name.split(".")[0] for file in files for name in _imported_names(Path(file))}
+    names -= {*sys.stdlib_module_names, PACKAGE_ROOT.name}
+    return sorted(DISTRIBUTIONS.get(name, name) for name in names)

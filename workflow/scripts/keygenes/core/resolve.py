@@ -90,19 +90,27 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
         a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
         {config, weights, classes}} of classifiers that were brought along; gene_set_files,
-        gene_class_files {name: path}; downloads {kind: {path: {name, spec}}} with the kinds
-        dataset, model and gene_set.
+        gene_class_files {name: path}; given {what it is: path} of every file that the study is
+        given; downloads {kind: {path: {name, spec}}} of those that must be downloaded, with the
+        kinds dataset, model and gene_set.
     """
     files = config["registries"]
     downloads = {"dataset": {}, "model": {}, "gene_set": {}}
+    given = {}
 
     def locate(kind, name, specs):
         places = {}
         for part, spec in specs.items():
             title = f"{kind.replace('_', ' ')} '{name}', file '{part}'"
             places[part], remote = _location(spec, title)
+            given[title] = places[part]
             if remote:
                 downloads[kind][places[part]] = {"name": title, "spec": spec}
+        return places
+
+    def folder(path, where, key):
+        places = _folder_files(path, where, key)
+        given.update({f"{where}, file '{part}'": place for part, place in places.items()})
         return places
 
     def dataset_files(name):
@@ -147,7 +155,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             model_files = locate("model", config["model"], model["files"])
         else:
             key = "folder" if "folder" in model else "finetuned"
-            model_files = _folder_files(model[key], where, key)
+            model_files = folder(model[key], where, key)
     finetuned = {}
     for regime in config["regimes"]:
         if "finetuned" in regime:
@@ -161,7 +169,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                     remedy="add it to the model registry",
                 )
             finetuned[regime["name"]] = {
-                **_folder_files(found["finetuned"], where, "finetuned"),
+                **folder(found["finetuned"], where, "finetuned"),
                 "classes": found.get("classes"),
             }
     if config["tokens"]["upstream"] and combined:
@@ -207,5 +215,6 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         "vocabulary_files": vocabulary_files,
         "gene_set_files": set_files,
         "gene_class_files": class_files,
+        "given": given,
         "downloads": downloads,
     }

@@ -9,17 +9,21 @@ import time
 import traceback
 
 from keygenes import __version__
+from keygenes.core.code import packages_of
 from keygenes.core.errors import InputError
 from keygenes.core.files import digest_of
 from keygenes.core.tables import set_stamp
 
-PACKAGES = ("anndata", "numpy", "pandas", "pyarrow", "scanpy", "torch", "transformers")
-
 
 def software_versions():
-    """Return {package: version} of what is installed here, keygenes first."""
+    """Return {package: version} of keygenes, Python and the packages that the loaded modules use.
+
+    What else is installed does not show, so that an environment of the rule's own and one for all
+    rules give the same stamp.
+    """
+    loaded = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "keygenes"]
     versions = {"keygenes": __version__, "python": sys.version.split()[0]}
-    for package in PACKAGES:
+    for package in packages_of(filter(None, loaded)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return versions

@@ -3,9 +3,6 @@
 import json
 import textwrap
 
-import yaml
-
-from keygenes.core.files import digest_of
 from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
@@ -324,25 +321,26 @@ def gene_sections(tables, config, figures):
     return sections
 
 
-def provenance(config, sources, dataset, versions):
-    """Return what a study rests on: config, its digest, versions, and the inputs with checksums."""
-    inputs = {"config sha256": digest_of(config), "seeds": ", ".join(map(str, config["seeds"]))}
-    for kind in sources.values():
-        for path, source in kind.items():
-            spec = source["spec"]
-            check = spec.get("sha256") or spec.get("md5") or "no checksum published"
-            inputs[source["name"]] = f"{spec.get('url') or spec.get('path') or path} ({check})"
-    if "combine" in dataset:
-        inputs[f"dataset '{config['dataset']}'"] = f"combined: {', '.join(dataset['combine'])}"
-    if "simulate" in dataset:
-        settings = json.dumps(dataset["simulate"], sort_keys=True)
-        inputs[f"dataset '{config['dataset']}'"] = f"simulated by this pipeline: {settings}"
-    return {
-        "study": config["study"],
-        "config_yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        "versions": versions,
-        "inputs": inputs,
+def provenance_facts(record):
+    """Return the page's facts of a study's record: {what it is: text}."""
+    made = record["keygenes"]
+    commit = made["commit"] and made["commit"][:12] + (" and changes" if made["changed"] else "")
+    facts = {
+        "keygenes": f"{made['version']}{f' (commit {commit})' if commit else ''}",
+        "config sha256": record["config_sha256"],
+        **{name: str(value).strip("[]") for name, value in record["seeds"].items()},
+        **{
+            source["name"]: f"{source['url'] or source['path']} (sha256 {source['sha256']})"
+            for source in record["inputs"]
+        },
     }
+    for name, entry in record["entries"]["datasets"].items():
+        if "combine" in entry:
+            facts[f"dataset '{name}'"] = f"combined: {', '.join(entry['combine'])}"
+        if "simulate" in entry:
+            settings = json.dumps(entry["simulate"], sort_keys=True)
+            facts[f"dataset '{name}'"] = f"simulated by this pipeline: {settings}"
+    return facts
 
 
 def claims_line(table):

@@ -1,0 +1,123 @@
+import json
+import subprocess
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from rocrate.rocrate import ROCrate
+
+from keygenes.core.files import checksum
+from keygenes.core.tables import set_stamp, write_table
+from keygenes.report.contents import provenance_facts
+from keygenes.report.provenance import (
+    commit_of,
+    provenance,
+    run_crate,
+    seeds_of,
+    software_behind,
+)
+
+CONFIG = {"study": "tiny", "seeds": [1, 2], "tokens": {"seed": 3}, "select": {"min_counts": 1}}
+
+
+@pytest.fixture
+def stamped(tmp_path):
+    """Return a function that writes a table with the versions that made it."""
+
+    def write(name, **versions):
+        path = tmp_path / "results" / f"{name}.parquet"
+        set_stamp({"versions": versions})
+        write_table(pd.DataFrame({"x": [1]}), path)
+        set_stamp(None)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def record(stamped, tmp_path):
+    matrix, genes = tmp_path / "cells.h5ad", tmp_path / "genes.tsv"
+    matrix.write_bytes(b"cells")
+    genes.write_bytes(b"MDM2\n")
+    spec = {"url": "https://example.org/cells", "md5": "0" * 32}
+    return provenance(
+        CONFIG,
+        given={"dataset 'a', file 'matrix'": str(matrix), "gene set 'b'": str(genes)},
+        sources={"dataset": {str(matrix): {"name": "dataset", "spec": spec}}},
+        entries={"datasets": {"a": {"title": "a", "combine": ["x", "y"]}}},
+        code={"rules": "r", "scripts": {"evaluate": "e"}},
+        checkout=tmp_path,
+        results=tmp_path / "results",
+        tables=[stamped("one", torch="1.0"), stamped("two", torch="2.0", numpy="3.0")],
+        simulated=False,
+    )
+
+
+def test_every_seed_of_a_config_is_found():
+    assert seeds_of(CONFIG) == {"seeds": [1, 2], "tokens.seed": 3}
+
+
+def test_versions_of_all_tables_show_an_update_in_between(stamped):
+    tables = [stamped("one", torch="2.0"), stamped("two", torch="1.0", numpy="3.0")]
+    assert software_behind(tables) == {"numpy": ["3.0"], "torch": ["1.0", "2.0"]}
+
+
+def test_inputs_and_results_have_their_checksums(record, tmp_path):
+    matrix, genes = record["inputs"]
+    assert matrix["sha256"] == checksum(tmp_path / "cells.h5ad")
+    assert (matrix["bytes"], matrix["url"]) == (5, "https://example.org/cells")
+    assert matrix["published"] == "md5:" + "0" * 32
+    assert genes["url"] is genes["published"] is None
+    assert record["results"]["two.parquet"]["sha256"] == checksum(tmp_path / "results/two.parquet")
+
+
+def test_a_checkout_says_its_commit_and_changes(tmp_path):
+    assert commit_of(tmp_path) == {"commit": None, "changed": None}
+
+    def git(*args):
+        person = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        command = ["git", "-C", tmp_path, *person, *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    (tmp_path / "Snakefile").write_text("")
+    git("init", "--quiet")
+    assert commit_of(tmp_path)["commit"] is None  # a folder inside another checkout is not ours
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    assert commit_of(tmp_path) == {"commit": git("rev-parse", "HEAD").strip(), "changed": False}
+    (tmp_path / "Snakefile").write_text("# edited\n")
+    assert commit_of(tmp_path)["changed"] is True
+
+
+def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):
+    ended = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    folder = tmp_path / "results"
+    (folder / "ro-crate-metadata.json").write_text(json.dumps(run_crate(record, ended)))
+    crate = ROCrate(folder)
+    run = crate.dereference("#run")
+    assert run["endTime"] == "2026-01-02T03:04:05+00:00"
+    assert {file.id: file["sha256"] for file in run["result"]} == {
+        path: found["sha256"] for path, found in record["results"].items()
+    }
+    inputs = [item for item in run["object"] if item.type == "MediaObject"]
+    assert [item["sha256"] for item in inputs] == [i["sha256"] for i in record["inputs"]]
+    packages = {item["name"]: item["version"] for item in run["instrument"]["softwareRequirements"]}
+    assert packages == {"numpy": "3.0", "torch": "1.0, 2.0"}
+    assert "Simulated" not in crate.description
+    assert (
+        "Simulated data: all"
+        in run_crate({**record, "simulated": "all"}, ended)["@graph"][0]["description"]
+    )
+
+
+def test_facts_of_the_page(record):
+    facts = provenance_facts(record)
+    assert facts["seeds"] == "1, 2"
+    assert facts["dataset 'a'"] == "combined: x, y"
+    sha256 = record["inputs"][0]["sha256"]
+    assert facts["dataset 'a', file 'matrix'"] == f"https://example.org/cells (sha256 {sha256})"
+    assert "commit" not in facts["keygenes"]
+    made = {"version": "1", "commit": "0123456789abcdef", "changed": True}
+    assert provenance_facts({**record, "keygenes": made})["keygenes"] == (
+        "1 (commit 0123456789ab and changes)"
+    )
