@@ -5,14 +5,13 @@ import pytest
 from keygenes.core.tables import TABLES
 from keygenes.evidence.collected import collect_faithfulness
 from keygenes.evidence.faithfulness import (
-    OF_RANKS,
     cell_faithfulness,
     masked_variants,
     matched_sets,
     numbers_masked,
-    ordered,
     rank_bins,
 )
+from keygenes.evidence.orders import OF_RANKS, ordered
 
 MASK, N = 1, 100
 CELL = np.arange(2, 2 + N)

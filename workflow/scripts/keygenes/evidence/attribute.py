@@ -15,12 +15,11 @@ import torch
 from keygenes.attention.extract import well_codes
 from keygenes.attention.flow import readout_and_rollout
 from keygenes.attention.stream import STREAM
-from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import BY_WELL
 from keygenes.evidence import attribution
-from keygenes.evidence.faithfulness import OF_RANKS, cell_faithfulness, ordered
+from keygenes.evidence.faithfulness import cell_faithfulness
 from keygenes.evidence.intervals import table_of
+from keygenes.evidence.orders import FROM_ATTENTION, attention_orders, gene_orders, orders_of
 from keygenes.evidence.randomisation import cell_randomisation
 from keygenes.models.batches import budget_batches, padded, with_progress
 from keygenes.models.cells import task_cells
@@ -29,7 +28,6 @@ from keygenes.models.encoder import check_fit, load_classifier
 
 log = logging.getLogger("keygenes")
 
-FROM_ATTENTION = ("attention_received", "attention_readout", "rollout")  # no sign
 ONE_PASS = (*FROM_ATTENTION, "attention_gradient")
 MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
 OF_WELLS = (*ONE_PASS[1:], *MANY_PASSES)  # attention_received has its own tables
@@ -241,91 +239,6 @@ def cell_table(scores, errors, kept, names, wells, lengths, values):
         for i in scores.get(track, {})
     ]
     return table_of([pd.DataFrame(rows)], "attributed_cells")
-
-
-def gene_orders(wilcoxon, task, ensembl_ids, cells):
-    """Return scores per token of orders that need no model: {'wilcoxon', 'detection'}.
-
-    Parameters
-    ----------
-    wilcoxon : table 'wilcoxon'
-    ensembl_ids : array of str [n_tokens]
-    cells : list of int arrays
-        In which detection is counted.
-
-    Returns
-    -------
-    dict of float arrays [n_tokens]
-        wilcoxon: the largest |z| of any class against the rest, NaN where not tested.
-    """
-    tests = wilcoxon[(wilcoxon["task"] == task) & (wilcoxon["reference"] == "rest")]
-    strongest = tests["statistic"].abs().groupby(tests["ensembl_id"]).max()
-    detected = np.bincount(np.concatenate(cells), minlength=len(ensembl_ids))
-    return {
-        "wilcoxon": strongest.reindex(ensembl_ids).to_numpy(),
-        "detection": detected.astype(float),
-    }
-
-
-def attention_orders(by_well, ensembl_ids, tracks):
-    """Return scores per token of the tracks of attention that are asked for, over all test cells.
-
-    What a cell's genes receive in it is tested as an order of its own; these rank genes as the
-    evidence table does, and are all that some tracks are defined for.
-
-    Parameters
-    ----------
-    by_well : table 'by_well'
-    ensembl_ids : array of str [n_tokens]
-
-    Returns
-    -------
-    dict {track: float array [n_tokens]}
-        NaN where a gene is in no test cell.
-    """
-    sums = by_well[by_well["subset"] == TEST].groupby("ensembl_id", observed=True)
-    sums = sums[["n_cells", "sum", "sum_residual", "sum_pair"]].sum(min_count=1)
-    scores = {"attention_total": sums["sum"]} | {
-        track: sums[column] / sums["n_cells"]
-        for track, column in BY_WELL.items()
-        if track not in ONE_PASS
-    }
-    return {
-        track: score.reindex(ensembl_ids).to_numpy(float)
-        for track, score in scores.items()
-        if track in tracks and score.notna().any()
-    }
-
-
-def orders_of(cell, genes, of_cell, of_genes, sign, turned=None):
-    """Return the orders of a cell's genes that are held against random ones.
-
-    Parameters
-    ----------
-    cell : int array [L]
-    genes : int array [n]
-        Positions of the genes that may be masked.
-    of_cell : dict {track: float array [L]}
-        A signed track puts first what speaks for the answer that the model gives.
-    of_genes : dict {name: float array [n_tokens]}
-    sign : float
-        Of F in the cell.
-    turned : str, optional
-        The track that is also tried from its end, in cells that have it.
-
-    Returns
-    -------
-    dict {name: int array [n]}
-        Of places in `genes`.
-    """
-    orders = {
-        track: ordered((1 if track in FROM_ATTENTION else sign) * scores[genes])
-        for track, scores in of_cell.items()
-    }
-    if turned in orders:
-        orders[f"{turned}_reversed"] = orders[turned][::-1]
-    orders[OF_RANKS] = np.arange(len(genes))
-    return orders | {name: ordered(scores[cell[genes]]) for name, scores in of_genes.items()}
 
 
 def faithfulness_table(

@@ -14,8 +14,9 @@ known, and every order that starts with it would look comprehensive.
 import numpy as np
 import pandas as pd
 
+from keygenes.evidence.orders import OF_RANKS
+
 METRICS = ("comprehensiveness", "sufficiency")
-OF_RANKS = "expression"  # the order in which a cell's genes stand
 RANK_BINS = 20  # of a cell; random genes are matched within them
 SMALLEST_BIN = 5  # genes
 
@@ -23,12 +24,6 @@ SMALLEST_BIN = 5  # genes
 def numbers_masked(fractions, n):
     """Return how many of `n` genes each fraction is: rounded up, so at least one."""
     return [int(np.ceil(round(fraction * n, 9))) for fraction in fractions]
-
-
-def ordered(scores):
-    """Return places by falling score, ties by place, missing scores last: int array [n]."""
-    scores = np.asarray(scores, float)
-    return np.argsort(np.where(np.isnan(scores), np.inf, -scores), kind="stable")
 
 
 def rank_bins(n):
