@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow check bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow check reruns bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -40,6 +40,10 @@ test-rest: env
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow
+
+# The table of docs/design.md; needs the finished demo.
+reruns: demo
+	$(BIN)/python tests/workflow/rerun_table.py
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)

@@ -4,11 +4,23 @@ import os
 from contextlib import contextmanager
 
 import pytest
-from running import dry_run, edited_config
+import yaml
+from rerun_table import (
+    MARKS,
+    PAGE,
+    current_table,
+    described,
+    documented,
+    edits,
+    leaves,
+    rules_after,
+)
+from running import REPOSITORY, dry_run, edited_config
 
 DEMO = "config/demo.yaml"
-REPORT = {"write_report"}
-# Who reads what a rule makes; the page reads nearly everything, so it always follows.
+PAGE_ONLY = {"write_report"}
+REPORT = PAGE_ONLY | {"record_provenance"}
+# Who reads what a rule makes; the record and the page read nearly everything: they always follow.
 READERS = {
     "simulate_dataset": "read_dataset score_genes score_tracks",  # the planted truth
     "read_dataset": "build_vocabulary select_cells tokenize_corpus",
@@ -76,40 +88,58 @@ def test_nothing_is_left_to_do(demo):
 
 
 RESAMPLED = ("evaluate", "compare_inputs", "collect_attribution", "remove_genes", "score_tracks")
-KEYS = [
-    ({"mirror": "/some/mirror"}, REPORT),  # the page shows the config; nothing is computed
-    ({"expression.umap.min_dist": 0.4}, after("embed_cells")),
-    (
-        {"expression.pseudocount": 0.5},
-        after("rank_genes", "rank_genes_by_half", "screen_doses"),
-    ),
-    ({"expression.fdr": 0.01}, after("screen_doses", "plot_genes")),
-    ({"evidence.marker": "CDKN1A"}, {"plot_attention"} | REPORT),
-    ({"evidence.n_key_genes": 20}, after("score_genes", "compare_inputs")),
-    ({"evidence.n_bootstrap": 500}, after(*RESAMPLED)),
-    ({"evidence.n_null_draws": 500}, after("score_tracks")),
-    ({"evidence.attribution.costly_cells": 2}, after("attribute_genes")),
-    ({"evidence.faithfulness.n_random": 1}, after("attribute_genes")),
-    ({"tokens.variants.equal_length.length": {"subsample": 120}}, AFTER_VARIANTS),
-    ({"tokens.seed": 2}, AFTER_VARIANTS | after("fit_baselines")),  # nothing else is drawn
-    ({"tokens.depth": 200}, AFTER_TOKENS),
-    ({"attention.max_cells": 100}, after("extract_attention")),
-    ({"finetune.learning_rate": 2.0e-4}, after("finetune")),
-    ({"finetune.cache": {"max_gb": 1, "dtype": "float16"}}, after("cache_trunk") - ATTRIBUTION),
-    ({"compute.processes": 2}, after("finetune")),
-    ({"pretrain.seed": 2}, after("pretrain")),
-    ({"tokens.max_length": 256}, AFTER_TOKENS | after("tokenize_corpus")),
-    ({"tokens.upstream": True}, AFTER_TOKENS | after("tokenize_corpus")),
-    ({"select.min_counts": 400}, after("select_cells")),
+KEYS = {
+    "mirror": REPORT,  # both show the config; nothing is computed
+    "expression.umap.min_dist": after("embed_cells"),
+    "expression.pseudocount": after("rank_genes", "rank_genes_by_half", "screen_doses"),
+    "expression.fdr": after("screen_doses", "plot_genes"),
+    "evidence.marker": {"plot_attention"} | REPORT,
+    "evidence.n_key_genes": after("score_genes", "compare_inputs"),
+    "evidence.n_bootstrap": after(*RESAMPLED),
+    "evidence.n_null_draws": after("score_tracks"),
+    "evidence.attribution.costly_cells": after("attribute_genes"),
+    "evidence.faithfulness.n_random": after("attribute_genes"),
+    "tokens.variants.equal_length.length.subsample": AFTER_VARIANTS,
+    "tokens.seed": AFTER_VARIANTS | after("fit_baselines"),  # nothing else is drawn
+    "tokens.depth": AFTER_TOKENS,
+    "attention.max_cells": after("extract_attention"),
+    "finetune.learning_rate": after("finetune"),
+    "finetune.cache.dtype": after("cache_trunk") - ATTRIBUTION,
+    "compute.processes": after("finetune"),
+    "pretrain.seed": after("pretrain"),
+    "tokens.max_length": AFTER_TOKENS | after("tokenize_corpus"),
+    "tokens.upstream": AFTER_TOKENS | after("tokenize_corpus"),
+    "select.min_counts": after("select_cells"),
     # The labels are one table: a class of one task concerns every task.
-    ({"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}}, after("label_cells")),
-]
+    "tasks.level.classes": after("label_cells"),
+}
 
 
-@pytest.mark.parametrize(("changes", "expected"), KEYS, ids=[next(iter(key)) for key, _ in KEYS])
-def test_edited_key(demo, tmp_path, changes, expected):
-    config = edited_config(tmp_path / "edited.yaml", changes, demo / DEMO)
-    assert rules_of(dry_run(demo, "--configfile", config)) == expected
+@pytest.fixture(scope="module")
+def page():
+    return (REPOSITORY / PAGE).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("key", "expected"), KEYS.items(), ids=list(KEYS))
+def test_edited_key(demo, page, key, expected):
+    assert rules_after(demo, edits()[key]) == expected
+    assert documented(page)[key] == described(expected, EVERYTHING | PLOTS)
+
+
+def test_the_table_of_reruns_has_every_key_of_the_config(page):
+    config = yaml.safe_load((REPOSITORY / DEMO).read_text(encoding="utf-8"))
+    entries = ("tasks", "regimes")  # by example
+    expected = {key for key in leaves(config) if key not in ("version", *entries)}
+    found = documented(page)
+    assert expected == {key for key in found if not key.startswith(entries)}
+    assert {key.split(".")[0] for key in found if key.startswith(entries)} == set(entries)
+
+
+@pytest.mark.slow
+def test_the_table_of_reruns_is_what_dry_runs_say(demo, page):
+    assert (
+        "".join(current_table(demo)).strip() == page.split(MARKS[0])[1].split(MARKS[1])[0].strip()
+    )
 
 
 def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
@@ -188,7 +218,7 @@ FILES = [
     ("workflow/scripts/keygenes/report/style.py", PLOTS | REPORT),
     ("workflow/scripts/keygenes/report/page.py", REPORT),
     ("workflow/scripts/evaluate.py", after("evaluate")),  # a script: Snakemake's own watch
-    ("workflow/report/forest.rst", REPORT),
+    ("workflow/report/forest.rst", PAGE_ONLY),
     ("config/claims.yaml", after("judge_claims")),
     ("resources/gene_sets/p53_textbook.tsv", after("score_genes")),
 ]

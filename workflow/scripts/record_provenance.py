@@ -1,8 +1,8 @@
 """Record what the study rests on and what it made."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
+from keygenes.core.code import SCRIPTS
 from keygenes.core.files import write_json
 from keygenes.core.step import step
 from keygenes.report.provenance import provenance, run_crate
@@ -15,7 +15,7 @@ with step(snakemake):
         sources=params.sources,
         entries=params.entries,
         code={"rules": params.rules, "scripts": params.scripts},
-        checkout=Path(snakemake.scriptdir).parents[1],
+        checkout=SCRIPTS.parents[1],
         results=params.results,
         tables=files.results,
         simulated=params.simulated,
