@@ -1,12 +1,13 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
 # make test-slow: worlds whose right answer is known, in full.
+# make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow check bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow test-faults check bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -39,7 +40,10 @@ test-rest: env
 	$(BIN)/python -m pytest -p no:cacheprovider tests $(addprefix --ignore=,$(DEMO_TESTS))
 
 test-slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow tests/worlds
+
+test-faults: env
+	$(BIN)/python -m pytest -m "" -s tests/faults tests/unit/models/test_parallel.py
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
