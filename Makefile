@@ -1,12 +1,13 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
-# make test-slow: worlds whose right answer is known, in full.
+# make test-slow: worlds whose right answer is known; the demo twice, byte for byte; every rerun.
+# make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow check reruns bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow test-faults check reruns bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -39,7 +40,10 @@ test-rest: env
 	$(BIN)/python -m pytest -p no:cacheprovider tests $(addprefix --ignore=,$(DEMO_TESTS))
 
 test-slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow tests/worlds tests/workflow
+
+test-faults: env
+	$(BIN)/python -m pytest -m "" -s tests/faults tests/unit/models/test_parallel.py
 
 # The table of docs/design.md; needs the finished demo.
 reruns: demo

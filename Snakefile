@@ -45,6 +45,10 @@ rule gene_classes_only:
         gene_class_targets,
 
 
+onstart:
+    claim_results()
+
+
 onsuccess:
     show_summary()
 

@@ -26,6 +26,7 @@ from keygenes.core.regimes import (
 )
 from keygenes.core.resolve import read_registry, resolve
 from keygenes.core.tasks import cell_tasks, gene_tasks
+from keygenes.core.version import check_version, write_version
 
 
 def schema(name):
@@ -47,6 +48,7 @@ try:
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
     CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
+    check_version(f"results/{config['study']}")
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -478,6 +480,14 @@ def gene_class_targets(wildcards):
         *expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
         *expand(out("figures/{task}/gene_classes.svg"), task=GENE_TASKS),
     ]
+
+
+def claim_results():
+    """Note the version that makes the results; stop here if their folder cannot be written."""
+    try:
+        write_version(f"results/{STUDY}")
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def show_summary():

@@ -1,11 +1,14 @@
 """Fetching against a server that breaks off, refuses ranges, changes its mind or is not there."""
 
+import contextlib
 import hashlib
 import http.server
 import logging
 import threading
+import time
 
 import pytest
+from messages import assert_sentence
 
 from keygenes.core.errors import InputError
 from keygenes.inputs import download
@@ -51,13 +54,18 @@ def server():
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             else:
                 self.send_response(200)
-            self.send_header("Content-Length", str(len(body) - start))
+            self.send_header("Content-Length", str(plan.get("length", len(body) - start)))
             if state["etag"]:
                 self.send_header("ETag", state["etag"])
             for key, value in state["headers"].items():
                 self.send_header(key, value)
             self.end_headers()
-            self.wfile.write(body[start : start + plan.get("stop_after", len(body))])
+            sent = body[start : start + plan.get("stop_after", len(body))]
+            for i in range(0, len(sent), plan.get("piece", len(body))):
+                with contextlib.suppress(OSError):  # the other side has gone
+                    self.wfile.write(sent[i : i + plan.get("piece", len(body))])
+                    self.wfile.flush()
+                time.sleep(plan.get("rest", 0))
 
         def log_message(self, *args):
             pass
@@ -256,3 +264,53 @@ def test_progress_is_logged(server, tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.INFO, logger="keygenes"):
         get(tmp_path / "f", url=server["url"])
     assert any("of 0.5 MB" in line for line in caplog.messages)
+
+
+def test_server_that_stops_talking_is_left_and_asked_for_the_rest(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", (1, 0.2))
+    server["plan"] = [{"stop_after": 100_000, "rest": 1.0}, {}]
+    get(tmp_path / "f", url=server["url"], sha256=SHA256)
+    assert (tmp_path / "f").read_bytes() == BODY
+    first, second = (asked for _, asked in server["asked"])
+    assert first is None and second == "bytes=65536-", "a whole block of what had come is kept"
+
+
+def test_server_that_is_silent_for_good_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", (1, 0.2))
+    server["plan"] = [{"stop_after": 0, "length": 10, "rest": 0}] * 3
+    refused(tmp_path / "f", "broke off|timed out", url=server["url"], attempts=3)
+    assert len(server["asked"]) == 3
+
+
+def test_slow_server_is_waited_for_while_it_sends(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", (1, 0.3))
+    server["plan"] = [{"piece": 64_000, "rest": 0.1}]
+    get(tmp_path / "f", url=server["url"], sha256=SHA256)
+    assert len(server["asked"]) == 1, "longer than the time-out in all, but never silent for it"
+
+
+def test_server_that_says_too_little_is_found_by_the_checksum(server, tmp_path):
+    server["plan"] = [{"length": 1000}] * 9
+    refused(tmp_path / "f", "found sha256", url=server["url"], sha256=SHA256)
+    assert left(tmp_path) == []
+
+
+def test_server_that_says_too_much_is_asked_whether_there_is_more(server, tmp_path):
+    server["plan"] = [{"length": len(BODY) + 1000}]
+    get(tmp_path / "f", url=server["url"], sha256=SHA256)
+    assert (tmp_path / "f").read_bytes() == BODY and left(tmp_path) == ["f"]
+
+
+def test_full_disk_keeps_the_part_and_says_so(server, tmp_path, monkeypatch):
+    def full(*args):
+        (tmp_path / ".f.part").write_bytes(BODY[:1000])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "_append", full)
+        with pytest.raises(InputError) as error:
+            get(tmp_path / "f", url=server["url"], sha256=SHA256)
+    assert_sentence(error, str(tmp_path / "f"), "no space left")
+    get(tmp_path / "f", url=server["url"], sha256=SHA256)
+    assert server["asked"][-1][1] == "bytes=1000-"
+    assert (tmp_path / "f").read_bytes() == BODY

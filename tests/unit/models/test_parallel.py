@@ -2,6 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -72,3 +77,76 @@ def test_a_process_too_many(monkeypatch):
 
 def test_one_process_is_no_group():
     assert run_together(dict, 1, device="cpu") == {"device": "cpu"}
+
+
+def finetune_that_dies(*, after, group, **settings):
+    """Fine-tune, and let the second process be killed once the file `after` is there."""
+
+    def die():
+        while not after.exists():
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if group.rank == 1:
+        threading.Thread(target=die, daemon=True).start()
+    module.finetune(**settings, group=group)
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_job_and_the_next_one_resumes(
+    study, tmp_path, monkeypatch, caplog
+):
+    options = {**OPTIONS, "epochs": 40, "batch_size": 20}
+    single, after = module.finetune, tmp_path / "b" / "resume.pt"
+
+    def together(function, **more):
+        return lambda **settings: run_together(function, 2, **more, **settings)
+
+    monkeypatch.setattr("test_finetune.finetune", together(single))
+    whole = tuned(study, tmp_path / "a", options=options)
+    monkeypatch.setattr("test_finetune.finetune", together(finetune_that_dies, after=after))
+    with pytest.raises(InputError) as error:
+        tuned(study, tmp_path / "b", options=options)
+    assert_sentence(error, "'compute.processes', process 1", "signal 9", "it resumes after")
+    assert [path.name for path in (tmp_path / "b").iterdir()] == ["resume.pt"]
+    assert not torch.distributed.is_initialized()
+    monkeypatch.setattr("test_finetune.finetune", together(single))
+    with caplog.at_level("INFO", "keygenes"):
+        assert tuned(study, tmp_path / "b", options=options) == whole
+    assert "resuming after epoch" in caplog.text
+
+
+class DiesWhenRead:
+    """What kills the process that unpickles it: one that has not joined the others yet."""
+
+    def __setstate__(self, state):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def __getstate__(self):
+        return {"any": 1}
+
+
+WAITS_FOR_EVER = """
+import logging
+from keygenes.models import parallel
+from test_parallel import DiesWhenRead
+if __name__ == "__main__":
+    logging.basicConfig(format="%(message)s")
+    parallel.PATIENCE = 1.0
+    parallel.run_together(print, 2, device="cpu", dies=DiesWhenRead())
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_before_it_joins_is_not_waited_for(tmp_path):
+    (tmp_path / "waits.py").write_text(WAITS_FOR_EVER)
+    path = os.pathsep.join(filter(None, sys.path))
+    run = subprocess.run(
+        [sys.executable, tmp_path / "waits.py"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert run.returncode == 1
+    assert_sentence(run.stderr.strip().splitlines()[-1], "'compute.processes', process 1")

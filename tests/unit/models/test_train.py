@@ -237,10 +237,12 @@ def test_a_loss_that_is_not_finite(tmp_path, value):
             learning_rate=1e-3,
             batch_loss=lambda batch, rng: model.weight.square().sum() * value,
         )
-    assert_sentence(error, "line, epoch 1", f"a loss of {value}", "lower learning_rate", "0.001")
+    found, batch = f"a loss of {value}", "batch_size, which is 8"
+    told = ("lower learning_rate, which is 0.001", batch)
+    assert_sentence(error, "line, epoch 1, step 1 of 15", found, *told)
     with pytest.raises(InputError) as error:
         fitted(tmp_path, valid_losses=[1.0, value])
-    assert_sentence(error, "line, validation after epoch 2", f"a loss of {value}")
+    assert_sentence(error, "line, validation after epoch 2 (step 10)", found, batch)
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])

@@ -109,7 +109,7 @@ def test_one_cache_serves_every_seed_to_the_same_bytes(study, tmp_path, monkeypa
             assert own == shared
 
 
-@pytest.mark.parametrize("change", ["weights", "tokens", "dtype", "gone", "cut"])
+@pytest.mark.parametrize("change", ["weights", "tokens", "dtype", "gone", "cut", "altered"])
 def test_a_cache_of_another_run_is_not_used(study, tmp_path, caplog, change):
     states, cache, other = cached(study, tmp_path, FROZEN), KEEP, dict(study)
     if change == "weights":
@@ -120,8 +120,12 @@ def test_a_cache_of_another_run_is_not_used(study, tmp_path, caplog, change):
         cache = {**KEEP, "dtype": "float16"}
     elif change == "gone":
         states.with_name("pooled_first.bin").unlink()
-    else:
+    elif change == "cut":
         states.with_name("pooled_first.bin").write_bytes(b"half")
+    else:
+        values = bytearray(states.with_name("pooled_first.bin").read_bytes())
+        values[len(values) // 2] ^= 1
+        states.with_name("pooled_first.bin").write_bytes(values)
     with caplog.at_level(logging.INFO, "keygenes"):
         bytes_ = tuned(other, tmp_path / "a", patterns=FROZEN, cache=cache, states=states)
     assert "computing them here" in caplog.text
@@ -164,7 +168,7 @@ def test_a_full_disk_is_no_error(study, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(module, "halving", full)
     states = cached(study, tmp_path, LAST)
     assert read_json(states)["bytes"] is None
-    assert "No space left on device" in caplog.text
+    assert "layer2.bin: found no space left" in caplog.text
     assert [p.name for p in states.parent.iterdir()] == ["states.json"], "nothing half written"
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from keygenes.attention.expected import length_bins
 from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
-from keygenes.core.files import written
+from keygenes.core.files import intact
+from keygenes.core.tensors import check_tensors, write_tensors
 from keygenes.models.batches import budget_batches, padded, with_progress
 
 GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
@@ -251,15 +252,15 @@ def write_sums(sums, path):
     for subset, part in sums.items():
         named = {"shape": np.array(part.shape), **part.counts, **part.totals}
         arrays.update({f"{subset}/{name}": array for name, array in named.items()})
-    with written(path) as part:
-        save_file(arrays, part)
+    write_tensors(save(arrays), path)
 
 
 def merged_sums(paths):
     """Return {subset: Sums} of all cells from the shards' files, one in memory at a time."""
     merged = {}
     for path in paths:
-        with safe_open(path, "numpy") as file:
+        with intact(path), safe_open(path, "numpy") as file:
+            check_tensors(path)
             for subset in (TEST, VEHICLE):
                 layers, heads, n_tokens, *others = map(int, file.get_tensor(f"{subset}/shape"))
                 max_length = file.get_slice(f"{subset}/rank_n").get_shape()[0]

@@ -1,11 +1,19 @@
 """Files that are either whole or absent, and their checksums."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
+
+from keygenes.core.errors import InputError, input_error
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_ROOM = 1 << 20  # bytes free, below which a failed write is put down to the disk
 
 
 @contextlib.contextmanager
@@ -14,18 +22,96 @@ def written(path):
 
     The temporary name keeps the suffix (writers look at it) and starts with a dot. On any
     error it is removed, so that no half-written file ever stands under the final name.
+
+    Raises
+    ------
+    InputError
+        If the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ours = re.compile(r"\.part-\d+-" + re.escape(path.name))
-    for leftover in [p for p in path.parent.iterdir() if ours.fullmatch(p.name)]:
-        leftover.unlink(missing_ok=True)  # of a killed run: one job writes a file at a time
     part = path.with_name(f".part-{os.getpid()}-{path.name}")
     try:
-        yield part
-        os.replace(part, path)
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
+            yield part
+            os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _remove_leftovers(path):
+    """Remove what a killed run left of a file: one job writes it at a time."""
+    ours = re.compile(r"\.part-\d+-" + re.escape(path.name))
+    for leftover in [p for p in path.parent.iterdir() if ours.fullmatch(p.name)]:
+        leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writable(path):
+    """Let a block that fails as the disk is full, or `path` not to be written, say so.
+
+    Raises
+    ------
+    InputError
+        In place of such an error. Writers wrap it in errors of their own, or drop its number, so
+        that the disk is asked as well.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        folder = next(p for p in Path(path).absolute().parents if p.is_dir())
+        free = shutil.disk_usage(folder).free
+        numbers = {getattr(e, "errno", None) for e in _chain(error)}
+        if free < NO_ROOM or numbers & set(FULL) or "No space left" in str(error):
+            raise input_error(
+                str(path),
+                found=f"no space left to write it ({free / 1e9:.3f} GB free)",
+                expected="room on the disk",
+                remedy="free some, or move the study to a larger disk, then run the same command",
+            ) from error
+        if numbers & set(FORBIDDEN) or not os.access(folder, os.W_OK):
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+            raise input_error(
+                str(path),
+                found=f"a place that cannot be written ({reason})",
+                expected="a folder that you may write to, on a disk that is not read-only",
+                remedy="change its permissions, or run in another folder",
+            ) from error
+        raise
+
+
+def _chain(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@contextlib.contextmanager
+def intact(path, expected="the file that an earlier step wrote", remedy="delete it and run again"):
+    """Let a block that cannot read `path` say which file is damaged, and what to do.
+
+    Raises
+    ------
+    InputError
+        In place of any error: readers raise many kinds for a file that is cut, altered or empty.
+    """
+    try:
+        yield
+    except (InputError, FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        empty = Path(path).is_file() and not Path(path).stat().st_size
+        reason = "it is empty" if empty else " ".join(str(error).split()) or type(error).__name__
+        raise input_error(
+            str(path),
+            found=f"a file that does not open as {Path(path).suffix[1:]} ({reason})",
+            expected=expected,
+            remedy=remedy,
+        ) from error
 
 
 def checksum(path, algorithm="sha256"):
@@ -59,5 +145,6 @@ def write_json(value, path):
 
 
 def read_json(path):
-    """Return the content of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return the content of a JSON file that the pipeline wrote."""
+    with intact(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -29,6 +29,13 @@ def software_versions():
     return versions
 
 
+class LogFile(logging.FileHandler):
+    """A log file that does without what a full disk does not take: stderr has it, too."""
+
+    def handleError(self, record):  # noqa: N802 (the name is logging's)
+        """Pass over a record that could not be written; no traceback into what the user reads."""
+
+
 @contextlib.contextmanager
 def step(snakemake):
     """Run a script's body with its log open, its tables stamped and its errors readable.
@@ -43,10 +50,7 @@ def step(snakemake):
     logging.basicConfig(
         level=logging.INFO,
         format="%(message)s",
-        handlers=[
-            logging.FileHandler(log_path, mode="w", encoding="utf-8"),
-            logging.StreamHandler(),
-        ],
+        handlers=[LogFile(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()],
         force=True,
     )
     for noisy in ("httpx", "matplotlib", "fontTools", "numba"):

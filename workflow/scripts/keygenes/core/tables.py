@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from keygenes.core.files import written
+from keygenes import __version__
+from keygenes.core.errors import input_error
+from keygenes.core.files import intact, written
 
 TEXT, INT, FLOAT, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -433,9 +435,10 @@ def set_stamp(stamp):
     _stamp.set(stamp)
 
 
-def stamp_bytes():
-    """Return the current provenance as the JSON that goes into a table's metadata."""
-    return json.dumps(_stamp.get() or {}, sort_keys=True)
+def table_metadata(table=None):
+    """Return a table's metadata: the current provenance as JSON, and the name of its schema."""
+    stamp = {"keygenes": json.dumps(_stamp.get() or {}, sort_keys=True)}
+    return {**stamp, "table": table} if table else stamp
 
 
 def write_table(frame, path, table=None):
@@ -465,20 +468,56 @@ def write_table(frame, path, table=None):
         frame = frame[schema.names]
     arrow = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
     arrow = arrow.replace_schema_metadata(
-        {**(arrow.schema.metadata or {}), b"keygenes": stamp_bytes()}
+        {**(arrow.schema.metadata or {}), **table_metadata(table)}
     )
     with written(path) as part:
-        pq.write_table(arrow, part, compression="zstd")
+        pq.write_table(arrow, part, compression="zstd", write_page_checksum=True)
 
 
 def read_table(path, columns=None):
     """Return a table as a data frame (optionally only some columns)."""
-    return pd.read_parquet(path, columns=columns)
+    return read_arrow(path, columns=columns).to_pandas()
+
+
+def read_arrow(path, **options):
+    """Return a table of `write_table` in Arrow's form.
+
+    Parameters
+    ----------
+    options : dict
+        As for ``pyarrow.parquet.read_table``.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or another version of keygenes wrote it with other columns.
+    """
+    with intact(path):
+        check_columns(path)
+        return pq.read_table(path, **options, page_checksum_verification=True)
+
+
+def check_columns(path):
+    """Raise an `InputError` where a table has not the columns that its schema has here."""
+    schema = pq.read_schema(path)
+    name = (schema.metadata or {}).get(b"table", b"").decode()
+    expected = TABLES[name].names if name in TABLES else []
+    if not name or schema.names == expected:
+        return
+    version = read_stamp(path).get("versions", {}).get("keygenes", "of another version")
+    differ = sorted(set(schema.names) ^ set(expected)) or ["in another order"]
+    raise input_error(
+        str(path),
+        found=f"a table '{name}' of keygenes {version} with other columns ({', '.join(differ)})",
+        expected=f"those of keygenes {__version__}",
+        remedy="delete it and run again",
+    )
 
 
 def read_stamp(path):
     """Return the provenance that `write_table` put beside the columns."""
-    return json.loads(pq.read_schema(path).metadata.get(b"keygenes", b"{}"))
+    with intact(path):
+        return json.loads((pq.read_schema(path).metadata or {}).get(b"keygenes", b"{}"))
 
 
 def read_runs(runs, paths):

@@ -30,7 +30,7 @@ def read_gene_set(path, entry):
             members = {v for c in columns for v in table[c].dropna()}
             found = f"columns {', '.join(table.columns)}"
             expected = "a column ensembl_id or symbol with genes in it"
-    except (OSError, ValueError) as error:  # pandas' and Unicode's errors are ValueErrors
+    except (OSError, ValueError) as error:  # pandas', Arrow's and Unicode's are ValueErrors
         reason = " ".join(str(error).split())
         members, found, expected = (
             set(),

@@ -5,12 +5,11 @@ import logging
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import scipy.stats
 
 from keygenes.attention.subsets import TEST
 from keygenes.core.files import written
-from keygenes.core.tables import read_table, write_table
+from keygenes.core.tables import read_arrow, read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BY_WELL
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.tracks import (
@@ -41,9 +40,9 @@ def without_special_tokens(by_gene):
 
 def read_by_gene(path):
     """Return a table 'by_gene' without its rows per layer and head, and layers x heads."""
-    places = pq.read_table(path, columns=["layer", "head"])
+    places = read_arrow(path, columns=["layer", "head"])
     places = pc.max(places["layer"]).as_py() * pc.max(places["head"]).as_py()
-    table = pq.read_table(path, filters=pc.field("layer").is_null()).to_pandas()
+    table = read_arrow(path, filters=pc.field("layer").is_null()).to_pandas()
     return without_special_tokens(table), places
 
 

@@ -16,7 +16,7 @@ import requests
 import urllib3
 
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.files import checksum, read_json, write_json, written
+from keygenes.core.files import checksum, read_json, writable, write_json, written
 
 log = logging.getLogger("keygenes")
 
@@ -205,7 +205,8 @@ def _download(url, target, name, expected, attempts, pause_s):
     while failures < attempts:
         before = part.stat().st_size if part.exists() else 0
         try:
-            resumed = _stream(url, part, note, name, expected["size"], trust_part=known)
+            with writable(target):
+                resumed = _stream(url, part, note, name, expected["size"], trust_part=known)
         except _passing_errors() as error:
             failure = _reason(error)
         except requests.HTTPError as error:

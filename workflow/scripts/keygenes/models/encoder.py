@@ -14,6 +14,7 @@ from transformers.activations import ACT2FN
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import written
+from keygenes.core.tensors import check_tensors, write_tensors
 
 log = logging.getLogger("keygenes")
 
@@ -70,6 +71,7 @@ def read_weights(path):
     """
     try:
         if str(path).endswith(".safetensors"):
+            check_tensors(path)
             tensors = safetensors.torch.load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -82,7 +84,7 @@ def read_weights(path):
             str(path),
             found=f"a file that does not load as weights ({type(error).__name__})",
             expected="model.safetensors, or a pytorch_model.bin that holds tensors only",
-            remedy="download it again; a checkpoint with other objects is refused",
+            remedy="delete it and run again, which gets or makes it anew, or bring other weights",
         ) from error
 
 
@@ -235,8 +237,7 @@ def save_model(model, weights_path, config_path):
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             unique[name] = tensor.detach().cpu().contiguous()
-    with written(weights_path) as part:
-        safetensors.torch.save_file(unique, part, metadata={"format": "pt"})
+    write_tensors(safetensors.torch.save(unique, metadata={"format": "pt"}), weights_path)
     model.config.architectures = [type(model).__name__]
     with written(config_path) as part:
         model.config.to_json_file(part, use_diff=True)

@@ -2,17 +2,21 @@
 
 import contextlib
 import logging
+import multiprocessing.connection
 import os
 import socket
+import threading
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 
-from keygenes.core.errors import input_error
+from keygenes.core.errors import InputError, input_error
 from keygenes.models.device import Group
 
 log = logging.getLogger("keygenes")
+
+PATIENCE = 30.0  # s in which an exchange with a process that is gone should fail by itself
 
 
 @contextlib.contextmanager
@@ -47,6 +51,38 @@ def follow(function, settings, rank, size, port, cpu):
         function(**settings, group=group)
 
 
+def killed(processes):
+    """Return the error that names the first of some processes that a signal has ended, or None."""
+    rank = next((i for i, p in enumerate(processes, 1) if (p.exitcode or 0) < 0), None)
+    if rank is None:
+        return None
+    return input_error(
+        f"config key 'compute.processes', process {rank}",
+        found=f"it was killed (signal {-processes[rank - 1].exitcode})",
+        expected=f"{len(processes) + 1} processes that run to the end",
+        remedy="see whether memory ran out (fewer processes, or a smaller compute.batch_tokens, "
+        "need less) and run the same command: it resumes after the last finished epoch",
+    )
+
+
+def end_with_the_others(processes, done):
+    """End this process where another one was killed and it has not noticed: it may wait for ever.
+
+    Parameters
+    ----------
+    processes : list of Process
+    done : threading.Event
+        Set once this process needs the others no more, or has noticed.
+    """
+    waiting = {process.sentinel: process for process in processes}
+    while waiting and not done.is_set():
+        for sentinel in multiprocessing.connection.wait(list(waiting), timeout=1.0):
+            waiting.pop(sentinel).join()
+        if (error := killed(processes)) and not done.wait(PATIENCE):
+            log.error("finetune: %s", error)
+            os._exit(1)  # it sits in an exchange of torch, which no exception reaches
+
+
 def run_together(function, processes, **settings):
     """Call ``function(**settings, group=...)`` in several processes at once; this is the first.
 
@@ -63,7 +99,7 @@ def run_together(function, processes, **settings):
     Raises
     ------
     InputError
-        If there are GPUs, but fewer than processes.
+        If there are GPUs, but fewer than processes; if one of the processes is killed.
     """
     if processes == 1:
         return function(**settings)
@@ -85,14 +121,25 @@ def run_together(function, processes, **settings):
         for r in range(1, processes)
     ]
     log.info("%d processes share each batch, on %s", processes, "CPUs" if cpu else "GPUs")
+    done = threading.Event()
     try:
         for process in others:
             process.start()
+        threading.Thread(target=end_with_the_others, args=(others, done), daemon=True).start()
         with joined(0, processes, port, cpu) as group:
             function(**settings, group=group)
         for process in others:
             process.join()
+    except InputError:
+        raise
+    except Exception as error:
+        for process in others:
+            process.join(timeout=5)
+        if lost := killed(others):
+            raise lost from error
+        raise
     finally:
+        done.set()
         for process in others:
             if process.is_alive():
                 process.terminate()

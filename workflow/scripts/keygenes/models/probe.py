@@ -5,16 +5,17 @@ import logging
 import numpy as np
 import scipy.sparse
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from keygenes.core.errors import input_error
-from keygenes.core.files import write_json, written
+from keygenes.core.files import write_json
 from keygenes.core.matrices import read_matrix
 from keygenes.core.tables import read_table, write_table
+from keygenes.core.tensors import write_tensors
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import set_up_torch
@@ -132,8 +133,7 @@ def fit_probe(
         "coefficients": logistic.coef_,
         "intercepts": logistic.intercept_,
     }
-    with written(out_weights) as part:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, part)
+    write_tensors(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}), out_weights)
     write_json(
         {"method": "logistic", "features": features, "C": logistic.C, "classes": classes},
         out_config,

@@ -59,14 +59,15 @@ def parameter_groups(model, weight_decay):
     ]
 
 
-def require_finite(loss, where, learning_rate):
+def require_finite(loss, where, learning_rate, batch_size):
     """Raise an `InputError` if a loss is not finite."""
     if not math.isfinite(loss):
         raise input_error(
             where,
             found=f"a loss of {loss}",
             expected="a finite one",
-            remedy=f"lower learning_rate, which is {learning_rate:g}",
+            remedy=f"lower learning_rate, which is {learning_rate:g}, or raise batch_size, which "
+            f"is {batch_size}",
         )
 
 
@@ -233,7 +234,8 @@ def train(
         batches = length_grouped_batches(lengths, batch_size, rng)
         train_mode(model)
         loss_sum, passed = 0.0, []
-        for batch in with_progress(batches, f"{label} epoch {epoch}/{epochs}"):
+        progress = with_progress(batches, f"{label} epoch {epoch}/{epochs}")
+        for step, batch in enumerate(progress, 1 + (epoch - 1) * n_batches):
             own = batch[group.rank :: group.size]
             while True:
                 parts = parts_of(own, lengths, batch_tokens)
@@ -253,7 +255,8 @@ def train(
                 if not parts:
                     optimizer.zero_grad(set_to_none=True)
                 loss = sum_gradients(trained, loss, group)
-            require_finite(loss, f"{label}, epoch {epoch}", learning_rate)
+            where = f"{label}, epoch {epoch}, step {step} of {total}"
+            require_finite(loss, where, learning_rate, batch_size)
             torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
             optimizer.step()
             schedule.step()
@@ -262,7 +265,8 @@ def train(
         valid_loss = valid_accuracy = math.nan
         if validate:
             valid_loss, valid_accuracy = validate()
-            require_finite(valid_loss, f"{label}, validation after epoch {epoch}", learning_rate)
+            where = f"{label}, validation after epoch {epoch} (step {epoch * n_batches})"
+            require_finite(valid_loss, where, learning_rate, batch_size)
         is_best = not (validate and history) or valid_loss < min(
             row["valid_loss"] for row in history
         )

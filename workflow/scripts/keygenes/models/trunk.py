@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from keygenes.core.errors import InputError
 from keygenes.core.files import checksum, read_json, write_json, written
 from keygenes.core.tables import read_table
 from keygenes.models.batches import budget_batches, padded, with_progress
@@ -152,8 +153,8 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
         with written(folder / f"{name}.bin") as part, open(part, "wb") as file:
             for batch in with_progress(budget_batches(lengths, batch_tokens), name):
                 halving(lambda part: keep(part, file), batch)
-    except OSError as error:  # the disk filled up meanwhile
-        log.warning("%s: %s; computed anew in every epoch", folder, error.strerror)
+    except InputError as error:  # the disk filled up meanwhile
+        log.warning("the frozen layers are computed anew in every epoch, as %s", error)
         return None
     return size
 
@@ -226,7 +227,9 @@ def cache_trunk(
         device=device,
         precision=precision,
     )
-    write_json({**stamp_of(weights, tokens, cache), "bytes": size}, out_states)
+    kept = Path(out_states).with_name(f"{wanted_states(model)[0]}.bin") if size else None
+    of_file = {"bytes": size, "sha256": checksum(kept) if kept else None}
+    write_json({**stamp_of(weights, tokens, cache), **of_file}, out_states)
 
 
 def find_states(model, tokens, weights, manifest, folder, *, cache, group, **look):
@@ -254,13 +257,13 @@ def find_states(model, tokens, weights, manifest, folder, *, cache, group, **loo
     shape = {"hidden": model.config.hidden_size, "dtype": cache["dtype"]}
     if manifest:
         document = read_json(manifest)
-        size = document.pop("bytes")
+        size, digest = document.pop("bytes"), document.pop("sha256", None)
         if document == stamp_of(weights, tokens, cache):
             if size is None:
                 log.info("%s is not kept: the frozen layers are computed in every epoch", name)
                 return None
             path = Path(manifest).with_name(f"{name}.bin")
-            if path.is_file() and path.stat().st_size == size:
+            if path.is_file() and checksum(path) == digest:
                 log.info("%s: read from %s", name, path)
                 return open_states(path.parent, name, n_layers, lengths, **shape)
         log.info("%s: %s are not those of this run; computing them here", name, manifest)

@@ -8,6 +8,7 @@ import base64
 import functools
 import io
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jinja2
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 from PIL import Image
 
-from keygenes.core.files import write_text
+from keygenes.core.files import intact, write_text
 from keygenes.evidence.verdicts import VERDICTS
 from keygenes.report.figures_claims import MARKS, found_text
 from keygenes.report.panels import distinct
@@ -45,10 +46,12 @@ def _picture(path):
     if vector.is_file() and (vector.stat().st_size <= MAX_SVG_BYTES or not raster.is_file()):
         width = None
         if raster.is_file():
-            with Image.open(raster) as image:
+            with intact(raster), Image.open(raster) as image:
                 width = round(image.width * CSS_DPI / FIGURE_DPI)
+        with intact(vector):
+            ElementTree.parse(vector)  # a damaged one would be an empty frame on the page
         return _data_uri(vector.read_bytes(), "svg+xml"), width
-    with Image.open(raster) as image:
+    with intact(raster), Image.open(raster) as image:
         width = round(image.width * CSS_DPI / FIGURE_DPI)
         scale = PAGE_DPI / FIGURE_DPI
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

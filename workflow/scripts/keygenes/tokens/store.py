@@ -15,8 +15,8 @@ from scipy import sparse
 
 from keygenes.cells.columns import passing_cells
 from keygenes.core.errors import input_error
-from keygenes.core.files import written
-from keygenes.core.tables import TABLES, read_table, stamp_bytes
+from keygenes.core.files import intact, written
+from keygenes.core.tables import TABLES, check_columns, read_table, table_metadata
 from keygenes.tokens.encode import encode_block, frame_tokens, plan_genes
 from keygenes.tokens.vocabulary import read_mapping
 
@@ -89,7 +89,7 @@ def _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream, draw
 
 
 def _row_groups(path):
-    with pq.ParquetFile(path) as table:
+    with intact(path), pq.ParquetFile(path, page_checksum_verification=True) as table:
         for group in range(table.num_row_groups):
             yield table.read_row_group(group)
 
@@ -115,9 +115,8 @@ def _store(blocks, tokens_path, report_path, *, report_table, about, check):
 
     Both files get their names only if `check`, called with the sums, raises nothing.
     """
-    stamp = {"keygenes": stamp_bytes()}
-    schemas = [TABLES["tokens"].with_metadata(stamp | about)]
-    schemas.append(TABLES[report_table].with_metadata(stamp))
+    schemas = [TABLES["tokens"].with_metadata(table_metadata("tokens") | about)]
+    schemas.append(TABLES[report_table].with_metadata(table_metadata(report_table)))
     sums = dict.fromkeys(("cells", "counts", "lost", "cut", "empty"), 0)
     sums |= {"named": [], "lengths": np.zeros(0, np.int64)}
     with (
@@ -129,8 +128,11 @@ def _store(blocks, tokens_path, report_path, *, report_table, about, check):
             compression="zstd",
             use_dictionary=False,
             column_encoding={"input_ids.list.element": "BYTE_STREAM_SPLIT"},
+            write_page_checksum=True,
         ) as tokens,
-        pq.ParquetWriter(report_part, schemas[1], compression="zstd") as reports,
+        pq.ParquetWriter(
+            *(report_part, schemas[1]), compression="zstd", write_page_checksum=True
+        ) as reports,
     ):
         for table, report in blocks:
             if len(table):
@@ -261,7 +263,8 @@ def write_tokens(
     mapping = read_mapping(mapping_path) if mapping_path is not None else None
     frame = frame_tokens(vocabulary, version, max_length)
     _check_room(draws, frame[2])
-    adata = anndata.read_h5ad(adata_path, backed="r")
+    with intact(adata_path):
+        adata = anndata.read_h5ad(adata_path, backed="r")
     try:
         ids, columns = adata.var_names, None
         if upstream:
@@ -326,7 +329,8 @@ def merge_tokens(
     InputError
         If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode).
     """
-    about = pq.read_schema(shard_paths[0]).metadata
+    with intact(shard_paths[0]):
+        about = pq.read_schema(shard_paths[0]).metadata
     genes = json.loads(about[b"genes"])
     sums = _store(
         *(_stored_blocks(shard_paths, shard_report_paths), tokens_path, report_path),
@@ -365,7 +369,8 @@ def read_tokens(path):
     offsets : int64 array [n_cells + 1]
         Cell i is ``ids[offsets[i]:offsets[i + 1]]``.
     """
-    with pq.ParquetFile(path) as table:
+    with intact(path), pq.ParquetFile(path, page_checksum_verification=True) as table:
+        check_columns(path)
         n_special = int((table.schema_arrow.metadata or {}).get(b"special_tokens", 0))
         lengths = table.read(columns=["length"])["length"].to_numpy()
         kept = lengths > n_special

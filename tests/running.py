@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def copy_checkout(folder):

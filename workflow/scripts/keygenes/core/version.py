@@ -1,0 +1,30 @@
+"""A results folder holds the results of one version of keygenes."""
+
+from pathlib import Path
+
+from keygenes import __version__
+from keygenes.core.errors import input_error
+from keygenes.core.files import write_text
+
+
+def check_version(folder):
+    """Raise an `InputError` where the results in a folder are those of another version.
+
+    What its code changes would be made again in place, and tables that this version no longer
+    makes would stay beside the others.
+    """
+    file = Path(folder) / "version.txt"
+    made_by = file.read_text(encoding="utf-8").strip() if file.is_file() else __version__
+    if made_by != __version__:
+        raise input_error(
+            str(folder),
+            found=f"results of keygenes {made_by or '(not said)'}",
+            expected=f"those of keygenes {__version__}",
+            remedy="move the folder away or change the config key 'study' to keep them, or delete "
+            f"{file} to go on in it, which makes again what the versions compute differently",
+        )
+
+
+def write_version(folder):
+    """Let the results in a folder be those of this version."""
+    write_text(f"{__version__}\n", Path(folder) / "version.txt")
