@@ -1,12 +1,14 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
 # make test-slow: worlds whose right answer is known, in full.
+# make test-envs: studies whose rules have an environment each, built by a stand-in for conda.
+# make containerfile: the Dockerfile of all environments, after an edit of envs/.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow check bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow test-envs check bench env lock containerfile clean
 
 env: $(VENV)/.complete
 
@@ -39,7 +41,10 @@ test-rest: env
 	$(BIN)/python -m pytest -p no:cacheprovider tests $(addprefix --ignore=,$(DEMO_TESTS))
 
 test-slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore=tests/envs
+
+test-envs: env
+	$(BIN)/python -m pytest -m slow tests/envs
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
@@ -50,6 +55,11 @@ lock: requirements.in
 	{ echo "# Every package of the environment, pinned. Made by \`make lock\` from requirements.in (Python 3.11)."; \
 	  .venv-lock/bin/pip freeze | sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > requirements.lock
 	rm -rf .venv-lock
+
+# The one thing that Snakemake asks conda here, its platform, the tests' stand-in answers as well.
+containerfile: env
+	PATH="$(CURDIR)/tests/envs/standin/bin:$(CURDIR)/$(BIN):$$PATH" snakemake --containerize > Dockerfile.new
+	mv Dockerfile.new Dockerfile
 
 clean:
 	rm -rf $(VENV) results/demo .snakemake
