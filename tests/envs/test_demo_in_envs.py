@@ -1,7 +1,7 @@
 """Studies in which each rule has its own environment and nothing else, against the same in one.
 
 The environments are built by a stand-in for conda, from PyPI: see conda_standin.py for what this
-does not show. `-k micro` leaves out the demo: the same rules on more cells, models and seeds.
+does not show. `-k "not [demo]"` leaves out the demo: the same rules, more cells, models and seeds.
 """
 
 import json
