@@ -1,13 +1,16 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
 # make test-slow: worlds whose right answer is known; the demo twice, byte for byte; every rerun.
 # make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped.
+# make test-envs: studies whose rules have an environment each, built by a stand-in for conda.
+# make containerfile: the Dockerfile of all environments, after an edit of envs/.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow test-faults check reruns bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow test-faults test-envs check reruns bench env lock \
+	containerfile clean
 
 env: $(VENV)/.complete
 
@@ -47,7 +50,10 @@ test-faults: env
 
 # The table of docs/design.md; needs the finished demo.
 reruns: demo
-	$(BIN)/python tests/workflow/rerun_table.py
+	$(BIN)/python tests/rerun_table.py
+
+test-envs: env
+	$(BIN)/python -m pytest -m slow tests/envs
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
@@ -58,6 +64,11 @@ lock: requirements.in
 	{ echo "# Every package of the environment, pinned. Made by \`make lock\` from requirements.in (Python 3.11)."; \
 	  .venv-lock/bin/pip freeze | sed 's/^\(torch==[0-9.]*\)+.*/\1/'; } > requirements.lock
 	rm -rf .venv-lock
+
+# The one thing that Snakemake asks conda here, its platform, the tests' stand-in answers as well.
+containerfile: env
+	PATH="$(CURDIR)/tests/envs/standin/bin:$(CURDIR)/$(BIN):$$PATH" snakemake --containerize > Dockerfile.new
+	mv Dockerfile.new Dockerfile
 
 clean:
 	rm -rf $(VENV) results/demo .snakemake

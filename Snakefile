@@ -12,6 +12,12 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+
+
+# Holds every environment of envs/, for users of Apptainer; without --sdm apptainer it is ignored.
+containerized: config.get("image")
+
+
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/cells.smk"
 include: "workflow/rules/expression.smk"

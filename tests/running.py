@@ -40,15 +40,15 @@ def copy_checkout(folder):
     return folder
 
 
-def snakemake_command(*args):
-    """Return the command of a Snakemake run in this Python."""
-    return [sys.executable, "-m", "snakemake", *map(str, args)]
+def snakemake_command(*args, python=sys.executable):
+    """Return the command of a Snakemake run in a Python."""
+    return [str(python), "-m", "snakemake", *map(str, args)]
 
 
-def run_snakemake(folder, *args, timeout=300, **environment):
+def run_snakemake(folder, *args, timeout=300, python=sys.executable, **environment):
     """Run Snakemake in a checkout; return returncode and text (both streams, as a user sees)."""
     run = subprocess.run(
-        snakemake_command(*args),
+        snakemake_command(*args, python=python),
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

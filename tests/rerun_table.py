@@ -1,6 +1,6 @@
 """Which rules run again after an edit of each config key: the table in docs/design.md.
 
-Run it in a checkout whose demo is finished: ``python tests/workflow/rerun_table.py`` (make reruns)
+Run it in a checkout whose demo is finished: ``python tests/rerun_table.py`` (make reruns)
 asks Snakemake for a dry run per key, and writes the table.
 """
 

@@ -1,0 +1,314 @@
+FROM condaforge/miniforge3:latest
+LABEL io.github.snakemake.containerized="true"
+LABEL io.github.snakemake.conda_env_hash="ca6fe9d064ada8b48952eb228bde4950533f0af3227ba35a5d01cde328378903"
+# Conda environment:
+#   source: envs/attribution.yaml
+#   prefix: /conda-envs/0c57cb902406885b544a143630fc9af6
+#   # Attribution, faithfulness, randomisation. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numba ==0.68.1
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - pytorch ==2.13.0
+#     - safetensors ==0.8.0
+#     - scipy ==1.17.1
+#     - tqdm ==4.70.1
+#     - transformers ==5.23.0
+#     - pip
+#     - pip:  # this version is not on conda-forge
+#         - captum==0.9.0
+RUN mkdir -p /conda-envs/0c57cb902406885b544a143630fc9af6
+COPY envs/attribution.yaml /conda-envs/0c57cb902406885b544a143630fc9af6/environment.yaml
+# Conda environment:
+#   source: envs/baselines.yaml
+#   prefix: /conda-envs/7850d62f16d597916b388ea78f600b1e
+#   # Baselines of prediction. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scikit-learn ==1.9.1
+#     - scipy ==1.17.1
+#     - threadpoolctl ==3.8.0
+RUN mkdir -p /conda-envs/7850d62f16d597916b388ea78f600b1e
+COPY envs/baselines.yaml /conda-envs/7850d62f16d597916b388ea78f600b1e/environment.yaml
+# Conda environment:
+#   source: envs/cells.yaml
+#   prefix: /conda-envs/d7560f60261e921f85fd2f07ec077d7f
+#   # Selecting, labelling and splitting cells. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scanpy ==1.11.5
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/d7560f60261e921f85fd2f07ec077d7f
+COPY envs/cells.yaml /conda-envs/d7560f60261e921f85fd2f07ec077d7f/environment.yaml
+# Conda environment:
+#   source: envs/claims.yaml
+#   prefix: /conda-envs/879ae6d83512f0e9cf520d64adeec914
+#   # Claims. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - pyyaml ==6.0.3
+#     - scipy ==1.17.1
+#     - statsmodels ==0.15.0
+RUN mkdir -p /conda-envs/879ae6d83512f0e9cf520d64adeec914
+COPY envs/claims.yaml /conda-envs/879ae6d83512f0e9cf520d64adeec914/environment.yaml
+# Conda environment:
+#   source: envs/download.yaml
+#   prefix: /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81
+#   # Fetching inputs. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - requests ==2.34.2
+#     - urllib3 ==2.8.0
+RUN mkdir -p /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81
+COPY envs/download.yaml /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81/environment.yaml
+# Conda environment:
+#   source: envs/evidence.yaml
+#   prefix: /conda-envs/f990ec8133828de67803533b32ba7c83
+#   # Gene scores. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/f990ec8133828de67803533b32ba7c83
+COPY envs/evidence.yaml /conda-envs/f990ec8133828de67803533b32ba7c83/environment.yaml
+# Conda environment:
+#   source: envs/expression.yaml
+#   prefix: /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c
+#   # UMAP and differential expression. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - loguru ==0.7.3
+#     - numba ==0.68.1
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scanpy ==1.11.5
+#     - scipy ==1.17.1
+#     - threadpoolctl ==3.8.0
+#     - pip
+#     - pip:  # not on conda-forge
+#         - illico==0.6.0
+RUN mkdir -p /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c
+COPY envs/expression.yaml /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml
+# Conda environment:
+#   source: envs/figures.yaml
+#   prefix: /conda-envs/7fad7334042afa1c726d5535a1fc20ce
+#   # Figures. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - matplotlib-base ==3.11.2
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+RUN mkdir -p /conda-envs/7fad7334042afa1c726d5535a1fc20ce
+COPY envs/figures.yaml /conda-envs/7fad7334042afa1c726d5535a1fc20ce/environment.yaml
+# Conda environment:
+#   source: envs/matrices.yaml
+#   prefix: /conda-envs/179d1dc74aa91188ab2cac03ee6041be
+#   # Simulating and reading datasets. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/179d1dc74aa91188ab2cac03ee6041be
+COPY envs/matrices.yaml /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml
+# Conda environment:
+#   source: envs/models.yaml
+#   prefix: /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b
+#   # Training, attention. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - accelerate ==1.15.0  # one fine-tuning on several GPUs
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numba ==0.68.1
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - pytorch ==2.13.0
+#     - safetensors ==0.8.0
+#     - scikit-learn ==1.9.1
+#     - scipy ==1.17.1
+#     - threadpoolctl ==3.8.0
+#     - tqdm ==4.70.1
+#     - transformers ==5.23.0
+RUN mkdir -p /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b
+COPY envs/models.yaml /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b/environment.yaml
+# Conda environment:
+#   source: envs/provenance.yaml
+#   prefix: /conda-envs/01d8170795666e391567f09f07e93711
+#   # What a study rests on. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - pip
+#     - pip:
+#         - rocrate ==0.16.0
+RUN mkdir -p /conda-envs/01d8170795666e391567f09f07e93711
+COPY envs/provenance.yaml /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml
+# Conda environment:
+#   source: envs/pseudobulk.yaml
+#   prefix: /conda-envs/45a5402f1b650a53d75772754104ea5c
+#   # Differential expression by wells. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - pydeseq2 ==0.5.4
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/45a5402f1b650a53d75772754104ea5c
+COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml
+# Conda environment:
+#   source: envs/report.yaml
+#   prefix: /conda-envs/bd51a942fe7df18a85eb5b796c19bd21
+#   # The page. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - jinja2 ==3.1.6
+#     - markupsafe ==3.0.4
+#     - matplotlib-base ==3.11.2
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pillow ==13.0.0
+#     - pyarrow ==26.0.1
+#     - pyyaml ==6.0.3
+RUN mkdir -p /conda-envs/bd51a942fe7df18a85eb5b796c19bd21
+COPY envs/report.yaml /conda-envs/bd51a942fe7df18a85eb5b796c19bd21/environment.yaml
+# Conda environment:
+#   source: envs/tables.yaml
+#   prefix: /conda-envs/fab22b69a8b1922bb89b2032629a0624
+#   # Scoring predictions, collecting tables. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/fab22b69a8b1922bb89b2032629a0624
+COPY envs/tables.yaml /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.yaml
+# Conda environment:
+#   source: envs/tokens.yaml
+#   prefix: /conda-envs/35a533781299d7e09c2df04f63f7ca8c
+#   # Vocabulary and tokens. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/35a533781299d7e09c2df04f63f7ca8c
+COPY envs/tokens.yaml /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml
+
+RUN conda env create --prefix /conda-envs/0c57cb902406885b544a143630fc9af6 --file /conda-envs/0c57cb902406885b544a143630fc9af6/environment.yaml && \
+    conda env create --prefix /conda-envs/7850d62f16d597916b388ea78f600b1e --file /conda-envs/7850d62f16d597916b388ea78f600b1e/environment.yaml && \
+    conda env create --prefix /conda-envs/d7560f60261e921f85fd2f07ec077d7f --file /conda-envs/d7560f60261e921f85fd2f07ec077d7f/environment.yaml && \
+    conda env create --prefix /conda-envs/879ae6d83512f0e9cf520d64adeec914 --file /conda-envs/879ae6d83512f0e9cf520d64adeec914/environment.yaml && \
+    conda env create --prefix /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81 --file /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81/environment.yaml && \
+    conda env create --prefix /conda-envs/f990ec8133828de67803533b32ba7c83 --file /conda-envs/f990ec8133828de67803533b32ba7c83/environment.yaml && \
+    conda env create --prefix /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c --file /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml && \
+    conda env create --prefix /conda-envs/7fad7334042afa1c726d5535a1fc20ce --file /conda-envs/7fad7334042afa1c726d5535a1fc20ce/environment.yaml && \
+    conda env create --prefix /conda-envs/179d1dc74aa91188ab2cac03ee6041be --file /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml && \
+    conda env create --prefix /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b --file /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b/environment.yaml && \
+    conda env create --prefix /conda-envs/01d8170795666e391567f09f07e93711 --file /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml && \
+    conda env create --prefix /conda-envs/45a5402f1b650a53d75772754104ea5c --file /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml && \
+    conda env create --prefix /conda-envs/bd51a942fe7df18a85eb5b796c19bd21 --file /conda-envs/bd51a942fe7df18a85eb5b796c19bd21/environment.yaml && \
+    conda env create --prefix /conda-envs/fab22b69a8b1922bb89b2032629a0624 --file /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.yaml && \
+    conda env create --prefix /conda-envs/35a533781299d7e09c2df04f63f7ca8c --file /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml && \
+    conda clean --all -y
