@@ -1,12 +1,13 @@
 # make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
 # make test-slow: worlds whose right answer is known, in full.
+# make test-cluster: studies through a real Slurm on this machine; as root, installs it where it is missing.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow check bench env lock clean
+.PHONY: demo test test-demo test-rest test-slow test-cluster check bench env lock clean
 
 env: $(VENV)/.complete
 
@@ -39,7 +40,14 @@ test-rest: env
 	$(BIN)/python -m pytest -p no:cacheprovider tests $(addprefix --ignore=,$(DEMO_TESTS))
 
 test-slow: env
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow --ignore=tests/cluster
+
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+
+test-cluster: env
+	which slurmctld slurmd munged srun >/dev/null || [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y --no-install-recommends $(SLURM); }
+	$(BIN)/python -m pytest -m slow tests/cluster
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
