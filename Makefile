@@ -2,6 +2,7 @@
 # make test-slow: worlds whose right answer is known; the demo twice, byte for byte; every rerun.
 # make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped.
 # make test-envs: studies whose rules have an environment each, built by a stand-in for conda.
+# make test-cluster: studies through a real Slurm on this machine; as root, installs it where it is missing.
 # make containerfile: the Dockerfile of all environments, after an edit of envs/.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow test-faults test-envs check reruns bench env lock \
+.PHONY: demo test test-demo test-rest test-slow test-faults test-envs test-cluster check reruns bench env lock \
 	containerfile clean
 
 env: $(VENV)/.complete
@@ -54,6 +55,13 @@ reruns: demo
 
 test-envs: env
 	$(BIN)/python -m pytest -m slow tests/envs
+
+SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+
+test-cluster: env
+	which slurmctld slurmd munged srun >/dev/null || [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null \
+	  || { apt-get update -qq && apt-get install -y --no-install-recommends $(SLURM); }
+	$(BIN)/python -m pytest -m slow tests/cluster
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPO / "workflow/scripts"))
 from keygenes import __version__  # noqa: E402
 from keygenes.core.files import read_json, write_json, write_text  # noqa: E402
 
-NO_CLAIM = {"timing", "write_page"}  # scripts that compare nothing
+NO_CLAIM = {"timing", "sizing", "write_page"}  # scripts that compare nothing
 PACKAGES = (
     *("anndata", "illico", "numba", "numpy", "pandas", "pyarrow"),
     *("scanpy", "scipy", "torch", "transformers"),

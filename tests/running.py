@@ -5,12 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MICRO = ("config/demo.yaml", "tests/config/micro.yaml")  # configs of a study of a minute
 
 
 def copy_checkout(folder):
@@ -79,6 +81,15 @@ def dry_run(folder, *args):
     return listed_jobs(run.text)
 
 
+def slurm_jobs(folder, *args):
+    """Return how many jobs of each group, or rule without one, a run would hand to Slurm."""
+    run = run_snakemake(folder, "-n", "--workflow-profile", "profiles/slurm", *args)
+    assert run.returncode == 0, run.text
+    groups = re.findall(r"^\[.+\] Group job (\w+) ", run.text, re.MULTILINE)
+    alone = re.findall(r"^rule (\w+):$", run.text, re.MULTILINE)  # those in a group are indented
+    return Counter(name for name in [*groups, *alone] if not name.startswith(("all", "download_")))
+
+
 def inputs_of(folder, *args):
     """Return what the jobs of a dry run read: {(rule, task, regime, seed): set of paths}."""
     run = run_snakemake(folder, "-n", *args)
@@ -90,6 +101,15 @@ def inputs_of(folder, *args):
         key = (block[: block.index(":")], *(wildcards.get(k) for k in ("task", "regime", "seed")))
         found[key] = set(paths.group(1).split(", ")) if paths else set()
     return found
+
+
+def finished_study(folder, *configs):
+    """Return a copy of the checkout in `folder` in which a study has run to its end."""
+    copy_checkout(folder)
+    args = ["--cores", 2, "--quiet", "rules", "--configfile", *configs]
+    run = run_snakemake(folder, *args, timeout=3600)
+    assert run.returncode == 0, run.text[-5000:]
+    return folder
 
 
 def edited_config(path, changes, base=REPOSITORY / "config/demo.yaml"):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from running import copy_checkout, run_snakemake
+from running import copy_checkout, finished_study
 
 
 @pytest.fixture(scope="session")
@@ -22,8 +22,4 @@ def demo(tmp_path_factory):
     """
     kept = os.environ.get("KEYGENES_DEMO_CHECKOUT")
     parent = Path(kept) if kept else tmp_path_factory.mktemp("demo")
-    folder = copy_checkout(parent / "main")
-    args = ["--cores", 2, "--quiet", "rules", "--configfile", "config/demo.yaml"]
-    run = run_snakemake(folder, *args, timeout=3600)
-    assert run.returncode == 0, run.text[-5000:]
-    return folder
+    return finished_study(parent / "main", "config/demo.yaml")

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import REPOSITORY, dry_run, edited_config, inputs_of, run_snakemake
+from running import (
+    REPOSITORY,
+    dry_run,
+    edited_config,
+    inputs_of,
+    run_snakemake,
+    slurm_jobs,
+)
 
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
@@ -368,6 +375,63 @@ def test_rule_is_complete(rule):
         assert "benchmark" in found, "what may need a GPU is heavy"
     for name in re.findall(r"\{(task|regime|seed|shard|encoding|dataset|path)\}", found["output"]):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
+
+
+GPU_RULES = {rule for rule in RULES if "gpu=" in directives(rule)["resources"]}
+SLURM = yaml.safe_load((REPOSITORY / "profiles/slurm/profile.yaml").read_text(encoding="utf-8"))
+
+
+def test_slurm_profile_knows_every_rule():
+    assert {"pretrain", "finetune", "attribute_genes"} <= GPU_RULES
+    assert set(SLURM["set-resources"]) == GPU_RULES
+    values = list(SLURM["set-resources"].values())
+    assert all(value is values[0] for value in values), "said in one place"
+    grouped = set(SLURM["groups"])
+    assert not grouped & GPU_RULES
+    assert grouped <= set(RULES)
+    assert set(SLURM["group-components"]) <= set(SLURM["groups"].values())
+    downloads = {"download_dataset", "download_model", "download_gene_set"}  # not on a node
+    assert set(RULES) - grouped - GPU_RULES - downloads == {"tokenize_shard"}
+    inputs = (REPOSITORY / "workflow/rules/inputs.smk").read_text(encoding="utf-8")
+    (local,) = re.findall(r"^localrules:\n((?:    \w+,\n)+)", inputs, re.MULTILINE)
+    assert set(re.findall(r"\w+", local)) == downloads
+
+
+# One job each of what is done once per study, two per task, and those of groups of six.
+SLURM_GROUPS = {
+    **dict.fromkeys(("cells", "tokens", "expression", "accuracy", "report"), 1),
+    **dict.fromkeys(("baselines", "probes", "evidence"), 2),
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "jobs"), [("config/demo.yaml", DEMO), (None, STUDY)], ids=["demo", "study"]
+)
+def test_slurm_jobs_of_a_study(checkout, config, jobs):
+    alone = {rule: n for rule, n in jobs.items() if rule in GPU_RULES}
+    found = slurm_jobs(checkout, *(["--configfile", config] if config else []))
+    assert found == {**SLURM_GROUPS, **alone}
+    assert sum(found.values()) == {"config/demo.yaml": 69, None: 149}[config]
+
+
+@pytest.mark.parametrize("keys", [{"tokens.shards": 3, "attention.shards": 3}])
+def test_shards_are_slurm_jobs_of_their_own(checkout, tmp_path, keys):
+    config = edited_config(tmp_path / "sharded.yaml", keys)
+    found = slurm_jobs(checkout, "--configfile", config)
+    attended = DEMO["extract_attention"]
+    assert found["tokenize_shard"] == 3
+    assert found["extract_shard"] == 3 * attended
+    assert found["merged"] == -(-attended // SLURM["group-components"]["merged"])
+
+
+@pytest.mark.parametrize(("attempt", "mem_mb"), [(2, 16000), (5, 32000)])
+def test_memory_grows_with_the_attempts_up_to_four_times(checkout, attempt, mem_mb):
+    args = ["results/demo/cells/counts.h5ad", "--attempt", attempt]
+    run = run_snakemake(checkout, "-n", *args, "--configfile", "config/demo.yaml")
+    assert run.returncode == 0, run.text
+    (block,) = re.findall(r"^rule select_cells:\n(?:    .+\n)+", run.text, re.MULTILINE)
+    assert f"mem_mb={mem_mb}," in block
+    assert SLURM["resources"]["mem_mb"] >= 32000, "or the profile would cap it"
 
 
 def test_rule_names_are_verb_noun():

@@ -25,6 +25,7 @@ from keygenes.core.regimes import (
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
+from keygenes.core.scheduler import killed_jobs
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.core.version import check_version, write_version
 
@@ -503,5 +504,7 @@ def show_failure(log_path):
         f"The log of the failed job (results/{STUDY}/logs/, for downloads resources/logs/) is above. "
         "After a kill, run `snakemake --unlock` once with the same --configfile; then the same "
         "command again: it resumes from what is finished.",
+        *killed_jobs(Path(log_path).read_text(encoding="utf-8", errors="replace")),
+        sep="\n",
         file=sys.stderr,
     )

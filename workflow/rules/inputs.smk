@@ -2,6 +2,13 @@
 # canonical matrix per dataset, results/{study}/inputs/{dataset}.h5ad.
 
 
+# Of all machines, the one that Snakemake runs on is the likeliest to reach the network.
+localrules:
+    download_dataset,
+    download_model,
+    download_gene_set,
+
+
 rule download_dataset:
     """Fetch a file of a dataset: local path, mirror or url; retried, resumed, verified, atomic."""
     output:
