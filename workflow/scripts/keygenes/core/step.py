@@ -11,9 +11,18 @@ import traceback
 from keygenes import __version__
 from keygenes.core.errors import InputError
 from keygenes.core.files import digest_of
+from keygenes.core.shown import printable_lines
 from keygenes.core.tables import set_stamp
 
 PACKAGES = ("anndata", "numpy", "pandas", "pyarrow", "scanpy", "torch", "transformers")
+
+
+class _PlainLines(logging.Formatter):
+    """Lines without control characters: a log goes to a terminal, names come from files."""
+
+    def format(self, record):
+        """Return the message, its lines kept."""
+        return printable_lines(super().format(record))
 
 
 def software_versions():
@@ -36,15 +45,10 @@ def step(snakemake):
     """
     log_path = str(snakemake.log[0])
     os.makedirs(os.path.dirname(log_path), exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[
-            logging.FileHandler(log_path, mode="w", encoding="utf-8"),
-            logging.StreamHandler(),
-        ],
-        force=True,
-    )
+    handlers = [logging.FileHandler(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()]
+    for handler in handlers:
+        handler.setFormatter(_PlainLines())
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     for noisy in ("httpx", "matplotlib", "fontTools", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
