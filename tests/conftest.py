@@ -4,8 +4,19 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# The same examples every time; KEYGENES_EXPLORE=1 draws others.
+settings.register_profile(
+    "fixed",
+    derandomize=not os.environ.get("KEYGENES_EXPLORE"),
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,8 @@ def registry(name):
 
 
 try:
+    for path in workflow.overwrite_configfiles:  # Snakemake has read them, and takes more
+        settings.read_yaml(path)
     settings.check(config, schema("config"), "config key")
     settings.check_relations(config)
     DATASETS = registry("datasets")["datasets"]

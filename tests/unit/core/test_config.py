@@ -109,7 +109,7 @@ def test_an_unknown_key_that_is_a_number(study):
     study["select"][5] = 1
     with pytest.raises(InputError) as error:
         settings.check(study, schema("config"), "config key")
-    assert_sentence(error, "config key 'select", "an unknown key")
+    assert_sentence(error, "config key 'select.5'", "the key 5", "write it in quotes")
 
 
 def test_a_complete_config_leaves_no_key_to_chance(study):

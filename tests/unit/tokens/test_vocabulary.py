@@ -15,7 +15,6 @@ from keygenes.tokens.vocabulary import (
     geneformer_vocabulary,
     is_special,
     read_mapping,
-    read_pickled_dict,
 )
 
 TOKENS = {"<pad>": 0, "<mask>": 1, "ENSG01": np.int16(2), "ENSG02": np.int16(3)}
@@ -36,68 +35,6 @@ def vocabulary_from(folder, tokens=TOKENS, medians=MEDIANS, names=NAMES, mapping
     paths = pickled(folder, tokens=tokens, medians=medians, names=names, mapping=mapping)
     given = [paths["tokens"], paths["medians"], paths["names"]]
     return geneformer_vocabulary(*given, *([paths["mapping"]] if mapping else []))
-
-
-def sentence_of(path):
-    with pytest.raises(InputError) as caught:
-        read_pickled_dict(path)
-    text = str(caught.value)
-    assert str(path) in text
-    assert "\n" not in text
-    return text
-
-
-@pytest.mark.parametrize("protocol", range(3, pickle.HIGHEST_PROTOCOL + 1))
-def test_plain_and_numpy_values_are_read(tmp_path, protocol):
-    content = {"a": 1, "b": 2.5, "c": "x", "d": np.int16(7), "e": np.float64(0.1)}
-    (tmp_path / "d.pkl").write_bytes(pickle.dumps(content, protocol=protocol))
-    assert read_pickled_dict(tmp_path / "d.pkl") == content
-
-
-def test_numpy_module_names_of_before_version_2_are_read(tmp_path):
-    now = pickle.dumps({"a": np.float64(0.1)}, protocol=3)
-    assert b"numpy._core.multiarray" in now
-    old = now.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    (tmp_path / "old.pkl").write_bytes(old)
-    assert read_pickled_dict(tmp_path / "old.pkl") == {"a": 0.1}
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_that_calls_something_is_refused_by_name_and_not_run(tmp_path, protocol):
-    class Trap:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "ran"),)
-
-    (tmp_path / "trap.pkl").write_bytes(pickle.dumps({"a": Trap()}, protocol=protocol))
-    assert "'posix.mkdir'" in sentence_of(tmp_path / "trap.pkl")
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("name", ["builtins eval", "builtins getattr", "numpy load"])
-def test_allowed_modules_do_not_open_their_other_names(tmp_path, name):
-    module, function = name.split()
-    (tmp_path / "trap.pkl").write_bytes(f"c{module}\n{function}\n.".encode())
-    assert f"'{module}.{function}'" in sentence_of(tmp_path / "trap.pkl")
-
-
-def test_a_git_lfs_pointer_has_its_own_sentence(tmp_path):
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 788424\n"
-    (tmp_path / "lfs.pkl").write_bytes(pointer)
-    text = sentence_of(tmp_path / "lfs.pkl")
-    assert "git-LFS pointer" in text
-    assert "git lfs pull" in text
-
-
-def test_truncated_empty_and_foreign_files_are_told_apart_from_pickles(tmp_path):
-    whole = pickle.dumps({f"ENSG{i}": i for i in range(500)})
-    path = tmp_path / "t.pkl"
-    for stop in (0, 1, 10, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:stop])
-        assert "truncated" in sentence_of(path), stop
-    path.write_bytes(b"<html>sign in</html>")
-    assert "not a whole pickle" in sentence_of(path)
-    path.write_bytes(pickle.dumps([1, 2]))
-    assert "a pickled list" in sentence_of(path)
 
 
 def test_vocabulary_is_sorted_by_token_with_names_and_medians(tmp_path):

@@ -4,6 +4,7 @@ Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
 import difflib
+import math
 from pathlib import Path
 
 import jsonschema
@@ -11,9 +12,14 @@ import yaml
 
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.regimes import check_regimes
+from keygenes.core.shown import printable, printable_lines, shortened, unfit_name
 from keygenes.core.tasks import cell_tasks
 
 VERSION = 1
+MAX_BYTES = 1 << 20  # of a YAML file; the largest here has 20 kB
+MAX_VALUES, MAX_DEPTH = 100_000, 50  # with every alias written out
+LONGEST_TEXT = 10_000  # characters
+LONGEST_KEY = 200  # characters of a key's path in a message
 RESERVED_VARIANTS = ("main", "report", "corpus", "corpus_report")  # of files under tokens/
 
 
@@ -95,13 +101,17 @@ def schema_error(error, where):
         "minItems": "at least {} entries",
         "minProperties": "at least {} entries",
         "pattern": "text that matches {}",
+        "maxLength": "at most {} characters",
         "uniqueItems": "different entries",
     }
     expected = rules.get(error.validator, f"{error.validator} {{}}").format(error.validator_value)
     if description := error.schema.get("description") if isinstance(error.schema, dict) else None:
         expected += f" ({description})"
     shown = repr(value) if len(repr(value)) < 80 else repr(value)[:77] + "..."
-    return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy="correct it")
+    remedy = "correct it"
+    if isinstance(value, bool) and "string" in str(error.validator_value):
+        remedy = "write it in quotes: YAML reads yes, no, on and off as true and false"
+    return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy=remedy)
 
 
 # JSON's 5.0 is an integer; here what counts layers or epochs must be written as one.
@@ -115,6 +125,7 @@ _Validator = jsonschema.validators.extend(
 
 def check(document, schema, where):
     """Raise an `InputError` for the first key of a document that its schema refuses."""
+    check_values(document, where)
     errors = sorted(
         _Validator(schema).iter_errors(document),
         key=lambda e: (e.validator != "const", [str(p) for p in e.absolute_path]),
@@ -126,17 +137,114 @@ def check(document, schema, where):
         raise schema_error(error, where)
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Plain values alone, and no key twice: YAML itself would let the last one win in silence."""
+
+    def get_single_node(self):
+        """Return the document's node; refuse a mapping with one key twice."""
+        document = super().get_single_node()
+        rest, seen = [document], set()
+        while rest:
+            node = rest.pop()
+            if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, yaml.MappingNode):
+                keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+                names = [(key.tag, key.value) for key in keys]
+                if len(set(names)) < len(names):
+                    key = next(k for i, k in enumerate(keys) if names[i] in names[:i])
+                    problem = f"the key '{key.value}' twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                rest += [part for pair in node.value for part in pair]
+            else:
+                rest += node.value
+        return document
+
+
 def read_yaml(path):
-    """Return the content of a YAML file."""
+    """Return the content of a YAML file: plain values, in a file of a sensible size."""
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        size = Path(path).stat().st_size
+        if size > MAX_BYTES:
+            raise input_error(
+                str(path),
+                found=f"a file of {size:,} bytes",
+                expected=f"YAML of at most {MAX_BYTES:,} bytes",
+                remedy="split it into several files",
+            )
+        text = Path(path).read_text(encoding="utf-8")
+        document = yaml.load(text, _Loader) or {}
     except OSError as error:
         raise input_error(
             str(path), found=error.strerror, expected="a YAML file", remedy="correct the path"
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+    except InputError:
+        raise
+    # a date, a number or a depth that there is not; text that is no UTF-8 or has a NUL
+    except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
+        reason = printable(" ".join(str(error).split()))
         raise InputError(f"{path}: not valid YAML ({reason}); correct the line.") from error
+    check_values(document, f"{path}, key")
+    return document
+
+
+def check_values(document, where):
+    """Raise an `InputError` for what YAML can say and nothing here can use.
+
+    That is a key that is no text, a number that is none or is beyond what counts, characters that
+    cannot be seen, and a document that is small as a file and endless with its aliases.
+
+    Parameters
+    ----------
+    document : object
+    where : str
+        E.g. ``"config key"``.
+    """
+
+    def refuse(path, found, expected, remedy):
+        raise input_error(
+            f"{where} '{shortened(_key(path), LONGEST_KEY)}'",
+            found=found,
+            expected=expected,
+            remedy=remedy,
+        )
+
+    left, rest = MAX_VALUES, [((), document)]
+    while rest:
+        path, value = rest.pop()
+        left -= 1
+        if left < 0 or len(path) > MAX_DEPTH:
+            refuse(
+                path[:3],
+                f"more than {MAX_VALUES:,} values, or {MAX_DEPTH} levels, with aliases",
+                "a document of a sensible size",
+                "write out what the aliases stand for",
+            )
+        if isinstance(value, dict):
+            for key, part in value.items():
+                if not isinstance(key, str):
+                    refuse((*path, str(key)), f"the key {key!r}", "text", "write it in quotes")
+                if unfit_name([key]):
+                    refuse((*path, key), "a key " + unfit_name([key])[1], "a name", "correct it")
+                rest.append(((*path, key), part))
+        elif isinstance(value, list):
+            rest += [((*path, i), part) for i, part in enumerate(value)]
+        elif isinstance(value, str):
+            if (lines := printable_lines(value)) != value or len(value) > LONGEST_TEXT:
+                found = "text with characters that cannot be seen"
+                if lines == value:
+                    found = f"text of {len(value):,} characters"
+                refuse(
+                    path,
+                    found,
+                    f"at most {LONGEST_TEXT:,} characters that can be seen",
+                    "correct it",
+                )
+        elif isinstance(value, float) and not math.isfinite(value):
+            refuse(path, repr(value), "a finite number", "correct it")
+        elif isinstance(value, int) and not -(2**53) <= value <= 2**53:
+            refuse(path, "a whole number of more than 53 bits", "a smaller one", "correct it")
 
 
 def encoding(section, variant=None):

@@ -1,5 +1,9 @@
 """The one error a user is meant to read."""
 
+from keygenes.core.shown import printable, shortened
+
+LONGEST = 700  # characters of what was found or expected: a file can name a thing at any length
+
 
 class InputError(ValueError):
     """Something the user gave does not fit.
@@ -21,4 +25,5 @@ def input_error(where, *, found, expected, remedy):
     remedy : str
         What the user can do, as an imperative.
     """
-    return InputError(f"{where}: found {found}, expected {expected}; {remedy}.")
+    parts = (shortened(printable(part), LONGEST) for part in (where, found, expected, remedy))
+    return InputError("{}: found {}, expected {}; {}.".format(*parts))

@@ -105,6 +105,14 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             places[part], remote = _location(spec, title)
             given[title] = places[part]
             if remote:
+                others = [of_kind.get(places[part]) for of_kind in downloads.values()]
+                if other := next((o for o in others if o and o["spec"] != spec), None):
+                    raise input_error(
+                        title,
+                        found=f"{places[part]}, which is the place of {other['name']} as well",
+                        expected="a place of its own",
+                        remedy="rename one of the files, or change its mirror_path",
+                    )
                 downloads[kind][places[part]] = {"name": title, "spec": spec}
         return places
 

@@ -12,7 +12,16 @@ from keygenes import __version__
 from keygenes.core.code import packages_of
 from keygenes.core.errors import InputError
 from keygenes.core.files import digest_of
+from keygenes.core.shown import printable_lines
 from keygenes.core.tables import set_stamp
+
+
+class _PlainLines(logging.Formatter):
+    """Lines without control characters: a log goes to a terminal, names come from files."""
+
+    def format(self, record):
+        """Return the message, its lines kept."""
+        return printable_lines(super().format(record))
 
 
 def software_versions():
@@ -47,12 +56,10 @@ def step(snakemake):
     """
     log_path = str(snakemake.log[0])
     os.makedirs(os.path.dirname(log_path), exist_ok=True)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[LogFile(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()],
-        force=True,
-    )
+    handlers = [LogFile(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()]
+    for handler in handlers:
+        handler.setFormatter(_PlainLines())
+    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     for noisy in ("httpx", "matplotlib", "fontTools", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from keygenes import __version__
 from keygenes.core.errors import input_error
 from keygenes.core.files import intact, written
+from keygenes.core.shown import spreadsheet_cell
 
 TEXT, INT, FLOAT, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
@@ -472,6 +473,13 @@ def write_table(frame, path, table=None):
     )
     with written(path) as part:
         pq.write_table(arrow, part, compression="zstd", write_page_checksum=True)
+
+
+def write_tsv(frame, path):
+    """Write a data frame as text for a spreadsheet, atomically; nothing in it is a formula."""
+    safe = frame.rename(columns=spreadsheet_cell).map(spreadsheet_cell)
+    with written(path) as part:
+        safe.to_csv(part, sep="\t", index=False, float_format="%.4g")
 
 
 def read_table(path, columns=None):

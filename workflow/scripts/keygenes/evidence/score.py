@@ -8,8 +8,7 @@ import pyarrow.compute as pc
 import scipy.stats
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.files import written
-from keygenes.core.tables import read_arrow, read_table, write_table
+from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BY_WELL
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.tracks import (
@@ -319,5 +318,4 @@ def score_genes(
             "p = {p:.3g}".format(**result),
             name,
         )
-    with written(out_figure8) as part:
-        keys.head(n_key_genes).to_csv(part, sep="\t", index=False, float_format="%.4g")
+    write_tsv(keys.head(n_key_genes), out_figure8)

@@ -22,6 +22,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
+from keygenes.core.shown import LONGEST_ID, gene_name, shortened, unfit_name
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
 
 log = logging.getLogger("keygenes")
@@ -38,6 +39,8 @@ DOSE_TOKENS = ("0", "0.1", "0.5", "1", "5", "10", "50", "100")
 
 # Nutlin_100_AA01: drug, dose token, plate letter and well. SAHA_100_E09 lacks the plate letter.
 OLIGO = re.compile(r"(?P<drug>.+)_(?P<token>[0-9.]+)_(?P<well>[A-Z]?[A-H](?P<column>\d{2}))")
+
+LARGEST_COUNT = 1 << 24  # float32 holds every whole number up to here
 
 MISSING = ("", "nan", "na", "none")  # spellings of an absent text
 
@@ -56,7 +59,8 @@ def parse_oligo(oligos):
     """
     rows = []
     for oligo in np.asarray(oligos, dtype=object):
-        match = OLIGO.fullmatch(oligo) if isinstance(oligo, str) else None
+        short = isinstance(oligo, str) and len(oligo) <= LONGEST_ID
+        match = OLIGO.fullmatch(oligo) if short else None
         rows.append(match.group("drug", "token", "well") if match else (None, None, None))
     return pd.DataFrame(rows, columns=["drug", "dose_token", "well"], dtype=object)
 
@@ -184,15 +188,27 @@ def _require_counts(counts, path):
         found = f"values of type {data.dtype}"
     elif (bad := data != np.rint(data)).any() or (bad := data < 0).any():
         found = f"normalised values such as {float(data[bad][0]):g}"
+    elif (bad := data > LARGEST_COUNT).any():
+        found = f"a count of {float(data[bad][0]):g}"
     else:
         return
     raise input_error(
         str(path),
         found=found,
-        expected="raw counts (whole numbers, not negative)",
+        expected=f"raw counts (whole numbers from 0 to {LARGEST_COUNT:,})",
         remedy="give raw counts, or name the layer that holds them under 'columns: counts:' in the "
         "dataset registry",
     )
+
+
+def _require_names(names, what, path):
+    if unfit := unfit_name(names):
+        raise input_error(
+            str(path),
+            found=f"a {what} that is none, {unfit[1]}: {shortened(names[unfit[0]], 40)!r}",
+            expected=f"at most {LONGEST_ID} characters, all of which can be seen",
+            remedy="rename it in the file",
+        )
 
 
 def _require_cells(names, path):
@@ -236,6 +252,13 @@ def _numbers(column, name, path):
             expected="numbers",
             remedy=f"correct 'columns: {name}:' in the dataset registry",
         )
+    if np.isinf(numbers).any():
+        raise input_error(
+            str(path),
+            found=f"an infinite value in the column for {name!r}",
+            expected="numbers, or nothing where a value is missing",
+            remedy="correct the column",
+        )
     return numbers
 
 
@@ -278,13 +301,19 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     obs.index = obs.index.astype(str)
     obs.index.name = "cell"
     _require_cells(obs.index, path)
+    _require_names(obs.index, "cell name", path)
     given_ids = np.array([str(given) for given in ids], dtype=object)
+    _require_names(given_ids, "gene id", path)
     ids, is_ensembl = clean_ids(given_ids)
     _require_ids(ids, is_ensembl, path)
     symbols = ids if symbols is None else to_texts(symbols)
     symbols = np.where([symbol is None for symbol in symbols], ids, symbols).astype(object)
+    symbols = np.array([gene_name(symbol) for symbol in symbols], dtype=object)
     _require_counts(counts, path)
 
+    counts = counts.astype(
+        np.float32, copy=False
+    )  # before anything is summed: small whole numbers overflow
     counts.sum_duplicates()
     given_counts = counts
     counts, first, summed = _sum_duplicates(given_counts, ids)
@@ -313,6 +342,9 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     if "drug" in obs:
         drugs = to_texts(obs["drug"])
         obs["drug"] = np.where([drug is None for drug in drugs], UNASSIGNED, drugs)
+    for name in TEXT_COLUMNS:
+        if name in obs:
+            _require_names([t for t in to_texts(obs[name]) if t is not None], name, path)
     for name in obs:
         if name in TEXT_COLUMNS or obs[name].dtype == object:
             obs[name] = pd.Categorical(to_texts(obs[name]))

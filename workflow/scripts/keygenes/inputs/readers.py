@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import logging
 import zlib
 from pathlib import Path
@@ -27,6 +28,10 @@ from keygenes.inputs.canonical import (
 from keygenes.inputs.h5ad import read_h5ad_parts
 
 log = logging.getLogger("keygenes")
+
+LONGEST_LINE = 1 << 20  # bytes; what has none at all is no table
+SMALL = 1 << 26  # bytes that may be packed at any rate
+MAX_PACKING = 100  # bytes of text per byte stored; tables of counts reach ten
 
 
 def read_dataset(entry, files):
@@ -170,6 +175,30 @@ def _read_h5ad(entry, files):
     return canonical_matrix(counts, obs, ids, symbols, path)
 
 
+class _Lines(io.RawIOBase):
+    """Bytes of a text, which has lines, and is not thousands of times what is stored of it."""
+
+    def __init__(self, handle, most):
+        self._handle, self._left, self._line = handle, max(most, SMALL), 0
+
+    def readable(self):
+        """Return True, as pandas asks."""
+        return True
+
+    def readinto(self, buffer):
+        """Fill a buffer; a ValueError where a line or the whole is longer than any table's."""
+        data = self._handle.read(len(buffer))
+        self._left -= len(data)
+        after = data.rfind(b"\n")
+        self._line = len(data) - 1 - after if after >= 0 else self._line + len(data)
+        if self._left < 0:
+            raise ValueError(f"unpacks to more than {MAX_PACKING} times its size")
+        if self._line > LONGEST_LINE:
+            raise ValueError(f"a line of more than {LONGEST_LINE:,} bytes")
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def _read_table(path, **options):
     with _text_of(path) as handle:
         return pd.read_csv(handle, **options)
@@ -180,15 +209,19 @@ def _text_of(path):
     """Open a text file, gzipped or not (by its content, whatever its name)."""
     try:
         with open(path, "rb") as start:
-            zipped = start.read(2) == b"\x1f\x8b"
+            magic = start.read(4)
+        if magic.startswith(b"PK\x03\x04"):
+            raise ValueError("a zip archive")
+        zipped = magic.startswith(b"\x1f\x8b")
         with gzip.open(path, "rb") if zipped else open(path, "rb") as handle:
-            yield handle
+            yield io.BufferedReader(_Lines(handle, MAX_PACKING * path.stat().st_size), 1 << 16)
     except InputError:
         raise
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
+        reason = (str(error) or "empty").splitlines()[0].translate(str.maketrans("()", "[]"))
         raise input_error(
             str(path),
-            found=f"a file that cannot be read ({(str(error) or 'empty').splitlines()[0]})",
+            found=f"a file that cannot be read ({reason})",
             expected="a whole text table, plain or gzipped",
             remedy="delete it and download it again",
         ) from None

@@ -1,10 +1,13 @@
 """BERT encoders of genes: built, loaded, checked, partly frozen and saved.
 
-Weights are read from safetensors, or from old ``.bin`` files with ``weights_only``: no file can
-run code. Nothing is fetched from a hub here.
+Weights are read from safetensors, or from old ``.bin`` files with ``weights_only``, and of a
+config.json only what describes an encoder: no file can run code. Nothing is fetched from a hub.
 """
 
 import logging
+import math
+import zipfile
+from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -13,7 +16,7 @@ from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassificat
 from transformers.activations import ACT2FN
 
 from keygenes.core.errors import input_error
-from keygenes.core.files import written
+from keygenes.core.files import read_json, written
 from keygenes.core.tensors import check_tensors, write_tensors
 
 log = logging.getLogger("keygenes")
@@ -25,17 +28,53 @@ NEW_IN_CLASSIFIER = ("bert.pooler.", "classifier.")
 NOT_IN_CLASSIFIER = ("cls.", "bert.embeddings.position_ids")
 
 
+# What is read of a config.json. Other keys can name code: transformers runs what auto_map names,
+# and fetches what attn_implementation names.
+SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+SIZES += ("intermediate_size", "max_position_embeddings", "type_vocab_size")
+RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+OTHER_KEYS = ("hidden_act", "initializer_range", "layer_norm_eps", "pad_token_id", "num_labels")
+OTHER_KEYS += ("id2label", "label2id", "problem_type")
+OTHER_KEYS += ("classifier_pooling", "pooling_leaves_out")  # our own, see `head.set_pooling`
+OTHER_MODELS = ("is_decoder", "add_cross_attention", "quantization_config", "pruned_heads")
+MAX_LAYERS, MAX_CLASSES, MAX_PARAMETERS = 1000, 10_000, 1_000_000_000
+
+
+def _described(document):
+    """Return the keys of a config.json that describe an encoder; a ValueError where they cannot."""
+    if not isinstance(document, dict):
+        raise ValueError("no keys at the top level")
+    if foreign := [key for key in OTHER_MODELS if document.get(key)]:
+        raise ValueError(f"{foreign[0]} is set: another kind of model")
+    keys = {k: v for k, v in document.items() if k in (*SIZES, *RATES, *OTHER_KEYS)}
+    sizes = {key: keys.get(key, getattr(BertConfig, key)) for key in SIZES}
+    for key, value in sizes.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{key} is {value!r}")
+    vocabulary, hidden, layers, heads, inner, positions, types = sizes.values()
+    classes = [keys.get("num_labels", 0), len(keys.get("id2label") or ())]
+    n = (vocabulary + positions + types) * hidden + layers * hidden * (4 * hidden + 2 * inner)
+    if n > MAX_PARAMETERS or layers > MAX_LAYERS or max(classes) > MAX_CLASSES:
+        raise ValueError(f"a model of {layers} layers, {n:,} parameters, {max(classes)} classes")
+    if hidden % heads:
+        raise ValueError(f"{hidden} dimensions for {heads} heads")
+    for key in RATES:
+        if not 0 <= (keys.get(key) or 0) <= 1:
+            raise ValueError(f"{key} is {keys[key]!r}")
+    for key in ("layer_norm_eps", "initializer_range"):
+        if not 0 < keys.get(key, getattr(BertConfig, key)) < math.inf:
+            raise ValueError(f"{key} is {keys[key]!r}")
+    if keys.get("hidden_act", BertConfig.hidden_act) not in ACT2FN:
+        raise ValueError(f"hidden_act {keys['hidden_act']!r} is unknown")
+    if not 0 <= (keys.get("pad_token_id") or 0) < vocabulary:
+        raise ValueError(f"pad_token_id is {keys['pad_token_id']!r}")
+    return keys
+
+
 def read_config(path):
-    """Return the `BertConfig` of a ``config.json``."""
+    """Return the `BertConfig` of a ``config.json``, of which only the encoder's keys are read."""
     try:
-        config = BertConfig.from_json_file(path)
-        if config.hidden_size % config.num_attention_heads:
-            raise ValueError(
-                f"{config.hidden_size} dimensions for {config.num_attention_heads} heads"
-            )
-        if config.hidden_act not in ACT2FN:
-            raise ValueError(f"hidden_act {config.hidden_act!r} is unknown")
-        return config
+        return BertConfig(**_described(read_json(path)))
     except Exception as error:  # transformers raises many kinds for a value of a wrong type
         reason = " ".join(str(error).split())
         raise input_error(
@@ -74,9 +113,13 @@ def read_weights(path):
             check_tensors(path)
             tensors = safetensors.torch.load_file(path)
         else:
+            _refuse_packed(path)
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-        if not all(isinstance(v, torch.Tensor) for v in tensors.values()):
-            raise TypeError("other objects than tensors")
+        for name, value in tensors.items():
+            if not (isinstance(name, str) and isinstance(value, torch.Tensor)):
+                raise TypeError("other objects than tensors")
+            if value.layout != torch.strided or value.is_quantized or value.is_meta:
+                raise TypeError("tensors that are not simply stored")
         bare = "embeddings.word_embeddings.weight" in tensors
         return {f"bert.{k}" if bare else k: v for k, v in tensors.items()}
     except Exception as error:  # torch and safetensors raise many kinds for a bad file
@@ -86,6 +129,15 @@ def read_weights(path):
             expected="model.safetensors, or a pytorch_model.bin that holds tensors only",
             remedy="delete it and run again, which gets or makes it anew, or bring other weights",
         ) from error
+
+
+def _refuse_packed(path):
+    """Raise a ValueError if a checkpoint unpacks to more than it is; torch packs nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > Path(path).stat().st_size:
+            raise ValueError(f"unpacks to {unpacked:,} bytes")
 
 
 def small_config(*, vocabulary_size, max_length, layers, heads, hidden):
@@ -175,11 +227,13 @@ def load_tensors(model, tensors, where, *, may_miss=(), leave_out=()):
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     chosen = {k: v for k, v in tensors.items() if not k.startswith(tuple(leave_out) or ("\0",))}
     wrong = [k for k, v in chosen.items() if k in shapes and shapes[k] != tuple(v.shape)]
+    whole = [k for k, v in chosen.items() if not v.is_floating_point()]
     missing = [k for k in shapes if k not in chosen]
     needed = [k for k in missing if not k.startswith(tuple(may_miss) or ("\0",))]
     unknown = [k for k in chosen if k not in shapes]
-    if wrong or needed or unknown:
-        parts = (("of another shape", wrong), ("missing", needed), ("unknown", unknown))
+    if wrong or whole or needed or unknown:
+        parts = (("of another shape", wrong), ("of another type", whole))
+        parts += (("missing", needed), ("unknown", unknown))
         found = "; ".join(f"{len(v)} tensors {name}, e.g. {v[0]}" for name, v in parts if v)
         raise input_error(
             str(where),

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.errors import input_error
+from keygenes.core.shown import gene_name
 from keygenes.core.tables import read_table, write_table
 from keygenes.inputs.genes import clean_ids
 from keygenes.tokens.store import read_tokens
@@ -216,6 +217,7 @@ def label_genes(*, genes, tokens, vocabulary, out_genes, classes):
     _, ids, offsets = read_tokens(tokens)
     n_tokens = 1 + max(int(frame["token"].max()), int(ids.max(initial=0)))
     seen = cells_with(np.split(ids, offsets[1:-1]), n_tokens)
+    frame["symbol"] = frame["symbol"].map(gene_name)
     known = frame["token"].notna()
     frame["n_cells"] = 0
     frame.loc[known, "n_cells"] = seen[frame.loc[known, "token"].astype(int)]

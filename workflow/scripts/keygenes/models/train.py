@@ -90,10 +90,11 @@ def load_checkpoint(path, digest):
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        same_run = state["digest"] == digest
     except Exception:  # half written by another program, or from another torch: start over
         log.warning("%s does not load: starting from the first epoch", path)
         return None
-    if state["digest"] != digest:
+    if not same_run:
         log.info("%s belongs to another configuration: starting from the first epoch", path)
         return None
     return state

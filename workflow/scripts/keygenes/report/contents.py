@@ -4,6 +4,7 @@ import json
 import textwrap
 
 from keygenes.core.regimes import BASELINES
+from keygenes.core.shown import printable_lines
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
@@ -363,4 +364,4 @@ def summary_text(headline, page, simulated, claims=None):
         lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
     if claims is not None:
         lines.append(f"  {claims_line(claims)}")
-    return "\n".join([*lines, "", f"Report: {page}", ""])
+    return printable_lines("\n".join([*lines, "", f"Report: {page}", ""]))

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from keygenes.core.files import intact, write_text
+from keygenes.core.shown import printable_lines
 from keygenes.evidence.verdicts import VERDICTS
 from keygenes.report.figures_claims import MARKS, found_text
 from keygenes.report.panels import distinct
@@ -143,11 +144,16 @@ def _claims(table):
     return groups
 
 
+def _shown(value):
+    return printable_lines(value) if type(value) is str else value  # Markup is our own
+
+
 @functools.cache
 def _template():
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,  # gene names, class names and paths come from outside
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

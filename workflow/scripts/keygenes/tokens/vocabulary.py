@@ -4,88 +4,15 @@ A vocabulary is a table with one row per token: token, ensembl_id, symbol, media
 stand in `ensembl_id` by their text (``<pad>``, ``<mask>``, ``<cls>``, ``<eos>``), without a median.
 """
 
-import pickle
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from keygenes.core.errors import input_error
+from keygenes.core.shown import gene_name
+from keygenes.tokens.pickled import read_pickled_dict
 
 TARGET_SUM = 10_000  # medians are of counts per 10,000
-LFS_HEADER = b"version https://git-lfs"
-# A pickle can call anything it names; these build plain values and nothing else. NumPy 2 moved
-# `numpy.core`, so that files written before and after it name different modules.
-ALLOWED_GLOBALS = {
-    ("builtins", "dict"),
-    ("builtins", "str"),
-    ("builtins", "int"),
-    ("builtins", "float"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-}
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Refuse every global but `ALLOWED_GLOBALS` (overriding `find_class` needs a subclass)."""
-
-    refused = None
-
-    def find_class(self, module, name):
-        """Return an allowed global; note and refuse any other."""
-        if (module, name) not in ALLOWED_GLOBALS:
-            self.refused = f"{module}.{name}"
-            raise pickle.UnpicklingError(self.refused)
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def read_pickled_dict(path):
-    """Return the dictionary in a pickle file, without running code that the file names.
-
-    Parameters
-    ----------
-    path : path-like
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    InputError
-        If the file is a git-LFS pointer, is truncated, is no pickle, names anything beyond
-        plain and NumPy scalars, or holds something other than a dictionary.
-    """
-    expected = "a pickled dictionary of strings and numbers"
-    remedy = "download the file again from the address in the model registry"
-    with open(path, "rb") as handle:
-        if handle.read(len(LFS_HEADER)) == LFS_HEADER:
-            raise input_error(
-                path,
-                found="a git-LFS pointer instead of the file it stands for",
-                expected=expected,
-                remedy="run 'git lfs pull' in the folder it was copied from, or download the file",
-            )
-        handle.seek(0)
-        unpickler = _PlainUnpickler(handle)
-        try:
-            content = unpickler.load()
-        except Exception as error:  # a damaged pickle can raise nearly anything
-            if unpickler.refused:
-                raise input_error(
-                    path,
-                    found=f"a pickle that calls '{unpickler.refused}'",
-                    expected=expected,
-                    remedy="do not use the file unless you trust it; " + remedy,
-                ) from None
-            truncated = isinstance(error, EOFError) or "truncated" in str(error)
-            found = "a truncated pickle" if truncated else "something that is not a whole pickle"
-            raise input_error(path, found=found, expected=expected, remedy=remedy) from None
-    if not isinstance(content, dict):
-        found = f"a pickled {type(content).__name__}"
-        raise input_error(path, found=found, expected=expected, remedy=remedy)
-    return content
 
 
 def is_special(ensembl_ids):
@@ -175,7 +102,7 @@ def geneformer_vocabulary(tokens_path, medians_path, names_path=None, mapping_pa
         {
             "token": np.arange(len(ids), dtype=np.int64),
             "ensembl_id": ids,
-            "symbol": [symbols.get(i, i) for i in ids],
+            "symbol": [gene_name(symbols.get(i, i)) for i in ids],
             "median": values,
         }
     )
