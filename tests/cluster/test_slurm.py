@@ -50,8 +50,8 @@ def rule_of(job):
 
 
 def asked_for_gpu(job):
-    """Return whether a Slurm job was given a GPU."""
-    return "gres/gpu" in job["TRES"]
+    """Return whether a Slurm job asked for a GPU, by gpu or by gres."""
+    return "gres:gpu" in job.get("TresPerJob", "") + job.get("TresPerNode", "")
 
 
 def assert_whole(folder):
