@@ -50,8 +50,8 @@ def rule_of(job):
 
 
 def asked_for_gpu(job):
-    """Return whether a Slurm job was given a GPU."""
-    return "gres/gpu" in job["TRES"]
+    """Return whether a Slurm job asked for a GPU, by gpu or by gres."""
+    return "gres:gpu" in job.get("TresPerJob", "") + job.get("TresPerNode", "")
 
 
 def assert_whole(folder):
@@ -111,8 +111,9 @@ def test_what_is_wrong_on_a_node_is_said_at_the_head(cluster, copy, run_on, tmp_
     config = tmp_path / "gpu.yaml"
     config.write_text(yaml.safe_dump({"compute": {"device": "cuda"}}), encoding="utf-8")
     before = cluster.jobs()
-    args = (f"{MODEL}/model.safetensors", "--force", "--retries", 0, *CONFIG, config)
-    run = run_on(copy, *args, "--set-resources", "finetune:gpu_model=h200")
+    weights = "results/micro/models/pretrained/model.safetensors"
+    args = (weights, "--force", "--retries", 0, "--set-resources", "pretrain:gpu_model=h200")
+    run = run_on(copy, *args, *CONFIG, config)
     assert run.returncode != 0
     assert "config key 'compute.device': found 'cuda', but torch sees no GPU" in run.text
     assert "Traceback" not in run.text

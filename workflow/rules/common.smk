@@ -500,13 +500,14 @@ def show_summary():
         print(summary.read_text(encoding="utf-8"), file=sys.stderr)
 
 
-def show_failure(log_path):
+def show_failure(log_paths):
     """Say what to do after a failure."""
+    logs = [Path(path).read_text(encoding="utf-8", errors="replace") for path in log_paths]
     print(
         f"The log of the failed job (results/{STUDY}/logs/, for downloads resources/logs/) is above. "
         "After a kill, run `snakemake --unlock` once with the same --configfile; then the same "
         "command again: it resumes from what is finished.",
-        *killed_jobs(Path(log_path).read_text(encoding="utf-8", errors="replace")),
+        *killed_jobs("".join(logs)),
         sep="\n",
         file=sys.stderr,
     )
