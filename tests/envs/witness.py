@@ -13,9 +13,11 @@ HOMES = tuple(os.path.join(home, "") for home in (sys.prefix, sys.base_prefix))
 
 
 def _testify(path):
-    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.items()}
     foreign = {
-        name.split(".")[0] for name, file in files.items() if file and not file.startswith(HOMES)
+        name.split(".")[0]
+        for name, file in files.items()
+        if os.path.isabs(file) and not file.startswith(HOMES)  # torch has files in name alone
     }
     line = {"script": sys.argv[0], "prefix": sys.prefix, "foreign": sorted(foreign)}
     with open(path, "a", encoding="utf-8") as file:
