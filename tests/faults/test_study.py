@@ -1,5 +1,6 @@
 """The micro study on disks that are full or read-only, with damaged files, other clocks, twice."""
 
+import contextlib
 import os
 import random
 import re
@@ -10,7 +11,7 @@ import pytest
 from disks import remount, small_disk
 from looking import checksums, unreadable
 from messages import assert_sentence
-from running import dry_run, run_snakemake
+from running import copy_checkout, dry_run, run_snakemake
 from watching import MICRO, Watched
 
 pytestmark = pytest.mark.slow
@@ -50,6 +51,22 @@ def test_full_disk_ends_in_sentences_and_room_lets_it_go_on(unbroken, checkout):
         assert checksums(results / "micro") == expected
     print("a full disk hit", sorted(hit))
     assert len(hit) >= len(SIZES) - 1
+
+
+def test_full_disk_under_snakemake_s_own_records_is_said(tmp_path):
+    with small_disk(tmp_path / "disk", "40M") as disk:
+        folder = copy_checkout(disk / "main")
+        with contextlib.suppress(OSError), open(disk / "fill", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        run = run_snakemake(folder, *ARGS)
+        assert run.returncode != 0
+        (said,) = sentences(run)
+        assert_sentence(said, str(folder), "no space left", "free some")
+        assert "Traceback" not in run.text.split(said)[1], "Snakemake's log complains before"
+        assert not (folder / "results/micro").exists()
+        (disk / "fill").unlink()
+        assert len(dry_run(folder, *MICRO)) > 30
 
 
 def test_read_only_results_are_refused_before_any_job(unbroken, tmp_path):
