@@ -1,5 +1,6 @@
 # What the rule files share (the checked config, the registries, paths, targets).
 # Comes in: config. Goes out: STUDY, TASKS, REGIMES, ... and the functions below.
+import logging
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.files import checksum, digest_of
+from keygenes.core.files import check_room, checksum, digest_of
 from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
@@ -52,7 +53,9 @@ try:
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
     CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
     check_version(f"results/{config['study']}")
+    check_room(".")  # Snakemake keeps its records here
 except InputError as error:
+    logging.raiseExceptions = False  # a full disk takes no log: the sentence stays the last word
     raise WorkflowError(str(error)) from None
 
 validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))

@@ -146,7 +146,7 @@ def test_a_process_that_is_killed_before_it_joins_is_not_waited_for(tmp_path):
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert run.returncode == 1
     assert_sentence(run.stderr.strip().splitlines()[-1], "'compute.processes', process 1")

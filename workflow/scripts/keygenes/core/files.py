@@ -67,12 +67,7 @@ def writable(path):
         free = shutil.disk_usage(folder).free
         numbers = {getattr(e, "errno", None) for e in _chain(error)}
         if free < NO_ROOM or numbers & set(FULL) or "No space left" in str(error):
-            raise input_error(
-                str(path),
-                found=f"no space left to write it ({free / 1e9:.3f} GB free)",
-                expected="room on the disk",
-                remedy="free some, or move the study to a larger disk, then run the same command",
-            ) from error
+            raise _no_room(path, free) from error
         if numbers & set(FORBIDDEN) or not os.access(folder, os.W_OK):
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise input_error(
@@ -82,6 +77,22 @@ def writable(path):
                 remedy="change its permissions, or run in another folder",
             ) from error
         raise
+
+
+def check_room(folder):
+    """Raise an `InputError` where the disk of a folder is full: nothing could even be planned."""
+    free = shutil.disk_usage(folder).free
+    if free < NO_ROOM:
+        raise _no_room(Path(folder).absolute(), free)
+
+
+def _no_room(path, free):
+    return input_error(
+        str(path),
+        found=f"no space left to write ({free / 1e9:.3f} GB free)",
+        expected="room on the disk",
+        remedy="free some, or move the study to a larger disk, then run the same command",
+    )
 
 
 def _chain(error):

@@ -81,7 +81,8 @@ def read_config(path):
             str(path),
             found=f"a file that is no model configuration ({reason})",
             expected="the config.json of a BERT model",
-            remedy="point the model registry at the right folder",
+            remedy="point the model registry at the right folder, or delete the file and run again "
+            "if a step of the workflow made it",
         ) from error
 
 
