@@ -294,8 +294,10 @@ def _encode(counts, n_counts, plan, frame, upstream, draws, cells):
     room = frame[2]
     if not upstream:
         counts = sparse.csr_matrix(counts)
-        if projection.nnz > projection.shape[1] or not counts.data.all():
+        plain = counts.has_canonical_format  # no entry twice: it would be a gene twice
+        if projection.nnz > projection.shape[1] or not plain or not counts.data.all():
             counts = counts.astype(np.float64)  # a copy; other types could overflow in sums
+            counts.sum_duplicates()
             counts.eliminate_zeros()
         n_counts = n_counts.astype(np.float64)
         if draws.get("depth"):
