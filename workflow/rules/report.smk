@@ -358,9 +358,10 @@ rule write_report:
         provenance=out("provenance.json"),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
         figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
-        captions=sorted(str(path) for path in (WORKFLOW / "report").glob("*.rst")),
+        captions=sorted(map(os.path.relpath, (WORKFLOW / "report").glob("*.rst"))),
         template=[
-            str(WORKFLOW / f"scripts/keygenes/report/page.{kind}") for kind in ("html", "css")
+            os.path.relpath(WORKFLOW / f"scripts/keygenes/report/page.{kind}")
+            for kind in ("html", "css")
         ],
     output:
         page=out("report/index.html"),
