@@ -11,7 +11,10 @@ from types import SimpleNamespace
 
 import yaml
 
+from keygenes.core.files import checksum
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+TIMED = ("logs", "benchmarks", "ro-crate-metadata.json")
 MICRO = ("config/demo.yaml", "tests/config/micro.yaml")  # configs of a study of a minute
 
 
@@ -110,6 +113,16 @@ def finished_study(folder, *configs):
     run = run_snakemake(folder, *args, timeout=3600)
     assert run.returncode == 0, run.text[-5000:]
     return folder
+
+
+def promised_bytes(results):
+    """Return {path: sha256} of what the same run makes with the same bytes (docs/design.md).
+
+    Logs, benchmarks and the crate, which tell when it ran, are left out.
+    """
+    files = (path for path in sorted(results.rglob("*")) if path.is_file())
+    named = {str(path.relative_to(results)): path for path in files}
+    return {name: checksum(path) for name, path in named.items() if name.split("/")[0] not in TIMED}
 
 
 def edited_config(path, changes, base=REPOSITORY / "config/demo.yaml"):

@@ -8,11 +8,9 @@ import json
 import subprocess
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from env_files import ENVS, REPOSITORY, SCRIPTS, imports, rules, scripts_of, sources
-from running import copy_checkout, run_snakemake
+from running import copy_checkout, promised_bytes, run_snakemake
 
 pytestmark = pytest.mark.slow
 STUDIES = {
@@ -20,9 +18,6 @@ STUDIES = {
     "demo": ["config/demo.yaml"],
 }
 NOTHING_DOWNLOADED = {"download"}
-# What says when, how fast and with which versions something was made.
-OF_THE_RUN = ("logs/*", "benchmarks/*", "provenance.json", "report/*")
-STAMP = b"keygenes"
 
 
 @pytest.fixture(scope="module")
@@ -52,28 +47,6 @@ def study(request, run_in_envs, environments, tmp_path_factory):
     return request.param, apart / results, together / results, ran
 
 
-def contents(path):
-    """Return what two runs must agree on: all but the versions in a stamp, and what follows."""
-    if path.name == "states.json":  # has a checksum of the tokens' file, stamp and all
-        states = json.loads(path.read_text(encoding="utf-8"))
-        return {k: v for k, v in states.items() if k != "tokens_sha256"}
-    if path.suffix != ".parquet":
-        return path.read_bytes()
-    table = pq.read_table(path)
-    metadata = dict(table.schema.metadata)
-    stamp = {k: v for k, v in json.loads(metadata.pop(STAMP)).items() if k != "versions"}
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema.remove_metadata()) as stream:
-        stream.write_table(table.replace_schema_metadata(None))
-    return stamp, metadata, sink.getvalue().to_pybytes()
-
-
-def results(folder):
-    """Return the files of a study's results whose contents the run itself does not determine."""
-    files = {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()}
-    return {file for file in files if not any(file.match(pattern) for pattern in OF_THE_RUN)}
-
-
 @pytest.mark.parametrize("env", ENVS)
 def test_scripts_import_where_nothing_but_their_environment_is(env, environments):
     python = environments[env] / "bin/python"
@@ -100,9 +73,9 @@ def test_each_job_ran_in_its_environment_and_took_nothing_from_elsewhere(study, 
 
 def test_results_are_those_of_the_single_environment(study):
     _, apart, together, _ = study
-    assert results(apart) == results(together)
-    differ = [str(f) for f in results(apart) if contents(apart / f) != contents(together / f)]
-    assert sorted(differ) == []
+    first, second = promised_bytes(apart), promised_bytes(together)
+    assert set(first) == set(second)
+    assert [name for name in first if first[name] != second[name]] == []
 
 
 def test_a_missing_package_fails_the_job_by_its_name(run_in_envs, tmp_path):

@@ -10,9 +10,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from keygenes.core.files import checksum
-
-# Logs are written as a job goes; benchmarks are Snakemake's, and hold times.
+# Logs are written as a job goes; benchmarks are Snakemake's.
 PASSING = ("logs", "benchmarks")
 
 
@@ -61,12 +59,3 @@ def unreadable(results):
         except Exception as error:  # readers raise many kinds for a bad file
             bad[str(path)] = repr(error)
     return bad
-
-
-def checksums(results):
-    """Return {path: sha256} of all results, the record of when and where they came aside."""
-    return {
-        str(path): checksum(results / path)
-        for path in files_of(results)
-        if path.name != "provenance.json"
-    }

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 
 import pytest
-from looking import checksums, files_of, unreadable
-from running import run_snakemake
+from looking import files_of, unreadable
+from running import promised_bytes, run_snakemake
 from watching import MICRO, Watched
 
 KILLS = 50
@@ -40,13 +40,13 @@ def killed_run(folder, rng, durations, start_up, missed):
 @pytest.mark.slow
 def test_fifty_kills_leave_nothing_half_written_and_change_no_byte(unbroken, checkout, capsys):
     reference, whole = unbroken
-    expected = checksums(reference / "results/micro")
+    expected = promised_bytes(reference / "results/micro")
     start_up = whole.first_job - whole.began
     rng, kills, hits, finished = random.Random(1), 0, Counter(), 0
     results = checkout / "results/micro"
 
     def compare():
-        assert checksums(results) == expected
+        assert promised_bytes(results) == expected
         hidden = [path for path in files_of(results) if path.name.startswith(".")]
         assert not hidden, "nothing is left of what was killed"
         shutil.rmtree(checkout / "results")

@@ -1,7 +1,14 @@
 """The same config and code on one machine: the same bytes, in whatever folder and order."""
 
 import pytest
-from running import REPOSITORY, copy_checkout, edited_config, run_snakemake
+from running import (
+    MICRO,
+    REPOSITORY,
+    copy_checkout,
+    edited_config,
+    promised_bytes,
+    run_snakemake,
+)
 
 from keygenes.core.files import checksum
 from keygenes.core.tables import read_table
@@ -9,16 +16,6 @@ from keygenes.core.tables import read_table
 pytestmark = pytest.mark.slow
 
 DEMO = ["--configfile", "config/demo.yaml"]
-MICRO = [*DEMO, "tests/config/micro.yaml"]
-# Not promised: times, and the record that carries one.
-TIMED = ("logs", "benchmarks", "ro-crate-metadata.json")
-
-
-def bytes_of(results):
-    """Return {path: sha256} of what a run made, what carries times left out."""
-    files = (path for path in sorted(results.rglob("*")) if path.is_file())
-    named = {str(path.relative_to(results)): path for path in files}
-    return {name: checksum(path) for name, path in named.items() if name.split("/")[0] not in TIMED}
 
 
 def run(folder, *args):
@@ -38,13 +35,13 @@ def assert_same(first, second):
 
 def test_two_runs_of_the_demo_give_the_same_bytes(demo, tmp_path):
     again = run(tmp_path / "another folder" / "main", "--cores", 1, *DEMO)
-    assert_same(bytes_of(demo / "results/demo"), bytes_of(again))
+    assert_same(promised_bytes(demo / "results/demo"), promised_bytes(again))
 
 
 @pytest.fixture(scope="module")
 def micro(tmp_path_factory):
     """Return the results of the study of a minute."""
-    return run(tmp_path_factory.mktemp("one") / "main", "--cores", 2, *MICRO)
+    return run(tmp_path_factory.mktemp("one") / "main", "--cores", 2, "--configfile", *MICRO)
 
 
 @pytest.fixture
@@ -58,7 +55,7 @@ def two_threads(tmp_path):
 def test_two_runs_with_two_threads_give_the_same_bytes(two_threads, tmp_path):
     first = run(tmp_path / "a" / "main", "--cores", 2, *two_threads)
     second = run(tmp_path / "b" / "main", "--cores", 4, *two_threads)
-    assert_same(bytes_of(first), bytes_of(second))
+    assert_same(promised_bytes(first), promised_bytes(second))
 
 
 NO_SUMS_OF_TORCH = (
