@@ -21,7 +21,7 @@ with step(snakemake):
         wilcoxon=files.wilcoxon,
         tokens=files.tokens,
         vocabulary=files.vocabulary,
-        faithfulness=files.get("faithfulness"),
+        faithfulness=next(iter(files.faithfulness), None),
         gene_sets={
             name: (path, entry)
             for (name, entry), path in zip(params.gene_sets.items(), files.gene_sets, strict=True)
