@@ -51,7 +51,7 @@ test-faults: env
 
 # The table of docs/design.md; needs the finished demo.
 reruns: demo
-	$(BIN)/python tests/rerun_table.py
+	PYTHONPATH=workflow/scripts $(BIN)/python tests/rerun_table.py
 
 test-envs: env
 	$(BIN)/python -m pytest -m slow tests/envs

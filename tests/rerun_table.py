@@ -1,6 +1,6 @@
 """Which rules run again after an edit of each config key: the table in docs/design.md.
 
-Run it in a checkout whose demo is finished: ``python tests/rerun_table.py`` (make reruns)
+Run in a checkout whose demo is finished (make reruns), it
 asks Snakemake for a dry run per key, and writes the table.
 """
 
@@ -65,7 +65,7 @@ TOGETHER = {  # {key: what an edit of it must change}
     "tasks.level.classes": {"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}},
     "regimes.full.learning_rate": {"regimes.2.learning_rate": 2.0e-3},
     "regimes.full.train": {"regimes.2.train": ["bert.encoder.*", "bert.pooler.*", "classifier.*"]},
-    "regimes.full.tokens": {"regimes.2.tokens": "equal_length"},
+    "regimes.full_random_split.tokens": {"regimes.6.tokens": "equal_length"},
     "regimes.linear_probe.features": {"regimes.7.features": "expression"},
 }
 NOT_KEYS = {"version", "tasks", "regimes"}  # a release has one; entries are edited, by example

@@ -166,7 +166,9 @@ def test_other_clocks_cost_time_and_change_no_byte(unbroken, tmp_path, shift):
         os.utime(path, (now, now))  # all of one time: none newer than another
     run = run_snakemake(folder, *ARGS, timeout=1800)
     assert run.returncode == 0, run.text[-5000:]
-    assert promised_bytes(folder / "results/micro") == expected
+    # What Snakemake removed as it stopped, and nothing that is to be made needs, stays away.
+    assert promised_bytes(folder / "results/micro").items() <= expected.items()
+    assert dry_run(folder, *MICRO) == []
 
 
 def test_results_of_another_version_are_left_alone(unbroken, tmp_path):
