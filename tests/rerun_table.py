@@ -1,7 +1,7 @@
 """Which rules run again after an edit of each config key: the table in docs/design.md.
 
-Run in a checkout whose demo is finished (make reruns), it
-asks Snakemake for a dry run per key, and writes the table.
+Run in a checkout whose demo is finished (make reruns), it asks Snakemake for a dry run per key,
+and writes the table.
 """
 
 import re
