@@ -332,7 +332,6 @@ rule record_provenance:
         entries=registry_entries(),
         rules=rules_digest(),
         scripts=script_digests(),
-        results=out(""),
         simulated=SIMULATED,
         code=code_digest("record_provenance"),
     script:

@@ -1,6 +1,7 @@
 """Record what the study rests on and what it made."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from keygenes.core.code import SCRIPTS
 from keygenes.core.files import write_json
@@ -16,7 +17,7 @@ with step(snakemake):
         entries=params.entries,
         code={"rules": params.rules, "scripts": params.scripts},
         checkout=SCRIPTS.parents[1],
-        results=params.results,
+        results=Path(snakemake.output.record).parent,
         tables=files.results,
         simulated=params.simulated,
     )
