@@ -84,7 +84,16 @@ def refused(path, read):
     return str(error.value)
 
 
-@pytest.mark.parametrize("kind", READERS)
+# The HDF5 library reads what a flipped bit left of a file, and may be the worse for it afterwards.
+APART = {"matrix": pytest.mark.damaging}
+
+
+def kinds(names):
+    """Return kinds of files as parameters of a test."""
+    return [pytest.param(name, marks=APART.get(name, ())) for name in names]
+
+
+@pytest.mark.parametrize("kind", kinds(READERS))
 def test_file_between_rules_that_is_empty_or_cut_is_named(kind, whole, tmp_path):
     source, read = whole[kind]
     content = source.read_bytes()
@@ -95,7 +104,7 @@ def test_file_between_rules_that_is_empty_or_cut_is_named(kind, whole, tmp_path)
         assert "run again" in message or "point the model registry" in message
 
 
-@pytest.mark.parametrize("kind", ["table", "matrix", "weights", "sums", "tokens"])
+@pytest.mark.parametrize("kind", kinds(["table", "matrix", "weights", "sums", "tokens"]))
 def test_altered_byte_is_never_read_as_data(kind, whole, tmp_path):
     source, read = whole[kind]
     content, expected = source.read_bytes(), read(source)

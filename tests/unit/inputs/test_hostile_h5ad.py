@@ -314,6 +314,7 @@ def whole_or_a_sentence(path):
     assert matrix.obs_names.is_unique and matrix.var_names.is_unique
 
 
+@pytest.mark.damaging
 @settings(max_examples=100)
 @given(
     st.lists(
@@ -337,6 +338,7 @@ VALUES = [np.zeros((N, G)), np.arange(N), np.float32(1), texts(["a"] * N), texts
 VALUES += [np.array([], "f8"), np.full(N, -1), np.full(N, np.nan), np.ones((2, 2, 2), "i1")]
 
 
+@pytest.mark.damaging
 @settings(max_examples=100)
 @given(
     st.lists(
