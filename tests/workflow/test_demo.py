@@ -92,7 +92,7 @@ def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
             assert pq.read_schema(path).equals(TABLES[name]), path
         assert len(read_table(path)) > 0 or path.name == "simulated_atlas.truth.parquet", path
         assert re.fullmatch("[0-9a-f]{64}", stamp["params_sha256"]), path
-        assert {"keygenes", "python", "numpy"} <= set(stamp["versions"]), path
+        assert {"keygenes", "python", "pandas", "pyarrow"} <= set(stamp["versions"]), path
         place = str(path.relative_to(results))
         for value in stamp["wildcards"].values():
             assert value in place

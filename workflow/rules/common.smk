@@ -435,6 +435,9 @@ def recorded_results():
             ("attention", "by_gene", ATTENDED),
             ("attention", "by_well", ATTENDED),
             ("attention", "norms", ATTENDED),
+            ("evidence", "well_scores", ATTRIBUTED),
+            ("evidence", "faithfulness", ATTRIBUTED),
+            ("evidence", "randomisation", ATTRIBUTED),
         ):
             found += [f"{kind}/{task}/{r}/seed{seed}/{name}" for r, seed in runs(regimes, task)]
     for task in GENE_TASKS:
@@ -442,7 +445,7 @@ def recorded_results():
     weights = [
         out(f"models/{task}/{regime}/seed{seed}/model.safetensors")
         for task in TASKS
-        for regime, seed in runs([*FINETUNED, *BROUGHT], task)
+        for regime, seed in runs(REGIMES, task)
     ]
     return [*(out(f"{name}.parquet") for name in found), *weights]
 
