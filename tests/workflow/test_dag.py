@@ -34,6 +34,7 @@ PER_STUDY = [
     "plot_umap",
     "judge_claims",
     "plot_claims",
+    "record_provenance",
     "write_report",
 ]
 PER_TASK = [
@@ -462,6 +463,7 @@ def test_rule_names_are_verb_noun():
         "score",
         "judge",
         "plot",
+        "record",
         "write",
     ]
     alone = {"pretrain", "finetune", "evaluate"}

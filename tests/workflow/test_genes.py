@@ -14,7 +14,8 @@ DEMO = "config/demo.yaml"
 CLASSES = {"other": {"kind": ["other"]}, "common": {"kind": ["ribosomal", "housekeeping"]}}
 ENCODERS = {"pretrained", "random_encoder", "shuffled_labels", "logistic"}
 ADDED = {"label_genes", "classify_genes", "score_gene_classes", "plot_gene_classes"}
-AFTER_SCORES = {"score_gene_classes", "plot_gene_classes", "write_report"}
+REPORT = {"record_provenance", "write_report"}
+AFTER_SCORES = {"score_gene_classes", "plot_gene_classes"} | REPORT
 
 
 def gene_config(folder, changes=None, classes=CLASSES):
@@ -48,7 +49,7 @@ def done(demo, tmp_path_factory):
     config = gene_config(folder)
     checkout = shutil.copytree(demo, folder / "main", symlinks=True)
     jobs = dry_run(checkout, "--configfile", config)
-    assert rules_of(jobs) == ADDED | {"write_report"}, "a task of genes adds these rules, no more"
+    assert rules_of(jobs) == ADDED | REPORT, "a task of genes adds these rules, no more"
     run = run_snakemake(checkout, "--cores", 2, "--quiet", "rules", "--configfile", config)
     assert run.returncode == 0, run.text[-5000:]
     return checkout, folder, run.text
