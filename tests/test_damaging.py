@@ -1,7 +1,7 @@
-"""Files with altered bytes are read in a process of their own.
+"""Full disks and altered bytes under HDF5 are tried in a process of their own.
 
-A library in C that reads one may spoil its memory without a word, and end the process much later,
-in a test that has nothing to do with it.
+The library may spoil its memory without a word, and end the process much later, in a test that has
+nothing to do with it: with a file that it could not close on a full disk, it does.
 """
 
 import subprocess
@@ -9,11 +9,15 @@ import sys
 
 import pytest
 
-MODULES = ("tests/faults/test_damage.py", "tests/unit/inputs/test_hostile_h5ad.py")
+MODULES = (
+    "tests/faults/test_damage.py",
+    "tests/faults/test_writes.py",
+    "tests/unit/inputs/test_hostile_h5ad.py",
+)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_files_with_altered_bytes(module, repository):
+def test_what_may_spoil_a_library(module, repository):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "damaging", module]
     run = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=600)
     if run.returncode < 0:  # docs/untrusted-input.md: such a crash ends the job that reads the file

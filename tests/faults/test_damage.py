@@ -5,7 +5,7 @@ import random
 
 import pytest
 from messages import assert_sentence
-from writers import WRITERS
+from writers import WRITERS, kinds
 
 from keygenes.attention.sums import merged_sums
 from keygenes.core.errors import InputError
@@ -82,15 +82,6 @@ def refused(path, read):
         read(path)
     assert_sentence(error, str(path))
     return str(error.value)
-
-
-# The HDF5 library reads what a flipped bit left of a file, and may be the worse for it afterwards.
-APART = {"matrix": pytest.mark.damaging}
-
-
-def kinds(names):
-    """Return kinds of files as parameters of a test."""
-    return [pytest.param(name, marks=APART.get(name, ())) for name in names]
 
 
 @pytest.mark.parametrize("kind", kinds(READERS))

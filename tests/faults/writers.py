@@ -6,6 +6,7 @@ import anndata
 import matplotlib
 import numpy as np
 import pandas as pd
+import pytest
 import scipy.sparse
 import torch
 from matplotlib.figure import Figure
@@ -108,3 +109,12 @@ WRITERS = {
     "json": _json,
     "copy": _copy,
 }
+
+
+def kinds(names):
+    """Return kinds of files as parameters of a test, matrices in a process of their own.
+
+    HDF5 is the worse for a disk that was full, or for what a flipped bit left of a file.
+    """
+    apart = {"matrix": pytest.mark.damaging}
+    return [pytest.param(name, marks=apart.get(name, ())) for name in names]
