@@ -2,14 +2,14 @@
 
 import pytest
 from running import copy_checkout
-from watching import MICRO, Watched
+from watching import CONFIG, Watched
 
 
 @pytest.fixture(scope="session")
 def unbroken(tmp_path_factory):
     """Return (checkout, its watched run) in which the micro study has run to its end."""
     folder = copy_checkout(tmp_path_factory.mktemp("unbroken") / "main")
-    run = Watched(folder, "--cores", 2, *MICRO)
+    run = Watched(folder, "--cores", 2, *CONFIG)
     assert run.wait(1800) == 0, run.text[-5000:]
     return folder, run
 

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 from looking import files_of, unreadable
 from running import promised_bytes, run_snakemake
-from watching import MICRO, Watched
+from watching import CONFIG, Watched
 
 KILLS = 50
-ARGS = ["--cores", 2, *MICRO]
+ARGS = ["--cores", 2, *CONFIG]
 
 
 def killed_run(folder, rng, durations, start_up, missed):
@@ -60,7 +60,7 @@ def test_fifty_kills_leave_nothing_half_written_and_change_no_byte(unbroken, che
         kills += 1
         hits.update(hit or ["(between jobs)"])
         assert unreadable(results) == {}
-        unlocked = run_snakemake(checkout, "--unlock", *MICRO)
+        unlocked = run_snakemake(checkout, "--unlock", *CONFIG)
         assert unlocked.returncode == 0, unlocked.text
         with capsys.disabled():
             print(f"kill {kills} in {', '.join(hit) or 'no job'}, {len(files_of(results))} files")

@@ -13,10 +13,10 @@ from disks import remount, small_disk
 from looking import unreadable
 from messages import assert_sentence
 from running import copy_checkout, dry_run, promised_bytes, run_snakemake
-from watching import MICRO, Watched
+from watching import CONFIG, Watched
 
 pytestmark = pytest.mark.slow
-ARGS = ["--cores", 2, *MICRO]
+ARGS = ["--cores", 2, *CONFIG]
 SIZES = ["100k", "500k", "1500k", "2500k", "4M", "6M"]  # all results take about 8 MB
 
 
@@ -67,12 +67,12 @@ def test_full_disk_under_snakemake_s_own_records_is_said(tmp_path):
         assert "Traceback" not in run.text.split(said)[1], "Snakemake's log complains before"
         assert not (folder / "results/micro").exists()
         (disk / "fill").unlink()
-        assert len(dry_run(folder, *MICRO)) > 30
+        assert len(dry_run(folder, *CONFIG)) > 30
 
 
 def test_read_only_results_are_refused_before_any_job(unbroken, tmp_path):
     folder, expected = finished_copy(unbroken, tmp_path / "main")
-    again = ["--forcerun", "plot_umap", *MICRO]
+    again = ["--forcerun", "plot_umap", *CONFIG]
     (folder / "results").rename(folder / "kept")
     with small_disk(folder / "results", "64M") as results:
         remount(results, "ro")
@@ -126,11 +126,11 @@ def test_damaged_files_are_named_one_by_one_and_deleting_them_helps(unbroken, tm
 
 def test_two_runs_in_one_folder_do_not_mix(unbroken, tmp_path):
     folder, expected = finished_copy(unbroken, tmp_path / "main")
-    first = Watched(folder, "--cores", 1, "--forcerun", "plot_umap", *MICRO)
+    first = Watched(folder, "--cores", 1, "--forcerun", "plot_umap", *CONFIG)
     try:
         assert first.wait_until(lambda: first.started, timeout=300)
         os.killpg(first.process.pid, signal.SIGSTOP)  # at work, for as long as the second takes
-        second = run_snakemake(folder, "--cores", 1, "--forcerun", "plot_umap", *MICRO)
+        second = run_snakemake(folder, "--cores", 1, "--forcerun", "plot_umap", *CONFIG)
         os.killpg(first.process.pid, signal.SIGCONT)
         assert second.returncode != 0, second.text
         assert "Traceback" not in second.text
@@ -155,7 +155,7 @@ def test_other_clocks_cost_time_and_change_no_byte(unbroken, tmp_path, shift):
         else:
             moved = now + rng.uniform(-2 * day, 2 * day)
         os.utime(path, (moved, moved))
-    jobs = dry_run(folder, *MICRO)
+    jobs = dry_run(folder, *CONFIG)
     assert (len(jobs) > 5) == (shift == "past and future")
     run = run_snakemake(folder, *ARGS, timeout=1800)
     print(shift, len(jobs), "jobs to be made again; ended with status", run.returncode)
@@ -168,14 +168,14 @@ def test_other_clocks_cost_time_and_change_no_byte(unbroken, tmp_path, shift):
     assert run.returncode == 0, run.text[-5000:]
     # What Snakemake removed as it stopped, and nothing that is to be made needs, stays away.
     assert promised_bytes(folder / "results/micro").items() <= expected.items()
-    assert dry_run(folder, *MICRO) == []
+    assert dry_run(folder, *CONFIG) == []
 
 
 def test_results_of_another_version_are_left_alone(unbroken, tmp_path):
     folder, expected = finished_copy(unbroken, tmp_path / "main")
     file = folder / "results/micro/version.txt"
     file.write_text("0.0.9\n")
-    for args in (["-n", *MICRO], ARGS):
+    for args in (["-n", *CONFIG], ARGS):
         run = run_snakemake(folder, *args)
         assert run.returncode != 0
         (said,) = sentences(run)
@@ -185,4 +185,6 @@ def test_results_of_another_version_are_left_alone(unbroken, tmp_path):
     }
     assert others == {"version.txt"}
     file.unlink()
-    assert dry_run(folder, *MICRO) == [], "what the same version made stands, in another folder too"
+    assert dry_run(folder, *CONFIG) == [], (
+        "what the same version made stands, in another folder too"
+    )

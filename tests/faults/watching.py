@@ -8,9 +8,9 @@ import threading
 import time
 from pathlib import Path
 
-from running import snakemake_command
+from running import MICRO, snakemake_command
 
-MICRO = ("--configfile", "config/demo.yaml", "tests/config/micro.yaml")
+CONFIG = ("--configfile", *MICRO)
 
 
 def processes_of(session):
