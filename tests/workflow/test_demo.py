@@ -21,7 +21,8 @@ from sklearn.metrics import (
 )
 
 from keygenes.core.files import checksum
-from keygenes.core.tables import TABLES, read_stamp, read_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_stamp, read_table
 from keygenes.report.captions import plain_text
 
 TASKS = {"dose": ["0", "1.25", "2.5", "12.5", "25"], "level": ["low", "high"]}

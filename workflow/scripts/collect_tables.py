@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from keygenes.core.schemas import TABLES
 from keygenes.core.step import step
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.tables import read_table, write_table
 
 with step(snakemake):
     for name, path in snakemake.output.items():

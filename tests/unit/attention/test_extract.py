@@ -17,7 +17,8 @@ from keygenes.attention.sums import (
     write_sums,
 )
 from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
-from keygenes.core.tables import TABLES, read_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table
 from keygenes.models.encoder import load_trunk
 
 N = 14

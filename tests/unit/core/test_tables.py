@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from keygenes.core.tables import TABLES, read_stamp, read_table, set_stamp, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_stamp, read_table, set_stamp, write_table
 
 # values that a column must come back with: categories in an order that is not alphabetical
 FILLED = {

@@ -3,7 +3,7 @@ import pytest
 from messages import assert_sentence
 
 from keygenes import __version__
-from keygenes.core import tables
+from keygenes.core import schemas
 from keygenes.core.errors import InputError
 from keygenes.core.tables import read_table, set_stamp, write_table
 from keygenes.core.version import check_version, write_version
@@ -31,9 +31,9 @@ def test_a_folder_of_another_version_is_refused(tmp_path, other):
 def test_a_table_of_another_version_s_schema_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "umap.parquet"
     set_stamp({"versions": {"keygenes": "0.0.9"}})
-    older = tables._schema(cell=tables.TEXT, x=tables.FLOAT, umap2=tables.FLOAT)
+    older = schemas._schema(cell=schemas.TEXT, x=schemas.FLOAT, umap2=schemas.FLOAT)
     with monkeypatch.context() as patch:
-        patch.setitem(tables.TABLES, "umap", older)
+        patch.setitem(schemas.TABLES, "umap", older)
         write_table(UMAP.rename(columns={"umap1": "x"}), path, "umap")
         assert len(read_table(path)) == len(UMAP)
     set_stamp(None)

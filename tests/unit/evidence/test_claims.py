@@ -11,7 +11,8 @@ from messages import assert_sentence
 from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.errors import InputError
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.claim_tests import TESTS
 from keygenes.evidence.claims import holm, judge, judge_claims
 from keygenes.evidence.gene_sets import membership, read_gene_set

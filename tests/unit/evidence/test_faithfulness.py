@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 from keygenes.evidence.collected import collect_faithfulness
 from keygenes.evidence.faithfulness import (
     cell_faithfulness,

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.gene_auc import (
     gene_metrics,
     gene_tracks,

@@ -5,7 +5,7 @@ import torch
 from planted import MASK, classifier
 from tiny_study import random_cells
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 from keygenes.evidence.attribute import one_pass_scores
 from keygenes.evidence.attribution import integrated_gradients
 from keygenes.evidence.collected import collect_randomisation

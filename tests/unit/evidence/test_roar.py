@@ -5,7 +5,8 @@ import pytest
 import scipy.sparse
 
 from keygenes.core.matrices import write_matrix
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.roar import (
     FRACTIONS,
     hits_without,

@@ -4,7 +4,8 @@ import pytest
 import scipy.stats
 from evidence_tables import GENES, attributions, raw_attention, statistics
 
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, BASELINES
 from keygenes.evidence.score import (
     attended_and_expressed,

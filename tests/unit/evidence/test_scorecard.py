@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.agreement import set_metrics
 from keygenes.evidence.scorecard import (
     faithfulness_rows,

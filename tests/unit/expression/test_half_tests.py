@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 from keygenes.expression.halves import compare_halves
 from keygenes.expression.wilcoxon import rank_genes
 

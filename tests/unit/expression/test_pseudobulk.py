@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from keygenes.core.tables import TABLES, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import write_table
 from keygenes.expression.pseudobulk import comparisons, pseudobulk, well_sums
 
 N_WELLS, PER_WELL, N_GENES, UP = 12, 8, 300, 15

@@ -10,7 +10,8 @@ from scipy import sparse
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from keygenes.core.errors import InputError
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.wilcoxon import dose_screen, rank_genes
 

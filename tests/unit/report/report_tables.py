@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 
 DOSES = ["0", "1.25", "2.5", "12.5", "25"]
 REGIMES = [

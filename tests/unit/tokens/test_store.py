@@ -15,7 +15,8 @@ from token_cells import (
 )
 
 from keygenes.core.errors import InputError
-from keygenes.core.tables import TABLES, read_stamp, read_table, set_stamp
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_stamp, read_table, set_stamp
 from keygenes.tokens.encode import encode_cells
 from keygenes.tokens.store import read_tokens
 

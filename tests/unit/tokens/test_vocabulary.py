@@ -9,7 +9,8 @@ import pytest
 from scipy import sparse
 
 from keygenes.core.errors import InputError
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.tokens.vocabulary import (
     dataset_vocabulary,
     geneformer_vocabulary,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 
 
 def well_units(obs, labels):

@@ -6,7 +6,8 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from keygenes.core.tables import TABLES, read_table, write_table
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
 from keygenes.evidence.agreement import (
     SET_METRICS,

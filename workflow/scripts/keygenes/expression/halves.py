@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from keygenes.cells.halves import HALVES
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.sides import REST, class_codes
 from keygenes.expression.wilcoxon import compare_groups

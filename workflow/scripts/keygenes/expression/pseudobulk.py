@@ -16,7 +16,7 @@ from pydeseq2.ds import DeseqStats
 from scipy import sparse
 from scipy.stats import false_discovery_control
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 from keygenes.expression.sides import REST, VEHICLE, class_codes
 
 log = logging.getLogger("keygenes")

@@ -15,7 +15,7 @@ from loguru import logger as illico_logger
 from scipy import sparse
 from scipy.stats import false_discovery_control
 
-from keygenes.core.tables import TABLES
+from keygenes.core.schemas import TABLES
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.sides import REST, VEHICLE, class_codes
 

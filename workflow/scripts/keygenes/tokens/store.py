@@ -16,7 +16,8 @@ from scipy import sparse
 from keygenes.cells.columns import passing_cells
 from keygenes.core.errors import input_error
 from keygenes.core.files import intact, written
-from keygenes.core.tables import TABLES, check_columns, read_table, table_metadata
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import check_columns, read_table, table_metadata
 from keygenes.tokens.encode import encode_block, frame_tokens, plan_genes
 from keygenes.tokens.vocabulary import read_mapping
 
