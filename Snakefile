@@ -27,6 +27,7 @@ include: "workflow/rules/genes.smk"
 include: "workflow/rules/attention.smk"
 include: "workflow/rules/attribution.smk"
 include: "workflow/rules/evidence.smk"
+include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -14,9 +14,9 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
-from keygenes.core.code import code_digest
+from keygenes.core.code import code_digest, rules_digest, script_digests
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.files import check_room, checksum, digest_of
+from keygenes.core.files import check_room, digest_of
 from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
@@ -384,40 +384,6 @@ FIGURES = [
     *[f"{task}/gene_classes" for task in GENE_TASKS],
     *(["claims"] if CLAIMS else []),
 ]
-
-
-# What the study is given by others: {what it is: path}.
-GIVEN = {
-    **RESOLVED["given"],
-    **({"claims": config["evidence"]["claims"]} if CLAIMS else {}),
-}
-
-
-def registry_entries():
-    """Return what the registries say of the study's datasets, model, vocabulary and gene sets."""
-    datasets = {name: DATASETS[name] for name in [config["dataset"], *MEMBERS]}
-    if config["model"] == "pretrain":
-        name = config["pretrain"]["dataset"]
-        datasets |= {name: DATASETS[name] for name in [name, *COMBINED.get(name, [])]}
-    return {
-        "datasets": datasets,
-        "model": RESOLVED["model"],
-        "vocabulary": RESOLVED["vocabulary"],
-        "gene_sets": {name: GENE_SETS[name] for name in config["evidence"]["gene_sets"]},
-        "gene_classes": {name: GENE_CLASSES[name] for name in GENE_TASKS.values()},
-    }
-
-
-def script_digests():
-    """Return {script: sha256} of every script and the modules behind it."""
-    paths = sorted((WORKFLOW / "scripts").glob("*.py"))
-    return {path.stem: digest_of([checksum(path), code_digest(path.stem)]) for path in paths}
-
-
-def rules_digest():
-    """Return a sha256 of the Snakefile and the rule files."""
-    paths = [WORKFLOW.parent / "Snakefile", *sorted((WORKFLOW / "rules").glob("*.smk"))]
-    return digest_of([checksum(path) for path in paths])
 
 
 def recorded_results():

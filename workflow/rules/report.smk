@@ -1,5 +1,5 @@
-# Comes in: tables. Goes out: figures/ (SVG and PNG), report/index.html, report/summary.txt,
-# provenance.json. Figures carry the numbers they have in the thesis.
+# Comes in: tables. Goes out: figures/ (SVG and PNG), report/index.html, report/summary.txt.
+# Figures carry the numbers they have in the thesis.
 
 
 rule plot_umap:
@@ -307,35 +307,6 @@ rule plot_claims:
         code=code_digest("plot_claims"),
     script:
         "../scripts/plot_claims.py"
-
-
-rule record_provenance:
-    """Record what the study rests on and what it made, with checksums."""
-    input:
-        given=list(GIVEN.values()),
-        results=recorded_results(),
-    output:
-        record=out("provenance.json"),
-        crate=out("ro-crate-metadata.json"),
-    log:
-        logfile("record_provenance"),
-    conda:
-        "../../envs/provenance.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=30,
-    params:
-        config=config,
-        given=list(GIVEN),
-        sources=DOWNLOADS,
-        entries=registry_entries(),
-        rules=rules_digest(),
-        scripts=script_digests(),
-        simulated=SIMULATED,
-        code=code_digest("record_provenance"),
-    script:
-        "../scripts/record_provenance.py"
 
 
 rule write_report:

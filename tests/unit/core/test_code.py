@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from keygenes.core import code
-from keygenes.core.code import SCRIPTS, code_digest, modules_of, packages_of
+from keygenes.core.code import SCRIPTS, code_digest, modules_of, packages_of, rules_digest
 
 FILES = {
     "keygenes/__init__.py": "",
@@ -154,3 +154,32 @@ def test_packages_are_those_that_files_import_by_their_distributions_names(tmp_p
     (tmp_path / "b.py").write_text("def f():\n    from sklearn.svm import SVC\n    return SVC\n")
     files = [tmp_path / "a.py", tmp_path / "b.py"]
     assert packages_of(files) == ["numpy", "scikit-learn"]
+
+
+def test_scripts_of_a_folder_are_told_apart_and_follow_their_modules(scripts):
+    code._imported_files.cache_clear()
+    before = code.script_digests(scripts)
+    assert list(before) == ["lone", "tokenize_cells"]
+    edit(scripts / "keygenes/core/deep.py", "# changed\n")
+    code._imported_files.cache_clear()
+    after = code.script_digests(scripts)
+    assert after["lone"] == before["lone"]
+    assert after["tokenize_cells"] != before["tokenize_cells"]
+    edit(scripts / "lone.py", "# changed\n")
+    code._imported_files.cache_clear()
+    assert code.script_digests(scripts)["lone"] != before["lone"]
+
+
+def test_rules_of_a_checkout_have_a_digest(tmp_path):
+    rules = tmp_path / "workflow/rules"
+    rules.mkdir(parents=True)
+    (tmp_path / "Snakefile").write_text("include: 'workflow/rules/a.smk'\n")
+    (rules / "a.smk").write_text("X = 1\n")
+    seen = [rules_digest(tmp_path)]
+    edit(rules / "a.smk", "Y = 2\n")
+    seen.append(rules_digest(tmp_path))
+    (rules / "a.smk").rename(rules / "b.smk")
+    seen.append(rules_digest(tmp_path))
+    edit(tmp_path / "Snakefile", "Z = 3\n")
+    seen.append(rules_digest(tmp_path))
+    assert len(set(seen)) == 4

@@ -71,6 +71,25 @@ def code_digest(script, scripts=SCRIPTS):
     return digest.hexdigest()
 
 
+def script_digests(scripts=SCRIPTS):
+    """Return {script: sha256} of the bytes of every script and of the modules behind it."""
+    found = {}
+    for path in sorted(scripts.glob("*.py")):
+        digest = hashlib.sha256(path.read_bytes())
+        digest.update(code_digest(path.stem, scripts).encode())
+        found[path.stem] = digest.hexdigest()
+    return found
+
+
+def rules_digest(checkout):
+    """Return a sha256 of a checkout's Snakefile and rule files."""
+    digest = hashlib.sha256()
+    for path in [checkout / "Snakefile", *sorted((checkout / "workflow/rules").glob("*.smk"))]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def packages_of(files):
     """Return the sorted distributions that source files import, at their top or in a function.
 

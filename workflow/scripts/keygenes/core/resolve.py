@@ -91,8 +91,8 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
         {config, weights, classes}} of classifiers that were brought along; gene_set_files,
         gene_class_files {name: path}; given {what it is: path} of every file that the study is
-        given; downloads {kind: {path: {name, spec}}} of those that must be downloaded, with the
-        kinds dataset, model and gene_set.
+        given; entries {kind: entry or {name: entry}} that are used; downloads {kind: {path: {name,
+        spec}}} of what must be downloaded, with the kinds dataset, model and gene_set.
     """
     files = config["registries"]
     downloads = {"dataset": {}, "model": {}, "gene_set": {}}
@@ -148,13 +148,14 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     wanted = {"dataset": config["dataset"]}
     if config["model"] == "pretrain":
         wanted["pretrain.dataset"] = config["pretrain"]["dataset"]
-    combined, all_places = {}, {}
+    combined, all_places, read = {}, {}, {}
     for key, name in wanted.items():
         entry(datasets, name, key, files["datasets"])
         members = _members(name, datasets, files["datasets"])
         if members != [name]:
             combined[name] = members
         all_places |= {member: dataset_files(member) for member in members}
+        read |= {member: datasets[member] for member in [name, *members]}
     if config["model"] == "pretrain":
         model, model_files = None, {}
     else:
@@ -224,5 +225,12 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         "gene_set_files": set_files,
         "gene_class_files": class_files,
         "given": given,
+        "entries": {
+            "datasets": read,
+            "model": model,
+            "vocabulary": vocabulary,
+            "gene_sets": {name: gene_sets[name] for name in set_files},
+            "gene_classes": {name: gene_classes[name] for name in class_files},
+        },
         "downloads": downloads,
     }

@@ -329,7 +329,8 @@ def provenance_facts(record):
     facts = {
         "keygenes": f"{made['version']}{f' (commit {commit})' if commit else ''}",
         "config sha256": record["config_sha256"],
-        **{name: str(value).strip("[]") for name, value in record["seeds"].items()},
+        **record["seeds"],
+        "seeds": ", ".join(map(str, record["seeds"]["seeds"])),
         **{
             source["name"]: f"{source['url'] or source['path']} (sha256 {source['sha256']})"
             for source in record["inputs"]

@@ -11,13 +11,11 @@ from keygenes import __version__
 from keygenes.core.files import checksum, digest_of
 from keygenes.core.tables import read_stamp
 
-HOMEPAGE = "#keygenes"  # of the software, until it has an address of its own
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"  # Process Run Crate (Leo et al. 2024)
 FORMATS = {
     ".parquet": "application/vnd.apache.parquet",
     ".safetensors": "application/octet-stream",
 }
-LICENSE = "https://spdx.org/licenses/CC0-1.0"  # of the record; inputs keep their own licences
 
 
 def seeds_of(config, prefix=""):
@@ -150,19 +148,17 @@ def run_crate(record, ended):
         filled = {key: value for key, value in properties.items() if value is not None}
         return crate.add(ContextEntity(crate, identifier, {"@type": kind, **filled}))
 
-    crate.license = context(LICENSE, "CreativeWork", name="CC0 1.0, of this record")
     versions = {package: ", ".join(found) for package, found in record["software"].items()}
     packages = [
-        context(f"#{name}", "SoftwareApplication", name=name, version=version, url=f"#{name}")
+        context(f"#{name}", "SoftwareApplication", name=name, version=version)
         for name, version in versions.items()
         if name != "keygenes"
     ]
     software = context(
-        HOMEPAGE,
+        "#keygenes",
         "SoftwareApplication",
         name="keygenes",
         version=record["keygenes"]["commit"] or record["keygenes"]["version"],
-        url=HOMEPAGE,
     )
     software["softwareRequirements"] = packages
     settings = context(
