@@ -324,21 +324,18 @@ def cells_or_shards(wildcards):
     }
 
 
+FIGURE_FILES = ["svg", "png", "tsv"]
+
+
 def figure(name, category):
-    """Return the outputs of a figure: an SVG that Snakemake's report carries, and its PNG twin."""
+    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table."""
     stem = name.split("/")[-1]
     labels = {"figure": stem}
     if "{task}" in name:
         labels["task"] = "{task}"
-    return {
-        "svg": report(
-            out(f"figures/{name}.svg"),
-            caption=f"../report/{stem}.rst",
-            category=category,
-            labels=labels,
-        ),
-        "png": out(f"figures/{name}.png"),
-    }
+    svg, png, tsv = [out(f"figures/{name}.{kind}") for kind in FIGURE_FILES]
+    carried = report(svg, caption=f"../report/{stem}.rst", category=category, labels=labels)
+    return [carried, png, tsv]
 
 
 def memory(base_mb):

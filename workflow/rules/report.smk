@@ -1,4 +1,4 @@
-# Comes in: tables. Goes out: figures/ (SVG and PNG), report/index.html, report/summary.txt.
+# Comes in: tables. Goes out: figures/ (SVG, PNG and TSV), report/index.html, report/summary.txt.
 # Figures carry the numbers they have in the thesis.
 
 
@@ -8,7 +8,7 @@ rule plot_umap:
         umap=out("expression/umap.parquet"),
         labels=out("cells/labels.parquet"),
     output:
-        **figure("figure1_umap", "Data"),
+        figure=figure("figure1_umap", "Data"),
     log:
         logfile("plot_umap"),
     conda:
@@ -30,7 +30,7 @@ rule plot_dose_screen:
     input:
         dose_screen=out("expression/dose_screen.parquet"),
     output:
-        **figure("dose_screen", "Data"),
+        figure=figure("dose_screen", "Data"),
     log:
         logfile("plot_dose_screen"),
     conda:
@@ -53,7 +53,7 @@ rule plot_training:
     input:
         history=run_files("models", "history.parquet", FINETUNED),
     output:
-        **figure("{task}/training_curves", "Models"),
+        figure=figure("{task}/training_curves", "Models"),
     log:
         logfile("plot_training.{task}"),
     conda:
@@ -77,8 +77,8 @@ rule plot_predictions:
         confusion=out("models/{task}/confusion.parquet"),
         labels=out("cells/labels.parquet"),
     output:
-        **{f"confusion_{k}": v for k, v in figure("{task}/figure3_confusion", "Models").items()},
-        **{f"forest_{k}": v for k, v in figure("{task}/forest", "Models").items()},
+        confusion=figure("{task}/figure3_confusion", "Models"),
+        forest=figure("{task}/forest", "Models"),
     log:
         logfile("plot_predictions.{task}"),
     conda:
@@ -109,17 +109,11 @@ rule plot_attention:
         tokens=out("tokens/report.parquet"),
         key_genes=out("evidence/{task}/key_genes.parquet"),
     output:
-        **{f"cosine_{k}": v for k, v in figure("{task}/figure4_cosine", "Attention").items()},
-        **{f"shift_{k}": v for k, v in figure("{task}/figure5_rank_shift", "Attention").items()},
-        **{
-            f"layers_{k}": v
-            for k, v in figure("{task}/figure6_rank_shift_layers", "Attention").items()
-        },
-        **{
-            f"corrected_{k}": v
-            for k, v in figure("{task}/rank_shift_corrected", "Attention").items()
-        },
-        **{f"norms_{k}": v for k, v in figure("{task}/figure9_norms", "Attention").items()},
+        cosine=figure("{task}/figure4_cosine", "Attention"),
+        shift=figure("{task}/figure5_rank_shift", "Attention"),
+        layers=figure("{task}/figure6_rank_shift_layers", "Attention"),
+        corrected=figure("{task}/rank_shift_corrected", "Attention"),
+        norms=figure("{task}/figure9_norms", "Attention"),
     log:
         logfile("plot_attention.{task}"),
     conda:
@@ -144,7 +138,7 @@ rule plot_inputs:
         input_length=out("evidence/{task}/input_length.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),
     output:
-        **figure("{task}/equal_length", "Attention"),
+        figure=figure("{task}/equal_length", "Attention"),
     log:
         logfile("plot_inputs.{task}"),
     conda:
@@ -167,7 +161,7 @@ rule plot_genes:
     input:
         attended=out("evidence/{task}/attended_vs_expressed.parquet"),
     output:
-        **figure("{task}/figure7_attended_vs_de", "Genes"),
+        figure=figure("{task}/figure7_attended_vs_de", "Genes"),
     log:
         logfile("plot_genes.{task}"),
     conda:
@@ -192,8 +186,8 @@ rule plot_scorecard:
         scorecard=out("evidence/{task}/scorecard.parquet"),
         agreement=out("evidence/{task}/agreement.parquet"),
     output:
-        **{f"scorecard_{k}": v for k, v in figure("{task}/scorecard", "Genes").items()},
-        **{f"agreement_{k}": v for k, v in figure("{task}/agreement", "Genes").items()},
+        scorecard=figure("{task}/scorecard", "Genes"),
+        agreement=figure("{task}/agreement", "Genes"),
     log:
         logfile("plot_scorecard.{task}"),
     conda:
@@ -219,8 +213,8 @@ rule plot_faithfulness:
         faithfulness=out("evidence/{task}/faithfulness.parquet"),
         randomisation=out("evidence/{task}/randomisation.parquet"),
     output:
-        **{f"masked_{k}": v for k, v in figure("{task}/comprehensiveness", "Genes").items()},
-        **{f"changed_{k}": v for k, v in figure("{task}/randomisation", "Genes").items()},
+        masked=figure("{task}/comprehensiveness", "Genes"),
+        changed=figure("{task}/randomisation", "Genes"),
     log:
         logfile("plot_faithfulness.{task}"),
     conda:
@@ -246,7 +240,7 @@ rule plot_roar:
     input:
         roar=out("evidence/{task}/roar.parquet"),
     output:
-        **figure("{task}/roar", "Genes"),
+        figure=figure("{task}/roar", "Genes"),
     log:
         logfile("plot_roar.{task}"),
     conda:
@@ -269,7 +263,7 @@ rule plot_gene_classes:
         genes=out("evidence/{task}/genes.parquet"),
         classes=out("models/{task}/gene_classes.parquet"),
     output:
-        **figure("{task}/gene_classes", "Gene classes"),
+        figure=figure("{task}/gene_classes", "Gene classes"),
     log:
         logfile("plot_gene_classes.{task}"),
     wildcard_constraints:
@@ -292,7 +286,7 @@ rule plot_claims:
     input:
         claims=out("evidence/claims.parquet"),
     output:
-        **figure("claims", "Claims"),
+        figure=figure("claims", "Claims"),
     log:
         logfile("plot_claims"),
     conda:
@@ -326,7 +320,7 @@ rule write_report:
         gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
         claims=[out("evidence/claims.parquet")] if CLAIMS else [],
         provenance=out("provenance.json"),
-        figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in ("svg", "png")],
+        figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES],
         figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
         captions=sorted(map(os.path.relpath, (WORKFLOW / "report").glob("*.rst"))),
         template=[

@@ -5,13 +5,15 @@ import pandas as pd
 from keygenes.core.step import step
 from keygenes.core.tables import read_runs, read_table
 from keygenes.report.figures_attention import (
+    change_by_layer,
+    change_by_rank,
     figure4_cosine,
     figure5_rank_shift,
     figure6_rank_shift_layers,
     rank_shift_corrected,
 )
 from keygenes.report.figures_norms import figure9_norms
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
 
 with step(snakemake):
     task, files = snakemake.wildcards.task, snakemake.output
@@ -27,14 +29,15 @@ with step(snakemake):
         "task": task,
     }
     bounds = read_table(snakemake.input.comparison_bounds)
-    cosine = figure4_cosine(read_table(snakemake.input.cosine), bounds, task=task)
-    save_figure(cosine, files.cosine_svg, files.cosine_png, **mark)
-    save_figure(figure5_rank_shift(shift, **marks), files.shift_svg, files.shift_png, **mark)
+    cosine = read_table(snakemake.input.cosine)
+    save_plate(figure4_cosine(cosine, bounds, task=task), cosine, files.cosine, **mark)
+    save_plate(figure5_rank_shift(shift, **marks), change_by_rank(shift), files.shift, **mark)
     layers = figure6_rank_shift_layers(shift, **marks)
-    save_figure(layers, files.layers_svg, files.layers_png, **mark)
+    save_plate(layers, change_by_layer(shift), files.layers, **mark)
     chosen = [tuple(pair) for pair in snakemake.params.corrected]
     of_pairs = pd.MultiIndex.from_frame(shift[["a", "b"]].astype(str)).isin(chosen)
-    corrected = rank_shift_corrected(shift[of_pairs], **marks)
-    save_figure(corrected, files.corrected_svg, files.corrected_png, **mark)
+    shift = shift[of_pairs]
+    corrected = rank_shift_corrected(shift, **marks)
+    save_plate(corrected, change_by_rank(shift), files.corrected, **mark)
     norms = read_runs(snakemake.params.runs, snakemake.input.norms)
-    save_figure(figure9_norms(norms, task=task), files.norms_svg, files.norms_png, **mark)
+    save_plate(figure9_norms(norms, task=task), norms, files.norms, **mark)

@@ -3,8 +3,9 @@
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.report.figures_claims import claims
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
 
 with step(snakemake):
-    figure = claims(read_table(snakemake.input.claims), title=snakemake.params.title)
-    save_figure(figure, *snakemake.output, simulated=snakemake.params.simulated)
+    table = read_table(snakemake.input.claims)
+    figure = claims(table, title=snakemake.params.title)
+    save_plate(figure, table, snakemake.output, simulated=snakemake.params.simulated)

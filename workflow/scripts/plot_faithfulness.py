@@ -3,13 +3,13 @@
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.report.figures_faithfulness import comprehensiveness, randomisation
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
 
 with step(snakemake):
     files = snakemake.output
     mark = {"simulated": snakemake.params.simulated}
     of = {"regime": snakemake.params.regime, "task": snakemake.wildcards.task}
-    masked = comprehensiveness(read_table(snakemake.input.faithfulness), **of)
-    save_figure(masked, files.masked_svg, files.masked_png, **mark)
-    changed = randomisation(read_table(snakemake.input.randomisation), **of)
-    save_figure(changed, files.changed_svg, files.changed_png, **mark)
+    table = read_table(snakemake.input.faithfulness)
+    save_plate(comprehensiveness(table, **of), table, files.masked, **mark)
+    table = read_table(snakemake.input.randomisation)
+    save_plate(randomisation(table, **of), table, files.changed, **mark)

@@ -3,13 +3,14 @@
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.report.figures_classes import gene_classes
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
 
 with step(snakemake):
+    table = read_table(snakemake.input.metrics)
     figure = gene_classes(
-        read_table(snakemake.input.metrics),
+        table,
         read_table(snakemake.input.genes),
         read_table(snakemake.input.classes),
         task=snakemake.wildcards.task,
     )
-    save_figure(figure, *snakemake.output, simulated=snakemake.params.simulated)
+    save_plate(figure, table, snakemake.output, simulated=snakemake.params.simulated)

@@ -3,8 +3,9 @@
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.report.figures_models import roar
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
 
 with step(snakemake):
-    figure = roar(read_table(snakemake.input.roar), task=snakemake.wildcards.task)
-    save_figure(figure, *snakemake.output, simulated=snakemake.params.simulated)
+    table = read_table(snakemake.input.roar)
+    figure = roar(table, task=snakemake.wildcards.task)
+    save_plate(figure, table, snakemake.output, simulated=snakemake.params.simulated)

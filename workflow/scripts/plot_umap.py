@@ -3,12 +3,11 @@
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.report.figures_data import figure1_umap
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
 
 with step(snakemake):
-    figure = figure1_umap(
-        read_table(snakemake.input.umap),
-        read_table(snakemake.input.labels),
-        units=snakemake.params.units,
-    )
-    save_figure(figure, *snakemake.output, simulated=snakemake.params.simulated)
+    umap = read_table(snakemake.input.umap)
+    labels = read_table(snakemake.input.labels)
+    figure = figure1_umap(umap, labels, units=snakemake.params.units)
+    table = umap.merge(labels, on="cell", how="left")
+    save_plate(figure, table, snakemake.output, simulated=snakemake.params.simulated)

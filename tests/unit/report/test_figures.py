@@ -7,6 +7,8 @@ import report_tables as tables
 
 from keygenes.core.regimes import BASELINES
 from keygenes.report.figures_attention import (
+    change_by_layer,
+    change_by_rank,
     figure4_cosine,
     figure5_rank_shift,
     figure6_rank_shift_layers,
@@ -19,7 +21,8 @@ from keygenes.report.figures_inputs import equal_length
 from keygenes.report.figures_models import figure3_confusion, forest, roar, training_curves
 from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
-from keygenes.report.style import save_figure
+from keygenes.report.plates import save_plate
+from keygenes.report.style import empty_figure, save_figure
 
 PAIRS = [
     ("full", "frozen"),
@@ -503,4 +506,42 @@ def test_equal_length_shows_every_regime_measure_and_pair():
     assert labels == [
         "full vs frozen, median length 200",
         "full_equal_length vs frozen_equal_length, median length 150",
+    ]
+
+
+def test_tables_of_the_shift_hold_what_the_figures_draw():
+    shift = tables.rank_shift_table(PAIRS[:2], longest=300, median=150)
+    drawn = change_by_rank(shift, min_cells=10)
+    assert list(drawn[["a", "b"]].drop_duplicates().itertuples(index=False, name=None)) == PAIRS[:2]
+    total = shift[shift.layer.isna() & (shift.a == PAIRS[0][0]) & (shift.b == PAIRS[0][1])]
+    at = total[(total["rank"] == 7) & total.seed.notna()]
+    row = drawn[(drawn.a == PAIRS[0][0]) & (drawn["rank"] == 7)]
+    (pooled,) = row[row.seed.isna()].percent_change
+    assert pooled == pytest.approx(100 * (at.sum_a.sum() / at.sum_b.sum() - 1))
+    assert set(row.seed.dropna()) == set(at.seed)
+    assert drawn[drawn.seed.isna()].n_cells.min() >= 10
+    layers = change_by_layer(shift, min_cells=10)
+    assert set(layers.layer) == set(shift.layer.dropna().astype(int))
+    bins = layers[["rank_low", "rank_high"]].drop_duplicates().sort_values("rank_low")
+    assert (bins.rank_low.to_numpy()[1:] == bins.rank_high.to_numpy()[:-1] + 1).all()
+    low, high = bins.iloc[0]
+    first = shift[(shift.layer == 1) & shift["rank"].between(low, high) & shift.seed.notna()]
+    first = first[(first.a == PAIRS[0][0]) & (first.b == PAIRS[0][1])]
+    expected = 100 * (first.sum_a.sum() / first.sum_b.sum() - 1)
+    found = layers[(layers.a == PAIRS[0][0]) & (layers.layer == 1) & (layers.rank_low == low)]
+    assert found.percent_change.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_plate_is_a_figure_with_its_table(tmp_path, simulated):
+    paths = [tmp_path / f"f.{kind}" for kind in ("svg", "png", "tsv")]
+    table = pd.DataFrame({"symbol": ["MDM2", "=A1"], "score": [0.5, np.nan]})
+    save_plate(empty_figure("drawn"), table, paths, simulated=simulated)
+    assert all(path.stat().st_size for path in paths)
+    lines = paths[2].read_text().splitlines()
+    mark = "\tsimulated", "\tTrue"
+    assert lines == [
+        "symbol\tscore" + mark[0] * simulated,
+        "MDM2\t0.5" + mark[1] * simulated,
+        "'=A1\t" + mark[1] * simulated,
     ]

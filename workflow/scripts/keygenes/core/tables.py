@@ -64,7 +64,7 @@ def write_tsv(frame, path):
     """Write a data frame as text for a spreadsheet, atomically; nothing in it is a formula."""
     safe = frame.rename(columns=spreadsheet_cell).map(spreadsheet_cell)
     with written(path) as part:
-        safe.to_csv(part, sep="\t", index=False, float_format="%.4g")
+        safe.to_csv(part, sep="\t", index=False, float_format="%.6g")
 
 
 def read_table(path, columns=None):

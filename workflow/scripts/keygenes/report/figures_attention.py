@@ -130,6 +130,46 @@ def _residual_change(rows, by):
     return pooled
 
 
+def change_by_rank(rank_shift, min_cells=10):
+    """Return what Figure 5 draws, before and after correction for length.
+
+    Parameters
+    ----------
+    rank_shift : pandas.DataFrame
+        Schema ``rank_shift``.
+    min_cells : int
+        Ranks that fewer cells (of all seeds) reach are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns a, b, seed (null: all pooled), rank, percent_change, percent_residual, n_cells.
+    """
+    total = _without_pool(_over_layers(rank_shift))
+    found = []
+    for a, b in _pairs(total):
+        rows = total[(total.a == a) & (total.b == b)]
+        reached = rows.groupby("rank").n_cells.sum()
+        rows = rows[rows["rank"].isin(reached.index[reached >= min_cells])]
+        for seed, part in [(pd.NA, rows), *rows.groupby("seed")]:
+            change = _rank_change(part, "rank")
+            found.append(
+                pd.DataFrame(
+                    {
+                        "a": a,
+                        "b": b,
+                        "seed": seed,
+                        "rank": change.index,
+                        "percent_change": change.percent.to_numpy(),
+                        "percent_residual": _residual_change(part, "rank").percent.to_numpy(),
+                        "n_cells": change.n_cells.to_numpy(),
+                    }
+                )
+            )
+    columns = ["a", "b", "seed", "rank", "percent_change", "percent_residual", "n_cells"]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+
+
 def _draw_change(panel, rows, change, min_cells, window):
     """Draw a pair's change along the ranks: each seed, all pooled, and a running mean of the pool.
 
@@ -184,6 +224,20 @@ def _draw_reached(strip, reached):
     strip.fill_between(reached.index, reached, step="mid", color=PALE, lw=0)
     strip.set(ylim=(0, None), ylabel="n cells", xlabel="rank in the cell's encoding (1: first)")
     strip.yaxis.set_major_locator(MaxNLocator(nbins=2, integer=True))
+
+
+def _over_layers(rank_shift):
+    """Return the rows of all layers together, as the table has them or summed."""
+    total = rank_shift[rank_shift.layer.isna()]
+    if total.empty:
+        by = ["a", "b", "seed", "rank"]
+        total = rank_shift.groupby(by, observed=True, dropna=False, as_index=False).agg(
+            sum_a=("sum_a", "sum"),
+            sum_b=("sum_b", "sum"),
+            percent_residual=("percent_residual", "mean"),
+            n_cells=("n_cells", "max"),
+        )
+    return total
 
 
 def _without_pool(rows):
@@ -255,13 +309,7 @@ def figure5_rank_shift(
     window : int
         Ranks in the running mean; drawn where there are at least three times as many ranks.
     """
-    total = rank_shift[rank_shift.layer.isna()]
-    if total.empty:
-        by = ["a", "b", "seed", "rank"]
-        total = rank_shift.groupby(by, observed=True, dropna=False, as_index=False).agg(
-            sum_a=("sum_a", "sum"), sum_b=("sum_b", "sum"), n_cells=("n_cells", "max")
-        )
-    total = _without_pool(total)
+    total = _without_pool(_over_layers(rank_shift))
     pairs = _pairs(total)
     if not pairs:
         return empty_figure("no pair of models to compare")
@@ -375,6 +423,39 @@ def _bin_width(n_ranks, target=60):
     return 100
 
 
+def _layer_maps(rank_shift, min_cells):
+    """Return {(a, b): layers x bins of ranks, in percent} and the ranks in a bin."""
+    rows = _without_pool(rank_shift[rank_shift.layer.notna()])
+    rows = rows.assign(rank=rows["rank"].astype(int), layer=rows.layer.astype(int))
+    width = _bin_width(rows["rank"].max()) if len(rows) else 1
+    maps = {}
+    for a, b in _pairs(rows):
+        pair = rows[(rows.a == a) & (rows.b == b)]
+        # n per rank first: a bin is drawn where its ranks are reached by enough cells on average
+        reach = pair[pair.layer == pair.layer.min()].groupby("rank").n_cells.sum()
+        reach = reach.groupby((reach.index - 1) // width).mean()
+        binned = _rank_change(pair.assign(bin=(pair["rank"] - 1) // width), ["layer", "bin"])
+        table = binned.percent.unstack("bin").reindex(columns=reach.index[reach >= min_cells])
+        maps[a, b] = table.reindex(index=range(1, rows.layer.max() + 1))
+    return maps, width
+
+
+def change_by_layer(rank_shift, min_cells=10):
+    """Return what Figure 6 draws: columns a, b, layer, rank_low, rank_high, percent_change.
+
+    `rank_low` and `rank_high` are the first and the last rank of a bin.
+    """
+    maps, width = _layer_maps(rank_shift, min_cells)
+    found = []
+    for (a, b), table in maps.items():
+        rows = table.rename_axis(index="layer", columns="bin").stack(future_stack=True)
+        rows = rows.rename("percent_change").reset_index()
+        rows["rank_low"], rows["rank_high"] = rows.bin * width + 1, (rows.bin + 1) * width
+        found.append(rows.assign(a=a, b=b))
+    columns = ["a", "b", "layer", "rank_low", "rank_high", "percent_change"]
+    return pd.concat(found, ignore_index=True)[columns] if found else pd.DataFrame(columns=columns)
+
+
 @styled
 def figure6_rank_shift_layers(
     rank_shift,
@@ -389,34 +470,19 @@ def figure6_rank_shift_layers(
 
     Parameters are those of `figure5_rank_shift`; the rows with a layer are drawn.
     """
-    rows = _without_pool(rank_shift[rank_shift.layer.notna()])
-    pairs = _pairs(rows)
-    if not pairs:
+    maps, width = _layer_maps(rank_shift, min_cells)
+    if not maps:
         return empty_figure("no pair of models to compare")
-    rows = rows.assign(rank=rows["rank"].astype(int), layer=rows.layer.astype(int))
-    layers = rows.layer.max()
-    width = _bin_width(rows["rank"].max())
+    layers = len(next(iter(maps.values())))
+    limit = max(int(max(table.columns, default=0)) + 1 for table in maps.values())
     marks = _rank_marks(median_length, marker, marker_rank)
-    maps, limit = {}, 1
-    for a, b in pairs:
-        pair = rows[(rows.a == a) & (rows.b == b)]
-        # n per rank first: a bin is drawn where its ranks are reached by enough cells on average
-        reach = pair[pair.layer == pair.layer.min()].groupby("rank").n_cells.sum()
-        reach = reach.groupby((reach.index - 1) // width).mean()
-        binned = _rank_change(pair.assign(bin=(pair["rank"] - 1) // width), ["layer", "bin"])
-        table = binned.percent.unstack("bin")
-        kept = reach.index[reach >= min_cells]
-        limit = max(limit, int(kept.max()) + 1 if len(kept) else 1)
-        maps[a, b] = table.reindex(columns=kept)
     finite = np.concatenate([np.abs(table.to_numpy()).ravel() for table in maps.values()])
     finite = finite[np.isfinite(finite)]
     top = max(float(np.percentile(finite, 98)) if len(finite) else 1.0, 1e-3)
-    figure = Figure(figsize=(6.8, (0.17 * layers + 0.75) * len(pairs) + 0.9), layout="constrained")
-    axes = figure.subplots(len(pairs), 1, sharex=True, squeeze=False).ravel()
+    figure = Figure(figsize=(6.8, (0.17 * layers + 0.75) * len(maps) + 0.9), layout="constrained")
+    axes = figure.subplots(len(maps), 1, sharex=True, squeeze=False).ravel()
     for i, (panel, ((a, b), table)) in enumerate(zip(axes, maps.items(), strict=True)):
-        values = table.reindex(index=range(1, layers + 1), columns=range(limit)).to_numpy(
-            dtype=float
-        )
+        values = table.reindex(columns=range(limit)).to_numpy(dtype=float)
         panel.set_facecolor(PALE)
         mesh = panel.imshow(
             np.ma.masked_invalid(values),
