@@ -1,6 +1,6 @@
 # Comes in: attention statistics, attributions, differential expression, gene sets. Goes out:
-# evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed,
-# input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
+# evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed, gene_ranks,
+# gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
 
 EVIDENCE = config["evidence"]
 SETS = {
@@ -59,6 +59,28 @@ rule score_genes:
         code=code_digest("score_genes"),
     script:
         "../scripts/score_genes.py"
+
+
+rule profile_genes:
+    """Where each gene stands: its rank per class, its attention per layer and head."""
+    input:
+        by_gene=run_files("attention", "by_gene.parquet", [EVIDENCE["regime"]]),
+    output:
+        ranks=out("evidence/{task}/gene_ranks.parquet"),
+        heads=out("evidence/{task}/gene_heads.parquet"),
+    log:
+        logfile("profile_genes.{task}"),
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=30,
+    params:
+        regime=EVIDENCE["regime"],
+        code=code_digest("profile_genes"),
+    script:
+        "../scripts/profile_genes.py"
 
 
 rule remove_genes:

@@ -279,6 +279,10 @@ TABLES = {
         n_cells=INT,
         n_wells=INT,
     ),
+    "gene_ranks": _schema(
+        ensembl_id=TEXT, **{"class": CATEGORY}, n_cells=INT, rank_mean=FLOAT, rank_sd=FLOAT
+    ),
+    "gene_heads": _schema(ensembl_id=TEXT, layer=INT, head=INT, mean=FLOAT, n_cells=INT),
     "well_scores": _schema(
         track=CATEGORY,
         well=CATEGORY,
