@@ -1,5 +1,8 @@
-# Comes in: tables. Goes out: figures/ (SVG, PNG and TSV), report/index.html, report/summary.txt.
-# Figures carry the numbers they have in the thesis.
+# Comes in: tables. Goes out: figures/ (SVG, PNG and TSV) and report/, a folder
+# that opens from disk and by mail. Figures carry the numbers they have in the thesis.
+
+ASSETS = ["page.css", "page.js", "vega.js", "tables.js", "tables.css", "licences.txt"]
+PACKED = ["charts", "run_times"] + [f"{of}.{task}" for of in ("genes", "details") for task in TASKS]
 
 
 rule plot_umap:
@@ -304,7 +307,7 @@ rule plot_claims:
 
 
 rule write_report:
-    """One page with every figure, table, caption, the config, versions and provenance."""
+    """The folder that people read: a page with figures, charts, genes, methods and provenance."""
     input:
         selection=out("cells/selection.parquet"),
         labels=out("cells/labels.parquet"),
@@ -315,32 +318,48 @@ rule write_report:
         cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
         genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
+        gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=TASKS),
+        gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=TASKS),
+        gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),
+        gene_tsv=expand(out("export/{task}/genes.tsv"), task=TASKS),
+        gene_xlsx=expand(out("export/{task}/genes.xlsx"), task=TASKS),
         gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),
         gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
         gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
         claims=[out("evidence/claims.parquet")] if CLAIMS else [],
         provenance=out("provenance.json"),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES],
-        figure8=expand(out("figures/{task}/figure8_key_genes.tsv"), task=TASKS),
         captions=sorted(map(os.path.relpath, (WORKFLOW / "report").glob("*.rst"))),
+        references=os.path.relpath(WORKFLOW / "report/references.yaml"),
+        references_schema=os.path.relpath(WORKFLOW / "schemas/references.schema.yaml"),
+        citation=os.path.relpath(WORKFLOW.parent / "CITATION.cff"),
         template=[
             os.path.relpath(WORKFLOW / f"scripts/keygenes/report/page.{kind}")
-            for kind in ("html", "css")
+            for kind in ("html", "css", "js")
         ],
     output:
         page=out("report/index.html"),
         summary=out("report/summary.txt"),
+        bibliography=out("report/references.bib"),
+        assets=[out(f"report/assets/{name}") for name in ASSETS],
+        data=[out(f"report/data/{name}.js") for name in PACKED],
+        figures=[
+            out(f"report/figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES
+        ],
+        tables=expand(out("report/tables/{task}/genes.{kind}"), task=TASKS, kind=["tsv", "xlsx"]),
     log:
         logfile("write_report"),
     conda:
         "../../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
-        runtime=10,
+        mem_mb=memory(4000),
+        runtime=30,
     params:
         config=config,
-        dataset={k: v for k, v in RESOLVED["dataset"].items() if k != "files"},
+        entries=RESOLVED["entries"],
+        model=(RESOLVED["model"] or {"title": "a small encoder, pretrained here,"})["title"],
         simulated=SIMULATED,
         figures=FIGURES,
         claims={key: CLAIMS[key] for key in ("title", "source")} if CLAIMS else None,

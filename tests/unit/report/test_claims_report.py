@@ -19,7 +19,8 @@ def drawn(figure):
 
 def section(simulated=False):
     table = tables.claims_table()
-    return claims_section(table, CLAIMS, {"study": "s"}, ["dose/forest", "claims"], simulated)
+    shown = {name: {"stem": f"figures/{name}"} for name in ("dose/forest", "claims")}
+    return claims_section(table, CLAIMS, shown, simulated)
 
 
 def test_the_section_counts_the_verdicts_and_has_the_figure():
@@ -27,7 +28,8 @@ def test_the_section_counts_the_verdicts_and_has_the_figure():
     assert found["title"] == "Claims of the thesis"
     assert "a thesis" in found["text"]
     assert "2 hold, 1 in part, 1 fail, 1 not testable (5 readings of 3 claims)" in found["text"]
-    assert [path for path, _ in found["figures"]] == ["results/s/figures/claims.svg"]
+    assert [figure["stem"] for figure in found["figures"]] == ["figures/claims"]
+    assert found["figures"][0]["caption"].startswith("Claims and verdicts")
 
 
 def test_verdicts_about_simulated_cells_say_so_in_the_heading():
@@ -36,7 +38,7 @@ def test_verdicts_about_simulated_cells_say_so_in_the_heading():
 
 
 def test_a_study_without_claims_has_no_section_and_no_line():
-    assert claims_section(None, None, {"study": "s"}, [], False) == []
+    assert claims_section(None, None, {}, False) == []
     assert "claims:" not in summary_text([("a", "1", "b")], "page", False)
 
 
@@ -55,8 +57,11 @@ def test_the_page_shows_every_reading_whole(tmp_path):
         title="t",
         study="s",
         simulated=False,
+        answer=[],
         headline=[],
         sections=[{**found, "figures": []}],
+        methods=[],
+        references=[],
         config_yaml="",
         versions={},
         provenance={},

@@ -25,11 +25,12 @@ def test_a_task_of_genes_has_one_section_with_its_figure_and_its_first_genes():
     metrics, genes, classes = tables.gene_class_tables()
     found = {"gene_classes": classes, "gene_metrics": metrics, "gene_scores": genes}
     found = {name: {"dosage": table} for name, table in found.items()}
-    figures = ["figure1_umap", "dose/forest", "dosage/gene_classes"]
-    [section] = gene_sections(found, CONFIG, figures)
+    names = ["figure1_umap", "dose/forest", "dosage/gene_classes"]
+    shown = {name: {"stem": f"figures/{name}"} for name in names}
+    [section] = gene_sections(found, CONFIG, shown)
     assert section["title"] == "Gene classes, task dosage"
     assert "300 genes are listed; 95% are in the vocabulary, 90% are expressed" in section["text"]
-    assert [path for path, _ in section["figures"]] == ["results/s/figures/dosage/gene_classes.svg"]
+    assert [f["stem"] for f in section["figures"]] == ["figures/dosage/gene_classes"]
     shown = section["tables"][1][1]
     assert shown["rank"].tolist() == list(range(1, 13))
     best = genes[(genes["regime"] == "pretrained") & genes["seed"].isna()].nlargest(12, "score")

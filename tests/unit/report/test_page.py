@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keygenes.report.page import MAX_ROWS, TEMPLATES, format_value, write_page
-from keygenes.report.style import empty_figure, save_figure
+from keygenes.report.folder import TEMPLATES
+from keygenes.report.page import MAX_ROWS, format_value, write_page
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "br", "hr", "link", "input"}  # tags that are not closed
 
 
 class Reader(html.parser.HTMLParser):
@@ -40,14 +40,17 @@ def read(path):
     return reader, " ".join(" ".join(reader.text).split())
 
 
-@pytest.fixture
-def figure(tmp_path):
-    paths = tmp_path / "figure4_cosine.svg", tmp_path / "figure4_cosine.png"
-    save_figure(empty_figure("drawn"), *paths, simulated=False)
-    return paths
+FIGURE = {
+    "stem": "figures/dose/figure4_cosine",
+    "source": "figures/dose/figure4_cosine.svg",
+    "width": 400,
+    "height": 300,
+    "chart": "dose/figure4_cosine",
+    "caption": "Cosine. Units: none.\n\nMore.",
+}
 
 
-def page(path, figure, **changes):
+def page(path, **changes):
     genes = pd.DataFrame(
         {
             "symbol": ["MDM2", "<script>alert(1)</script>", None],
@@ -60,12 +63,15 @@ def page(path, figure, **changes):
         "title": "Key genes & attention",
         "study": "demo",
         "simulated": "no cell is real",
+        "answer": ["Which genes?", "These & <b>those</b>."],
+        "methods": ["Cells were simulated (Author, 2020)."],
+        "references": ["Author A. (2020). <i>Title</i>."],
         "headline": [("accuracy, level", 0.91234, "95 % interval"), ("cells", 1440, "<b>")],
         "sections": [
             {
                 "title": "Attention <i>",
                 "text": "First paragraph.\n\nSecond & last.",
-                "figures": [(figure, "Cosine. Units: none.\n\nMore.")],
+                "figures": [FIGURE, {**FIGURE, "chart": None}],
                 "tables": [("Genes. Units.", genes, "evidence/genes.parquet")],
             },
             {"title": "Empty"},
@@ -78,10 +84,13 @@ def page(path, figure, **changes):
     return read(path)
 
 
-def test_the_page_says_what_it_was_given(tmp_path, figure):
-    reader, found = page(tmp_path / "index.html", figure[0])
+def test_the_page_says_what_it_was_given(tmp_path):
+    reader, found = page(tmp_path / "index.html")
     for part in (
         "Key genes & attention",
+        "Which genes? These & <b>those</b>.",
+        "Cells were simulated (Author, 2020).",
+        "Author A. (2020). <i>Title</i>.",
         "Simulated data: no cell is real.",
         "accuracy, level 0.912 95 % interval",
         "1,440",
@@ -98,69 +107,66 @@ def test_the_page_says_what_it_was_given(tmp_path, figure):
     assert reader.tags.count("table") == 1
 
 
-def test_nothing_from_a_table_becomes_markup(tmp_path, figure):
-    reader, found = page(tmp_path / "index.html", figure[0])
-    assert "script" not in reader.tags
+def test_nothing_from_a_table_becomes_markup(tmp_path):
+    reader, found = page(tmp_path / "index.html")
+    assert reader.tags.count("script") == 3  # the page's own
     assert "<script>alert(1)</script>" in found
     assert "i" not in reader.tags
 
 
-def test_the_page_needs_no_other_file(tmp_path, figure):
-    reader, _ = page(tmp_path / "index.html", figure[0])
+def test_the_page_asks_for_its_folder_alone(tmp_path):
+    reader, _ = page(tmp_path / "index.html")
     links = [value for name, value in reader.attributes if name in ("src", "href")]
-    assert links
-    assert all(link.startswith(("#", "data:image/")) for link in links)
-    assert "link" not in reader.tags
+    own = ("#", "assets/", "figures/dose/figure4_cosine.", "references.bib")
+    assert all(link == "data:," or link.startswith(own) for link in links)
+    names = {link.split("/")[1] for link in links if link.startswith("assets/")}
+    assert names == {"page.css", "tables.css", "vega.js", "tables.js", "page.js"}
+    anchors = {value for name, value in reader.attributes if name == "id"}
+    assert {link[1:] for link in links if link.startswith("#")} <= anchors
     style = TEMPLATES[1].read_text()
     assert "url(" not in style
     assert "prefers-color-scheme: dark" in style
     assert "@media print" in style
-    anchors = {value for name, value in reader.attributes if name == "id"}
-    assert {link[1:] for link in links if link.startswith("#")} <= anchors
 
 
-def test_no_banner_over_real_data(tmp_path, figure):
-    _, found = page(tmp_path / "index.html", figure[0], simulated=False)
+def test_a_figure_has_its_files_and_its_chart_if_there_is_one(tmp_path):
+    reader, _ = page(tmp_path / "index.html")
+    links = [value for name, value in reader.attributes if name == "href"]
+    for kind in ("svg", "png", "tsv"):
+        assert links.count(f"figures/dose/figure4_cosine.{kind}") == 2
+    assert [v for k, v in reader.attributes if k == "data-chart"] == ["dose/figure4_cosine"]
+
+
+def test_genes_are_offered_per_task(tmp_path):
+    sections = [{"title": "Genes", "gene_tasks": ["dose", "level"]}]
+    reader, found = page(tmp_path / "index.html", sections=sections)
+    assert reader.tags.count("option") == 3
+    assert ("href", "tables/level/genes.xlsx") in reader.attributes
+    assert "needs JavaScript" in found
+
+
+def test_no_banner_over_real_data(tmp_path):
+    _, found = page(tmp_path / "index.html", simulated=False)
     assert "Simulated" not in found
 
 
-def test_small_figures_are_vectors_and_large_ones_pictures(tmp_path, figure):
-    svg, png = figure
-    page(tmp_path / "a.html", png)
-    assert "data:image/svg+xml;base64," in (tmp_path / "a.html").read_text()
-    svg.write_text(svg.read_text() + "<!--" + "x" * 400_000 + "-->")
-    page(tmp_path / "b.html", svg)
-    text = (tmp_path / "b.html").read_text()
-    assert "data:image/png;base64," in text
-    assert len(text) < 100_000
-    svg.unlink()
-    page(tmp_path / "c.html", png)
-    assert (tmp_path / "c.html").read_text() == text
-
-
-def test_a_missing_figure_leaves_no_page(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        page(tmp_path / "index.html", tmp_path / "absent.svg")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_long_tables_are_cut_and_say_so(tmp_path, figure):
+def test_long_tables_are_cut_and_say_so(tmp_path):
     long = pd.DataFrame({"gene": [f"G{i}" for i in range(1234)]})
     sections = [{"title": "Genes", "tables": [("All.", long, None)]}]
-    _, found = page(tmp_path / "index.html", figure[0], sections=sections)
+    _, found = page(tmp_path / "index.html", sections=sections)
     assert f"The first {MAX_ROWS} of 1,234 rows." in found
     assert "G49" in found
     assert "G50" not in found
 
 
-def test_equal_content_gives_equal_bytes(tmp_path, figure):
-    page(tmp_path / "1.html", figure[1])
-    page(tmp_path / "2.html", figure[1])
+def test_equal_content_gives_equal_bytes(tmp_path):
+    page(tmp_path / "1.html")
+    page(tmp_path / "2.html")
     assert (tmp_path / "1.html").read_bytes() == (tmp_path / "2.html").read_bytes()
 
 
-def test_no_path_of_this_machine_is_on_the_page(tmp_path, figure):
-    page(tmp_path / "index.html", figure[0])
+def test_no_path_of_this_machine_is_on_the_page(tmp_path):
+    page(tmp_path / "index.html")
     assert not re.search(re.escape(str(tmp_path)), (tmp_path / "index.html").read_text())
 
 

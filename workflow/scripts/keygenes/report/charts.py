@@ -18,7 +18,7 @@ from keygenes.report.style import (
 )
 
 PANEL = 190  # pixels
-MAX_POINTS = 15_000  # of lines in one chart
+MAX_POINTS = 15_000  # of one chart
 SCHEMES = {SEQUENTIAL: "viridis", DIVERGING: "purpleorange"}
 
 
@@ -42,7 +42,9 @@ def _map(table, x, y, colour, tooltip, step=26):
 
 def umap(table, classes):
     """Return Figure 1: the cells, a panel per task."""
-    table = table[["cell", "umap1", "umap2", *classes]]
+    every = -(-len(table) // MAX_POINTS)
+    table = table[["cell", "umap1", "umap2", *classes]].iloc[::every]
+    thinned = f" (one cell in {every})" if every > 1 else ""
     fields = {task: f"class {i}" for i, task in enumerate(classes)}  # a name may be an expression
     base = alt.Chart(table.rename(columns=fields)).mark_circle(size=14, opacity=0.8)
     tooltip = ["cell:N", *(alt.Tooltip(f"{fields[task]}:N", title=task) for task in classes)]
@@ -59,7 +61,9 @@ def umap(table, classes):
             tooltip=tooltip,
         )
         zoom = alt.selection_interval(name=f"zoom{i}", bind="scales")
-        panels.append(panel.add_params(zoom).properties(width=320, height=300, title=task))
+        panels.append(
+            panel.add_params(zoom).properties(width=320, height=300, title=f"{task}{thinned}")
+        )
     return alt.hconcat(*panels).resolve_scale(color="independent")
 
 
@@ -277,7 +281,8 @@ def chart_spec(name, table, classes):
     """
     if name not in CHARTS or table.empty:
         return None
-    return _compact(CHARTS[name](table, classes).to_dict())
+    with alt.data_transformers.enable("default", max_rows=None):  # bounded by MAX_POINTS
+        return _compact(CHARTS[name](table, classes).to_dict())
 
 
 def _compact(spec):

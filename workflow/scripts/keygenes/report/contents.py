@@ -3,11 +3,21 @@
 import json
 import textwrap
 
+import pandas as pd
+
 from keygenes.core.regimes import BASELINES
 from keygenes.core.shown import printable_lines
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
+from keygenes.report.summaries import (
+    best_baseline,
+    interval,
+    metric_summary,
+    pooled,
+    top_expressed_members,
+    top_members,
+)
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
@@ -32,49 +42,6 @@ TITLES = {
     "gene_classes": "Gene classes",
     "claims": "Claims",
 }
-
-
-def pooled(metrics, regime, metric="accuracy"):
-    """Return the row of a regime's pooled test metric, or None if it has none."""
-    rows = metrics[
-        (metrics["regime"].astype(str) == regime)
-        & (metrics["metric"].astype(str) == metric)
-        & (metrics["split"].astype(str) == "test")
-        & metrics["seed"].isna()
-    ]
-    return None if rows.empty else rows.sort_values("design").iloc[0]  # 'grouped' before 'random'
-
-
-def metric_summary(metrics):
-    """Return the pooled test metrics, a row per regime and design.
-
-    Columns regime, design, n_cells, n_units, accuracy with its interval, then the values of the
-    other metrics; of accuracy_gain and leak with their p.
-    """
-    rows = metrics[metrics["seed"].isna() & (metrics["split"].astype(str) == "test")]
-    rows = rows.astype({"regime": str, "design": str, "metric": str})
-    keys = ["regime", "design"]
-    wide = rows.pivot(index=keys, columns="metric", values="value")
-    p = rows.pivot(index=keys, columns="metric", values="p")
-    accuracy = rows[rows["metric"] == "accuracy"].set_index(keys)
-    table = accuracy[["n_cells", "n_units"]].assign(accuracy=accuracy["value"])
-    table = table.assign(ci_low=accuracy["ci_low"], ci_high=accuracy["ci_high"])
-    for name in ("balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"):
-        table[name] = wide[name]
-    for name in ("accuracy_gain", "leak"):
-        if name in wide:
-            table[name], table[f"p ({name})"] = wide[name], p[name]
-    return table.reset_index()
-
-
-def _interval(row):
-    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
-
-
-def top_members(key_genes, name, n_top):
-    """Return how many of the first `n_top` key genes are in a gene set, and how many by chance."""
-    flags = key_genes[f"in_{name}"].to_numpy()
-    return int(flags[:n_top].sum()), flags.mean() * min(n_top, len(flags))
 
 
 def headline_numbers(tables, config):
@@ -105,16 +72,13 @@ def headline_numbers(tables, config):
         row, majority = pooled(metrics, regime), pooled(metrics, "majority")
         if row is None:
             continue
-        baselines = metrics[metrics["metric"].astype(str) == "accuracy"]
-        baselines = baselines[baselines["regime"].astype(str).isin(BASELINES)]
-        baselines = baselines[baselines["seed"].isna() & (baselines["design"] == row["design"])]
-        best = baselines.loc[baselines["value"].idxmax()]
+        best = best_baseline(metrics, row["design"])
         others = [f"{name} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
         others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {best['value']:.2f}")
         rows.append(
             (
                 f"accuracy of the {regime} model, task {task}",
-                _interval(row),
+                interval(row),
                 f"95 % interval over {row['n_units']} {row['unit']}s, n = {row['n_cells']} cells; "
                 f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
             )
@@ -137,10 +101,9 @@ def headline_numbers(tables, config):
     n_top = config["evidence"]["n_key_genes"]
     for name in config["evidence"]["gene_sets"][:1]:
         found, expected = top_members(tables["key_genes"][task], name, n_top)
-        ranked = tables["genes"][task]
-        ranked = ranked[ranked["track"].astype(str) == "wilcoxon"].sort_values("rank").head(n_top)
-        keys = tables["key_genes"][task].set_index("ensembl_id")[f"in_{name}"]
-        by_expression = int(keys.reindex(ranked["ensembl_id"]).fillna(False).sum())
+        by_expression = top_expressed_members(
+            tables["genes"][task], tables["key_genes"][task], name, n_top
+        )
         rows.append(
             (
                 f"genes of {name} among the {n_top} most attended, task {task}",
@@ -165,20 +128,30 @@ def gene_headline(task, metrics):
     )
     return (
         f"ROC-AUC of {row['class']} genes, task {task}",
-        _interval(row),
+        interval(row),
         f"95 % interval over n = {row['n_genes']} genes, each scored out of fold; controls: "
         f"{others}; chance 0.50",
     )
 
 
-def _figures(names, title, task, root):
+def _figures(shown, title, task):
     found = []
-    for name in names:
-        parts = name.split("/")
-        own = parts[0] if len(parts) == 2 else None
-        if TITLES[parts[-1]] == title and own == task:
-            found.append((f"{root}/figures/{name}.svg", caption(parts[-1])))
+    for name, place in shown.items():
+        *own, stem = name.split("/")
+        if TITLES[stem] == title and own == ([task] if task else []):
+            found.append({**place, "caption": caption(stem)})
     return found
+
+
+def class_counts(labels, splits):
+    """Return how many cells each class of each task has, and how many of them were tested."""
+    tested = labels["cell"].isin(splits["cell"][splits["split"] == "test"])
+    rows = [
+        (task, name, int((labels[task] == name).sum()), int((labels[task][tested] == name).sum()))
+        for task in labels.columns.drop("cell")
+        for name in labels[task].cat.categories
+    ]
+    return pd.DataFrame(rows, columns=["task", "class", "n_cells", "n_tested"])
 
 
 def top_expressed(wilcoxon, task, n):
@@ -189,13 +162,21 @@ def top_expressed(wilcoxon, task, n):
     return table.groupby(["group", "reference"], observed=True, sort=False).head(n)[columns]
 
 
-def page_sections(tables, config, figures, dataset):
-    """Return the sections of the page: data, then per task models, attention and genes.
+def page_sections(tables, config, shown, dataset):
+    """Return the sections of the page: data, models, attention, genes, then tasks of genes.
 
-    Tasks of genes follow, with one section each.
+    Parameters
+    ----------
+    tables : dict
+    config : dict
+    shown : dict {name: dict}
+        The figures in their order: stem, source, width, height and chart, as `page.write_page`
+        takes them.
+    dataset : dict
+        Entry of the registry.
     """
-    study, evidence = config["study"], config["evidence"]
-    root = f"results/{study}"
+    evidence = config["evidence"]
+    tasks = [t["name"] for t in cell_tasks(config)]
     unit = tables["splits"]["unit"].iloc[0]
     lost = tables["tokens"]["counts_lost"].mean()
     split = {
@@ -212,31 +193,51 @@ def page_sections(tables, config, figures, dataset):
         {
             "title": "Data",
             "text": text,
-            "figures": _figures(figures, "Data", None, root),
-            "tables": [(caption("selection"), tables["selection"], "cells/selection.parquet")],
+            "figures": _figures(shown, "Data", None),
+            "tables": [
+                (caption("selection"), tables["selection"], "cells/selection.parquet"),
+                (
+                    "Cells per class, and those of them that some seed tests.",
+                    class_counts(tables["labels"], tables["splits"]),
+                    "cells/labels.parquet",
+                ),
+            ],
         }
     ]
-    for task in (t["name"] for t in cell_tasks(config)):
-        metrics = tables["metrics"][task]
-        test = metric_summary(metrics)
+    for task in tasks:
         sections.append(
             {
                 "title": f"Models, task {task}",
-                "figures": _figures(figures, "Models", task, root),
-                "tables": [(caption("metrics"), test, f"models/{task}/metrics.parquet")],
+                "figures": _figures(shown, "Models", task),
+                "tables": [
+                    (
+                        caption("metrics"),
+                        metric_summary(tables["metrics"][task]),
+                        f"models/{task}/metrics.parquet",
+                    )
+                ],
             }
         )
-        sections.append(
-            {
-                "title": f"Attention, task {task}",
-                "figures": _figures(figures, "Attention", task, root),
-            }
-        )
+    sections += [
+        {"title": f"Attention, task {task}", "figures": _figures(shown, "Attention", task)}
+        for task in tasks
+    ]
+    sections.append(
+        {
+            "title": "All genes, all tracks",
+            "text": "Every gene that a track scores or a test covers, with its rank on each track "
+            f"(1: most key) of regime {evidence['regime']}, all seeds pooled. A click on a gene "
+            "shows its scores, its rank in cells of each class, the attention it receives by layer "
+            "and head, and its differential expression.",
+            "gene_tasks": tasks,
+        }
+    )
+    for task in tasks:
         keys = tables["key_genes"][task].head(evidence["n_key_genes"])
         sections.append(
             {
                 "title": f"Genes, task {task}",
-                "figures": _figures(figures, "Genes", task, root),
+                "figures": _figures(shown, "Genes", task),
                 "tables": [
                     (
                         caption("figure8_key_genes"),
@@ -251,10 +252,10 @@ def page_sections(tables, config, figures, dataset):
                 ],
             }
         )
-    return sections + gene_sections(tables, config, figures)
+    return sections + gene_sections(tables, config, shown)
 
 
-def claims_section(table, claims, config, figures, simulated):
+def claims_section(table, claims, shown, simulated):
     """Return the section of the verdicts, as a list; empty where the study has no claims.
 
     Parameters
@@ -272,13 +273,13 @@ def claims_section(table, claims, config, figures, simulated):
             + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
             "text": f"What was said in: {claims['source']}. Judged here, reading by reading and "
             f"task by task, {claims_line(table)}.",
-            "figures": _figures(figures, "Claims", None, f"results/{config['study']}"),
+            "figures": _figures(shown, "Claims", None),
             "claims": table,
         }
     ]
 
 
-def gene_sections(tables, config, figures):
+def gene_sections(tables, config, shown):
     """Return one section per task of genes.
 
     Parameters
@@ -286,7 +287,7 @@ def gene_sections(tables, config, figures):
     tables : dict
         Per task of genes gene_classes, gene_metrics and gene_scores (the task's evidence).
     """
-    sections, root = [], f"results/{config['study']}"
+    sections = []
     for task in (t["name"] for t in gene_tasks(config)):
         genes, scores = tables["gene_classes"][task], tables["gene_scores"][task]
         found, seen = genes["token"].notna(), genes["n_cells"] > 0
@@ -302,7 +303,7 @@ def gene_sections(tables, config, figures):
                 "title": f"Gene classes, task {task}",
                 "text": f"{len(genes)} genes are listed; {found.mean():.0%} are in the vocabulary, "
                 f"{seen.mean():.0%} are expressed in the study's cells ({counts}).",
-                "figures": _figures(figures, "Gene classes", task, root),
+                "figures": _figures(shown, "Gene classes", task),
                 "tables": [
                     (
                         caption("gene_metrics"),

@@ -1,22 +1,17 @@
-"""The report page: one HTML file that holds every figure, table, caption, config and version.
+"""The report page: HTML that leads through answer, verdicts, figures, tables, methods, provenance.
 
-It needs no network, no script and no other file: styles are inline, figures are embedded. It
+Its folder holds all that it needs (`folder`). Without JavaScript it shows its static figures; it
 follows the reader's light or dark setting, prints, and fits a phone.
 """
 
-import base64
 import functools
-import io
 from pathlib import Path
-from xml.etree import ElementTree
 
 import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
-from PIL import Image
 
-from keygenes.core.files import intact, write_text
+from keygenes.core.files import write_text
 from keygenes.core.shown import printable_lines
 from keygenes.evidence.verdicts import VERDICTS
 from keygenes.report.figures_claims import MARKS, found_text
@@ -24,42 +19,7 @@ from keygenes.report.panels import distinct
 from keygenes.report.style import count, number
 
 HERE = Path(__file__).resolve().parent
-TEMPLATES = (HERE / "page.html", HERE / "page.css")  # read by the page: inputs of its rule
-MAX_SVG_BYTES = 300_000  # a larger vector figure is embedded as a picture
-FIGURE_DPI = 300  # of the PNG files that `style.save_figure` writes
-PAGE_DPI = 150
-CSS_DPI = 120  # pixels per inch of figure: 8 point text comes out at 13 pixels
 MAX_ROWS = 50  # of a table on the page; the file behind it has all
-
-
-def _data_uri(data, kind):
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _picture(path):
-    """Return a figure as (data URI, width in CSS pixels), smaller than the file it comes from.
-
-    A path to an SVG above `MAX_SVG_BYTES` is served from the PNG beside it.
-    """
-    path = Path(path)
-    vector = path.with_suffix(".svg")
-    raster = path.with_suffix(".png")
-    if vector.is_file() and (vector.stat().st_size <= MAX_SVG_BYTES or not raster.is_file()):
-        width = None
-        if raster.is_file():
-            with intact(raster), Image.open(raster) as image:
-                width = round(image.width * CSS_DPI / FIGURE_DPI)
-        with intact(vector):
-            ElementTree.parse(vector)  # a damaged one would be an empty frame on the page
-        return _data_uri(vector.read_bytes(), "svg+xml"), width
-    with intact(raster), Image.open(raster) as image:
-        width = round(image.width * CSS_DPI / FIGURE_DPI)
-        scale = PAGE_DPI / FIGURE_DPI
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, format="PNG", optimize=True)
-    return _data_uri(buffer.getvalue(), "png"), width
 
 
 def format_value(value):
@@ -99,15 +59,13 @@ def _table(caption, frame, source):
     }
 
 
-def _figure(path, caption):
-    picture, width = _picture(path)
-    first = caption.split("\n", 1)[0]
+def _figure(figure):
+    first = figure["caption"].split("\n", 1)[0]
     return {
-        "name": Path(path).stem,
-        "picture": Markup(picture),
-        "width": width,
+        **figure,
+        "name": figure["stem"].rsplit("/", 1)[-1],
         "alt": first.split(". ")[0],
-        "paragraphs": _paragraphs(caption),
+        "paragraphs": _paragraphs(figure["caption"]),
     }
 
 
@@ -145,7 +103,7 @@ def _claims(table):
 
 
 def _shown(value):
-    return printable_lines(value) if type(value) is str else value  # Markup is our own
+    return printable_lines(value) if type(value) is str else value  # not what a macro has made
 
 
 @functools.cache
@@ -167,13 +125,16 @@ def write_page(
     title,
     study,
     simulated,
+    answer,
     headline,
     sections,
+    methods,
+    references,
     config_yaml,
     versions,
     provenance,
 ):
-    """Write the report as one self-contained HTML file, equal bytes for equal input.
+    """Write the page of the report's folder, equal bytes for equal input.
 
     Parameters
     ----------
@@ -181,32 +142,34 @@ def write_page(
     title, study : str
     simulated : bool or str
         If true, a banner says so; a text says what is simulated.
+    answer : list of str
+        The question and the answer, in sentences.
     headline : list of (str, object, str)
         Label, value and detail of the numbers that matter, e.g.
         ``("accuracy of level, full", 0.91, "95 % interval 0.88 to 0.94, n = 480 cells")``.
         Numbers are formatted, text is taken as it is.
     sections : list of dict
-        title and text (paragraphs split by an empty line); figures: list of (path of the SVG or
-        PNG, caption); tables: list of (caption, DataFrame, path of the file behind it or None);
-        claims: table 'claims', shown whole, claim by claim.
-        All but the title may be left out.
+        title and text (paragraphs split by an empty line); figures: list of dict with stem (path
+        in the folder, without ending), source (of the picture shown), width, height, caption and
+        chart (name of its chart in ``data/charts.js``, or None); tables: list of (caption,
+        DataFrame, path of the file behind it or None); claims: table 'claims', shown whole, claim
+        by claim; gene_tasks: tasks whose table of genes is shown. All but the title may be left
+        out.
+    methods : list of str
+        Paragraphs.
+    references : list of str
     config_yaml : str
         The configuration of the run.
     versions : dict
         {package: version}.
     provenance : dict
         {what: text}, e.g. data source, checksum, model, licence. Values are shown as text.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a figure is not there.
     """
     content = _template().render(
         title=title,
         study=study,
         simulated=simulated,
-        css=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        answer=answer,
         headline=[(label, format_value(value), detail) for label, value, detail in headline],
         sections=[
             {
@@ -214,11 +177,14 @@ def write_page(
                 "title": section["title"],
                 "paragraphs": _paragraphs(section.get("text")),
                 "claims": _claims(section.get("claims")),
-                "figures": [_figure(*figure) for figure in section.get("figures", ())],
+                "gene_tasks": section.get("gene_tasks", ()),
+                "figures": [_figure(figure) for figure in section.get("figures", ())],
                 "tables": [_table(*table) for table in section.get("tables", ())],
             }
             for i, section in enumerate(sections, start=1)
         ],
+        methods=methods,
+        references=references,
         config_yaml=config_yaml,
         versions={name: str(version) for name, version in versions.items()},
         provenance={name: format_value(value) for name, value in provenance.items()},

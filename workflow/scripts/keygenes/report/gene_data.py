@@ -1,0 +1,114 @@
+"""The genes as the page shows them: a row each, and what opens when a reader picks one."""
+
+import numpy as np
+import pandas as pd
+
+from keygenes.core.shown import gene_name
+from keygenes.evidence.gene_table import sets_of, tracks_of
+from keygenes.report.panels import spoken
+
+DIGITS = 4  # significant ones of a number on the page; the files have all
+
+
+def _rounded(values):
+    """Return numbers with `DIGITS` significant digits as nested lists, None for what is missing."""
+    values = np.asarray(values, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values))))
+        rounded = np.where(values == 0, 0.0, np.round(values * scale) / scale)
+    whole = rounded == np.floor(rounded)
+    found = rounded.astype(object)
+    found[whole] = [int(value) for value in rounded[whole]]
+    found[~np.isfinite(rounded)] = None
+    return found.tolist()
+
+
+def gene_rows(table, explained):
+    """Return the page's table of genes: {columns: [{title, hint, kind}], rows: [[...]]}.
+
+    Parameters
+    ----------
+    table : result of `evidence.gene_table.gene_table`
+    explained : result of `evidence.gene_table.explained_columns`
+
+    Returns
+    -------
+    dict
+        kind of a column: gene, text, flag or number. In the order of `table`, with the rank of a
+        gene on every track; scores are in `gene_details`.
+    """
+    hints = dict(zip(explained["column"], explained["meaning"], strict=True))
+    columns = [
+        ("symbol", "gene", "gene", table["symbol"].map(gene_name)),
+        ("ensembl_id", "Ensembl id", "text", table["ensembl_id"]),
+        *(
+            (f"in_{name}", spoken(name), "flag", table[f"in_{name}"].astype(int))
+            for name in sets_of(table)
+        ),
+        ("group", "most different in", "text", table["group"].astype(object)),
+        ("log2fc", "log2 fold change", "number", _rounded(table["log2fc"])),
+        ("p_adj", "adjusted p", "number", _rounded(table["p_adj"])),
+        *(
+            (f"{track}_rank", spoken(track), "number", table[f"{track}_rank"].astype(object))
+            for track in tracks_of(table)
+        ),
+    ]
+    values = [[None if pd.isna(v) else v for v in column] for *_, column in columns]
+    return {
+        "columns": [
+            {"title": title, "hint": hints[name], "kind": kind} for name, title, kind, _ in columns
+        ],
+        "rows": [list(row) for row in zip(*values, strict=True)],
+    }
+
+
+def gene_details(table, tests, ranks, heads):
+    """Return what opens for each gene of `table`, in its order.
+
+    Parameters
+    ----------
+    table : result of `evidence.gene_table.gene_table`
+    tests : table 'wilcoxon' of the task
+    ranks, heads : tables 'gene_ranks', 'gene_heads'
+
+    Returns
+    -------
+    dict
+        tracks, classes, groups (names); scores: per gene and track score, rank, q, n; ranks: per
+        gene and class mean, sd, n cells; tests: per gene and group log2fc, p_adj; layers, heads
+        (how many); attention: per gene, layer by layer, that of each head. None: there is none.
+    """
+    ids = table["ensembl_id"]
+    tracks = tracks_of(table)
+    parts = ("score", "rank", "q", "n")
+    scores = np.stack(
+        [table[[f"{t}_{part}" for part in parts]].to_numpy(float, na_value=np.nan) for t in tracks],
+        axis=1,
+    )
+    classes = [str(c) for c in ranks["class"].cat.categories]
+    tests = tests[tests["reference"].astype(str) == "rest"]
+    groups = [str(c) for c in tests["group"].cat.categories if (tests["group"] == c).any()]
+
+    def per_gene(frame, key, names, columns):
+        """Return float [genes, names, columns]."""
+        found = np.full((len(ids), len(names), len(columns)), np.nan)
+        for i, name in enumerate(names):
+            rows = frame[frame[key].astype(str) == name].set_index("ensembl_id")
+            found[:, i] = rows[columns].reindex(ids).to_numpy(float, na_value=np.nan)
+        return found
+
+    n_layers, n_heads = int(heads["layer"].max()), int(heads["head"].max())
+    place = (heads["layer"] - 1) * n_heads + heads["head"] - 1
+    attention = heads.assign(place=place).pivot(index="ensembl_id", columns="place", values="mean")
+    attention = attention.reindex(index=ids, columns=range(n_layers * n_heads)).to_numpy(float)
+    return {
+        "tracks": [spoken(track) for track in tracks],
+        "scores": _rounded(scores),
+        "classes": classes,
+        "ranks": _rounded(per_gene(ranks, "class", classes, ["rank_mean", "rank_sd", "n_cells"])),
+        "groups": groups,
+        "tests": _rounded(per_gene(tests, "group", groups, ["log2fc", "p_adj"])),
+        "layers": n_layers,
+        "heads": n_heads,
+        "attention": _rounded(attention),
+    }

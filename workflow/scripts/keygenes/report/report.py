@@ -1,0 +1,218 @@
+"""The report of a study: a folder with a page, written from tables and figures alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from keygenes.core.files import read_json, write_text
+from keygenes.core.tables import read_table
+from keygenes.core.tasks import cell_tasks, gene_tasks
+from keygenes.evidence.gene_table import explained_columns
+from keygenes.report.answer import answer
+from keygenes.report.charts import CHARTS, chart_spec
+from keygenes.report.contents import (
+    claims_section,
+    headline_numbers,
+    page_sections,
+    provenance_facts,
+    summary_text,
+)
+from keygenes.report.folder import copy_figure, copy_file, write_assets, write_packed
+from keygenes.report.gene_data import gene_details, gene_rows
+from keygenes.report.methods import methods
+from keygenes.report.page import write_page
+from keygenes.report.references import bibtex, own_entry, read_references, reference_list
+from keygenes.report.run_times import run_times
+from keygenes.report.study_counts import study_counts
+from keygenes.report.style import count
+
+SHARED_TABLES = ("selection", "labels", "splits", "tokens", "wilcoxon")
+CELL_TABLES = ("metrics", "cosine", "key_genes", "genes", "scorecard")
+SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
+GENE_TABLES = ("gene_classes", "gene_metrics", "gene_scores")
+
+
+def read_tables(files, config):
+    """Return the tables of a study: {name: table}, those of tasks {name: {task: table}}.
+
+    Parameters
+    ----------
+    files : dict {name: path or list of paths}
+        Those of tasks in the order of the config's tasks; claims a list of one path or none.
+    config : dict
+    """
+    tables = {name: read_table(files[name]) for name in SHARED_TABLES}
+    for names, tasks in ((CELL_TABLES, cell_tasks(config)), (GENE_TABLES, gene_tasks(config))):
+        for name in names:
+            read = map(read_table, files[name])
+            tables[name] = dict(zip([task["name"] for task in tasks], read, strict=True))
+    tables["claims"] = next(map(read_table, files["claims"]), None)
+    return tables
+
+
+def place_figures(names, source, folder, classes):
+    """Copy figures into the report and make their charts.
+
+    Parameters
+    ----------
+    names : list of str
+        E.g. ``dose/figure4_cosine``.
+    source, folder : path-like
+        Where the figures lie, and the folder of the report.
+    classes : dict {task: list of str}
+
+    Returns
+    -------
+    shown : dict {name: dict}
+        stem, source, width, height and chart, as `page.write_page` takes them.
+    specs : dict {name: dict}
+        Vega-Lite specifications of those that have a chart.
+    """
+    shown, specs = {}, {}
+    for name in names:
+        stem = name.rsplit("/", 1)[-1]
+        kind, (width, height) = copy_figure(Path(source) / name, Path(folder) / "figures" / name)
+        if stem in CHARTS:
+            of = {name.split("/")[0]: classes[name.split("/")[0]]} if "/" in name else classes
+            text = dict.fromkeys([*classes, "true", "predicted", "regime"], str)
+            table = pd.read_csv(Path(source) / f"{name}.tsv", sep="\t", dtype=text)
+            specs[name] = chart_spec(stem, table, of)
+        shown[name] = {
+            "stem": f"figures/{name}",
+            "source": f"figures/{name}.{kind}",
+            "width": width,
+            "height": height,
+            "chart": name if specs.get(name) else None,
+        }
+    return shown, {name: spec for name, spec in specs.items() if spec}
+
+
+def write_genes(folder, tasks, tables, files, sets):
+    """Write the genes of each task: as files, for the page's table, and what opens for one of them.
+
+    Parameters
+    ----------
+    sets : dict {gene set: what it is}
+    """
+    for i, task in enumerate(tasks):
+        for kind in ("gene_tsv", "gene_xlsx"):
+            copy_file(files[kind][i], folder / f"tables/{task}/{Path(files[kind][i]).name}")
+        table = read_table(files["gene_tables"][i])
+        shown = gene_rows(table, explained_columns(table, "", sets))
+        write_packed(shown, f"genes.{task}", folder / f"data/genes.{task}.js")
+        tests = tables["wilcoxon"][tables["wilcoxon"]["task"].astype(str) == task]
+        ranks, heads = (read_table(files[name][i]) for name in ("gene_ranks", "gene_heads"))
+        details = gene_details(table, tests, ranks, heads)
+        write_packed(details, f"details.{task}", folder / f"data/details.{task}.js")
+
+
+def write_methods(path, files, tables, record, entries, config, simulated, claims):
+    """Write the bibliography; return the methods and the works they cite, as the page shows them.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the BibTeX file.
+    files : dict
+        references, references_schema and citation (paths).
+    """
+    schema = read_yaml(files["references_schema"])
+    references = read_references(files["references"], schema)
+    counts = study_counts(tables, config)
+    paragraphs, keys = methods(
+        config,
+        references,
+        entries=entries,
+        counts=counts,
+        software=record["software"],
+        simulated=simulated,
+        claims=claims,
+    )
+    write_text(bibtex(keys, references, own_entry(files["citation"])), path)
+    return paragraphs, reference_list(keys, references)
+
+
+def write_report(files, folder, *, config, entries, model, figures, claims, simulated):
+    """Write the report of a study, and the summary that the terminal prints.
+
+    Parameters
+    ----------
+    files : dict {name: path or list of paths}
+        The tables of `read_tables`; per task of cells gene_tables, gene_tsv, gene_xlsx, gene_ranks
+        and gene_heads; provenance; references, references_schema and citation.
+    folder : path-like
+        Of the report; figures are taken from ``figures`` beside it, times from ``benchmarks``.
+    config : dict
+    entries : dict
+        Registry entries that the study uses, of `core.resolve.resolve`.
+    model : str
+        What the encoder is called.
+    figures : list of str
+    claims : dict or None
+        title and source of the claims file.
+    simulated : bool or str
+    """
+    folder = Path(folder)
+    tables = read_tables(files, config)
+    record = read_json(files["provenance"])
+    dataset = entries["datasets"][config["dataset"]]
+    labels = tables["labels"].drop(columns="cell")
+    classes = {task: [str(c) for c in labels[task].cat.categories] for task in labels}
+    shown, specs = place_figures(figures, folder.parent / "figures", folder, classes)
+    write_assets(folder / "assets")
+    write_packed(specs, "charts", folder / "data/charts.js")
+    sets = {name: entry["title"] for name, entry in entries["gene_sets"].items()}
+    write_genes(folder, [task["name"] for task in cell_tasks(config)], tables, files, sets)
+    times = run_times(folder.parent / "benchmarks")
+    write_packed(shown_times(times), "run_times", folder / "data/run_times.js")
+    paragraphs, references = write_methods(
+        folder / "references.bib", files, tables, record, entries, config, simulated, claims
+    )
+    headline = headline_numbers(tables, config)
+    write_page(
+        folder / "index.html",
+        title=f"{config['study']}: which genes does the model look at?",
+        study=config["study"],
+        simulated=simulated,
+        answer=answer(tables, config, dataset["title"], model),
+        headline=headline,
+        sections=[
+            *claims_section(tables["claims"], claims, shown, simulated),
+            *page_sections(tables, config, shown, dataset),
+        ],
+        methods=paragraphs,
+        references=references,
+        config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        versions={name: ", ".join(found) for name, found in record["software"].items()},
+        provenance=provenance_facts(record),
+    )
+    summary = summary_text(headline, folder / "index.html", simulated, tables["claims"])
+    write_text(summary, folder / "summary.txt")
+
+
+def shown_times(times):
+    """Return run times as the page lists them: heads and rows of text."""
+    heads = ["rule", "jobs", "wall time", "longest job", "CPU time", "most memory (MB)"]
+    rows = [
+        [
+            row.rule,
+            count(row.n_jobs),
+            *(duration(getattr(row, name)) for name in SECONDS),
+            count(row.max_rss_mb),
+        ]
+        for row in times.itertuples()
+    ]
+    return {"heads": heads, "rows": rows}
+
+
+def duration(seconds):
+    """Return a time as text: "12 s", "3 min 05 s", "2 h 07 min"."""
+    if not np.isfinite(seconds):
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    hours, part = divmod(minutes, 60)
+    return f"{hours} h {part:02d} min" if hours else f"{part} min {rest:02d} s"

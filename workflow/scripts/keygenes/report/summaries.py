@@ -1,0 +1,62 @@
+"""Numbers of the tables that the page and the terminal tell of."""
+
+from keygenes.core.regimes import BASELINES
+
+
+def pooled(metrics, regime, metric="accuracy"):
+    """Return the row of a regime's pooled test metric, or None if it has none."""
+    rows = metrics[
+        (metrics["regime"].astype(str) == regime)
+        & (metrics["metric"].astype(str) == metric)
+        & (metrics["split"].astype(str) == "test")
+        & metrics["seed"].isna()
+    ]
+    return None if rows.empty else rows.sort_values("design").iloc[0]  # 'grouped' before 'random'
+
+
+def metric_summary(metrics):
+    """Return the pooled test metrics, a row per regime and design.
+
+    Columns regime, design, n_cells, n_units, accuracy with its interval, then the values of the
+    other metrics; of accuracy_gain and leak with their p.
+    """
+    rows = metrics[metrics["seed"].isna() & (metrics["split"].astype(str) == "test")]
+    rows = rows.astype({"regime": str, "design": str, "metric": str})
+    keys = ["regime", "design"]
+    wide = rows.pivot(index=keys, columns="metric", values="value")
+    p = rows.pivot(index=keys, columns="metric", values="p")
+    accuracy = rows[rows["metric"] == "accuracy"].set_index(keys)
+    table = accuracy[["n_cells", "n_units"]].assign(accuracy=accuracy["value"])
+    table = table.assign(ci_low=accuracy["ci_low"], ci_high=accuracy["ci_high"])
+    for name in ("balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"):
+        table[name] = wide[name]
+    for name in ("accuracy_gain", "leak"):
+        if name in wide:
+            table[name], table[f"p ({name})"] = wide[name], p[name]
+    return table.reset_index()
+
+
+def interval(row):
+    """Return a value with its interval as text."""
+    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+
+
+def top_members(key_genes, name, n_top):
+    """Return how many of the first `n_top` key genes are in a gene set, and how many by chance."""
+    flags = key_genes[f"in_{name}"].to_numpy()
+    return int(flags[:n_top].sum()), flags.mean() * min(n_top, len(flags))
+
+
+def best_baseline(metrics, design):
+    """Return the row of the baseline with the highest pooled accuracy of a design."""
+    rows = metrics[metrics["metric"].astype(str) == "accuracy"]
+    rows = rows[rows["regime"].astype(str).isin(BASELINES)]
+    rows = rows[rows["seed"].isna() & (rows["design"] == design)]
+    return rows.loc[rows["value"].idxmax()]
+
+
+def top_expressed_members(genes, key_genes, name, n_top):
+    """Return how many of the `n_top` most differentially expressed genes are in a gene set."""
+    ranked = genes[genes["track"].astype(str) == "wilcoxon"].sort_values("rank").head(n_top)
+    members = key_genes.set_index("ensembl_id")[f"in_{name}"]
+    return int(members.reindex(ranked["ensembl_id"]).fillna(False).sum())
