@@ -1,6 +1,6 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="ca6fe9d064ada8b48952eb228bde4950533f0af3227ba35a5d01cde328378903"
+LABEL io.github.snakemake.conda_env_hash="277c45ae00f1784a50d0c736d1a477d713c2e81a997ad73441161dad91a3f664"
 # Conda environment:
 #   source: envs/attribution.yaml
 #   prefix: /conda-envs/0c57cb902406885b544a143630fc9af6
@@ -118,6 +118,27 @@ COPY envs/download.yaml /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81/environment
 #     - scipy ==1.17.1
 RUN mkdir -p /conda-envs/f990ec8133828de67803533b32ba7c83
 COPY envs/evidence.yaml /conda-envs/f990ec8133828de67803533b32ba7c83/environment.yaml
+# Conda environment:
+#   source: envs/export.yaml
+#   prefix: /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1
+#   # Gene tables, cells with scores and model cards for use elsewhere. Pins equal requirements.lock.
+#   channels:
+#     - conda-forge
+#     - bioconda
+#     - nodefaults
+#   dependencies:
+#     - python =3.11
+#     - anndata ==0.12.19
+#     - h5py ==3.16.0
+#     - jinja2 ==3.1.6
+#     - numpy ==2.4.6
+#     - pandas ==2.3.3
+#     - pyarrow ==26.0.1
+#     - pyyaml ==6.0.3
+#     - scipy ==1.17.1
+#     - xlsxwriter ==3.3.1
+RUN mkdir -p /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1
+COPY envs/export.yaml /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1/environment.yaml
 # Conda environment:
 #   source: envs/expression.yaml
 #   prefix: /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c
@@ -302,6 +323,7 @@ RUN conda env create --prefix /conda-envs/0c57cb902406885b544a143630fc9af6 --fil
     conda env create --prefix /conda-envs/879ae6d83512f0e9cf520d64adeec914 --file /conda-envs/879ae6d83512f0e9cf520d64adeec914/environment.yaml && \
     conda env create --prefix /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81 --file /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81/environment.yaml && \
     conda env create --prefix /conda-envs/f990ec8133828de67803533b32ba7c83 --file /conda-envs/f990ec8133828de67803533b32ba7c83/environment.yaml && \
+    conda env create --prefix /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1 --file /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1/environment.yaml && \
     conda env create --prefix /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c --file /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml && \
     conda env create --prefix /conda-envs/7fad7334042afa1c726d5535a1fc20ce --file /conda-envs/7fad7334042afa1c726d5535a1fc20ce/environment.yaml && \
     conda env create --prefix /conda-envs/179d1dc74aa91188ab2cac03ee6041be --file /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml && \

@@ -29,6 +29,7 @@ include: "workflow/rules/attribution.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/export.smk"
 
 
 rule all:

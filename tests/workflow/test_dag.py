@@ -36,6 +36,8 @@ PER_STUDY = [
     "plot_claims",
     "record_provenance",
     "write_report",
+    "write_scored_cells",
+    "write_model_cards",
 ]
 PER_TASK = [
     "evaluate",
@@ -51,6 +53,7 @@ PER_TASK = [
     "remove_genes",
     "plot_scorecard",
     "plot_roar",
+    "write_gene_table",
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
 CONTROLS = {"compare_inputs": 1, "plot_inputs": 1}  # of the task 'level' alone

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from rocrate.rocrate import ROCrate
 from running import run_snakemake
 from sklearn.metrics import (
@@ -19,10 +20,12 @@ from sklearn.metrics import (
     cohen_kappa_score,
     f1_score,
 )
+from transformers import AutoModelForSequenceClassification
 
 from keygenes.core.files import checksum
-from keygenes.core.schemas import TABLES
+from keygenes.core.schemas import TABLES, gene_table_schema
 from keygenes.core.tables import read_stamp, read_table
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
 from keygenes.report.captions import plain_text
 
 TASKS = {"dose": ["0", "1.25", "2.5", "12.5", "25"], "level": ["low", "high"]}
@@ -31,7 +34,7 @@ TUNED = ["frozen", "last_layer", "full"]
 REGIMES = [*TUNED, "linear_probe", "logistic_genes"]  # of both tasks; the controls are of 'level'
 LAYERS, HEADS = 6, 4
 # Tables whose columns depend on the study, or that belong to the simulation.
-OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth"}
+OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth", "gene_table"}
 # The demo has no gene task, and one shard.
 NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard"}
 FIGURES = (
@@ -68,6 +71,8 @@ def table_name(path):
     """Return the schema that a file's place in the results gives it."""
     if path.parent.name in ("splits", "splits_random"):
         return "splits"
+    if "export" in path.parts:
+        return "gene_table"
     if path.parent.name == "labels_permuted":
         return "labels"
     if "baselines" in path.parts and path.stem == "predictions":
@@ -392,6 +397,81 @@ def test_key_genes_are_the_most_attended(results, task):
     shown = pd.read_csv(results / f"figures/{task}/figure8_key_genes.tsv", sep="\t", comment="#")
     assert len(shown) == 30
     assert shown["symbol"].tolist() == keys["symbol"].head(30).tolist()
+
+
+# Export
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_gene_table_says_what_the_tables_say(results, task):
+    folder = results / f"export/{task}"
+    table = read_table(folder / "genes.parquet")
+    tracks = [*BASELINES, *ATTENTION, *ATTRIBUTIONS]
+    schema = gene_table_schema(["p53_textbook", "planted_demo"], tracks)
+    assert pq.read_schema(folder / "genes.parquet").equals(schema)
+    wilcoxon = read_table(results / "expression/wilcoxon.parquet").query("task == @task")
+    genes = read_table(results / f"evidence/{task}/genes.parquet")
+    genes = genes[genes["seed"].isna() & (genes["regime"].isna() | (genes["regime"] == "full"))]
+    table = table.set_index("ensembl_id")
+    assert set(table.index) == {*wilcoxon["ensembl_id"], *genes["ensembl_id"]}
+    for name, own in genes.groupby("track", observed=True):
+        found = table[f"{name}_score"].dropna()
+        assert found.to_dict() == own.set_index("ensembl_id")["score"].to_dict()
+    attended = read_table(results / f"evidence/{task}/attended_vs_expressed.parquet")
+    attended = attended.set_index("ensembl_id")
+    assert (table.loc[attended.index, "log2fc"] == attended["log2fc"]).all()
+    assert (table.loc[attended.index, "in_planted_demo"] == attended["in_planted_demo"]).all()
+    sheets = pd.read_excel(folder / "genes.xlsx", sheet_name=None)
+    assert list(sheets) == ["genes (SIMULATED)", "columns"]
+    shown, text = sheets["genes (SIMULATED)"], pd.read_csv(folder / "genes.tsv", sep="\t")
+    assert shown["ensembl_id"].tolist() == text["ensembl_id"].tolist() == list(table.index)
+    assert "SIMULATED DATA: no cell is real" in (folder / "columns.tsv").read_text()
+
+
+def test_the_cells_with_scores_are_the_studys_cells(results):
+    scored = anndata.read_h5ad(results / "export/scored.h5ad")
+    counts = anndata.read_h5ad(results / "cells/counts.h5ad")
+    for part in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(scored.X, part), getattr(counts.X, part))
+    pd.testing.assert_frame_equal(scored.obs[counts.obs.columns], counts.obs)
+    said = scored.uns["keygenes"]
+    record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    assert said["config_sha256"] == record["config_sha256"]
+    assert said["simulated"]
+    for task in TASKS:
+        keys = read_table(results / f"evidence/{task}/key_genes.parquet")["ensembl_id"]
+        ranked = scored.var.sort_values(f"{task}.attention_total_rank").index
+        assert ranked[:30].tolist() == keys.head(30).tolist()
+        tested = scored.obs.dropna(subset=[f"{task}.predicted"])
+        right = tested[f"{task}.predicted"].astype(str) == tested[f"{task}.class"].astype(str)
+        assert right.mean() == pytest.approx(pooled_accuracy(results, task).loc["full", "value"])
+
+
+def test_every_classifier_is_a_folder_of_transformers_with_a_card(results):
+    weights = results.glob("models/*/*/seed*/model.safetensors")
+    folders = [path.parent for path in weights if (path.parent / "loading.json").exists()]
+    assert len(folders) == 20
+    assert {path.parent for path in results.glob("models/*/*/seed*/README.md")} == set(folders)
+    vocabulary = read_table(results / "vocabulary.parquet")
+    for folder in folders:
+        task, regime, seed = folder.parts[-3:]
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        assert list(model.config.id2label.values()) == TASKS[task]
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        assert yaml.safe_load(card.split("---\n")[1])["library_name"] == "transformers"
+        assert "**SIMULATED DATA: no cell is real.**" in card
+        assert ("A control" in card) == (regime not in TUNED)
+        rows = read_table(results / f"models/{task}/metrics.parquet").astype({"regime": str})
+        (value,) = rows[
+            (rows["metric"] == "accuracy")
+            & (rows["split"] == "test")
+            & (rows["regime"] == regime)
+            & (rows["seed"] == int(seed.removeprefix("seed")))
+        ]["value"]
+        assert f"| {value:.3f} |" in card
+        tokens = pd.read_csv(folder / "vocabulary.tsv", sep="\t", float_precision="round_trip")
+        assert tokens["median"].equals(vocabulary["median"])
+        assert tokens["ensembl_id"].equals(vocabulary["ensembl_id"])
 
 
 # Figures and pages

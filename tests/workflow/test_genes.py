@@ -14,7 +14,7 @@ DEMO = "config/demo.yaml"
 CLASSES = {"other": {"kind": ["other"]}, "common": {"kind": ["ribosomal", "housekeeping"]}}
 ENCODERS = {"pretrained", "random_encoder", "shuffled_labels", "logistic"}
 ADDED = {"label_genes", "classify_genes", "score_gene_classes", "plot_gene_classes"}
-REPORT = {"record_provenance", "write_report"}
+REPORT = {"record_provenance", "write_report", "write_scored_cells"}
 AFTER_SCORES = {"score_gene_classes", "plot_gene_classes"} | REPORT
 
 

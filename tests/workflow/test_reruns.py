@@ -19,13 +19,15 @@ from running import REPOSITORY, dry_run, edited_config
 
 DEMO = "config/demo.yaml"
 PAGE_ONLY = {"write_report"}
-REPORT = PAGE_ONLY | {"record_provenance"}
-# Who reads what a rule makes; the record and the page read nearly everything: they always follow.
+REPORT = PAGE_ONLY | {"record_provenance", "write_scored_cells"}
+# Who reads what a rule makes; the record and the page read nearly everything: they always follow,
+# and the exported cells, which hold the record.
 READERS = {
-    "simulate_dataset": "read_dataset score_genes score_tracks",  # the planted truth
+    # the planted truth
+    "simulate_dataset": "read_dataset score_genes score_tracks write_gene_table",
     "read_dataset": "build_vocabulary select_cells tokenize_corpus",
     "build_vocabulary": "pretrain rank_genes rank_genes_by_half rank_genes_by_well tokenize_cells "
-    "tokenize_corpus tokenize_variant",
+    "tokenize_corpus tokenize_variant write_model_cards",
     "select_cells": "embed_cells label_cells screen_doses tokenize_cells tokenize_variant",
     "label_cells": "permute_labels plot_umap rank_genes rank_genes_by_half rank_genes_by_well "
     "split_cells",
@@ -33,26 +35,28 @@ READERS = {
     "screen_doses": "plot_dose_screen",
     "split_cells": "collect_splits finetune fit_baselines fit_probe permute_labels",
     "permute_labels": "finetune",
-    "collect_splits": "compare_inputs evaluate remove_genes",
+    "collect_splits": "compare_inputs evaluate remove_genes write_model_cards",
     "tokenize_corpus": "pretrain",
     "tokenize_cells": "cache_trunk finetune fit_baselines fit_probe score_tracks",
     "tokenize_variant": "cache_trunk finetune",
     "pretrain": "cache_trunk finetune fit_probe",
     "cache_trunk": "finetune",
-    "finetune": "attribute_genes compare_attention evaluate extract_attention plot_training",
+    "finetune": "attribute_genes compare_attention evaluate extract_attention plot_training "
+    "write_model_cards",
     "fit_probe": "evaluate",
     "fit_baselines": "evaluate score_genes",
-    "evaluate": "judge_claims plot_predictions",
+    "evaluate": "judge_claims plot_predictions write_model_cards",
     "extract_attention": "attribute_genes compare_attention compare_inputs score_genes",
     "compare_attention": "collect_comparisons",
     "collect_comparisons": "judge_claims plot_attention plot_inputs compare_inputs",
     "compare_inputs": "judge_claims plot_inputs",
     "attribute_genes": "collect_attribution score_genes",
     "collect_attribution": "plot_faithfulness score_tracks",
-    "rank_genes": "attribute_genes score_genes",
+    "rank_genes": "attribute_genes score_genes write_gene_table",
     "rank_genes_by_well": "score_genes",
     "rank_genes_by_half": "score_tracks",
-    "score_genes": "judge_claims plot_attention plot_genes remove_genes score_tracks",
+    "score_genes": "judge_claims plot_attention plot_genes remove_genes score_tracks "
+    "write_gene_table",
     "score_tracks": "judge_claims plot_scorecard",
     "remove_genes": "plot_roar",
     "judge_claims": "plot_claims",
@@ -238,6 +242,7 @@ FILES = {
     "workflow/scripts/keygenes/report/page.py": REPORT,
     "workflow/scripts/evaluate.py": after("evaluate"),  # a script: Snakemake's own watch
     "workflow/report/forest.rst": PAGE_ONLY,
+    "workflow/scripts/keygenes/report/model_card.md": {"write_model_cards"},
     "config/claims.yaml": after("judge_claims"),
     "resources/gene_sets/p53_textbook.tsv": after("score_genes"),
 }

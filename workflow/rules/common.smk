@@ -275,6 +275,22 @@ def base_model(part):
     return RESOLVED["model_files"][part]
 
 
+def of_classifiers(name):
+    """Return the paths of one file of every classifier that transformers reads, of all tasks.
+
+    Logistic regressions are none of these. In the order of `classifier_runs`.
+    """
+    return [
+        out(f"models/{task}/{regime}/seed{seed}/{name}") for task, regime, seed in classifier_runs()
+    ]
+
+
+def classifier_runs():
+    """Return [task, regime, seed] of every classifier that transformers reads."""
+    kept = [*FINETUNED, *BROUGHT]
+    return [[task, regime, seed] for task in TASKS for regime, seed in runs(kept, task)]
+
+
 def model_of(regime, part, task, seed):
     """Return the path of a regime's 'weights' or 'config'; 'pretrained' is the base model."""
     if regime == "pretrained":
@@ -413,9 +429,18 @@ def recorded_results():
     return [*(out(f"{name}.parquet") for name in found), *weights]
 
 
+def export_targets():
+    """Return what others go on with: gene tables, cells with scores, cards of the classifiers."""
+    return [
+        *expand(out("export/{task}/genes.xlsx"), task=TASKS),
+        out("export/scored.h5ad"),
+        *of_classifiers("README.md"),
+    ]
+
+
 def all_targets():
-    """Return what the default target needs: the page, which needs everything else."""
-    return [out("report/index.html")]
+    """Return what the default target needs: the page, which needs what it shows, and the export."""
+    return [out("report/index.html"), *export_targets()]
 
 
 def de_targets():

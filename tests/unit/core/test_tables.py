@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keygenes.core.schemas import TABLES
-from keygenes.core.tables import read_stamp, read_table, set_stamp, write_table
+from keygenes.core.tables import read_stamp, read_table, set_stamp, write_table, write_tsv
 
 # values that a column must come back with: categories in an order that is not alphabetical
 FILLED = {
@@ -123,3 +123,19 @@ def test_the_stamp_lies_in_the_metadata_and_not_in_the_columns(tmp_path):
     assert read_stamp(tmp_path / "plain") == {}
     assert read_stamp(tmp_path / "stamped") == {"rule": "embed_cells", "wildcards": {}}
     pd.testing.assert_frame_equal(read_table(tmp_path / "plain"), read_table(tmp_path / "stamped"))
+
+
+def test_text_for_a_spreadsheet_keeps_whole_numbers_whole(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "=name": ["=1+1", None],
+            "class": pd.Categorical(["@x", "low"]),
+            "rank": pd.array([123456, None], "Int64"),
+            "score": [1.23456789, np.nan],
+        }
+    )
+    write_tsv(frame, tmp_path / "t.tsv")
+    lines = (tmp_path / "t.tsv").read_text().splitlines()
+    assert lines == ["'=name\tclass\trank\tscore", "'=1+1\t'@x\t123456\t1.23457", "\tlow\t\t"]
+    write_tsv(frame[["score"]], tmp_path / "t.tsv", digits=17)
+    assert pd.read_csv(tmp_path / "t.tsv", sep="\t")["score"][0] == 1.23456789

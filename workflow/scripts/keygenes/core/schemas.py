@@ -421,3 +421,26 @@ TABLES = {
         control=TEXT,
     ),
 }
+
+GENE_TRACK = {"score": FLOAT, "rank": INT, "q": FLOAT, "n": INT}  # a track's columns there
+
+
+def gene_table_schema(gene_sets, tracks):
+    """Return the schema of a task's wide gene table: the study decides its sets and tracks.
+
+    Parameters
+    ----------
+    gene_sets, tracks : sequence of str
+    """
+    return _schema(
+        ensembl_id=TEXT,
+        symbol=TEXT,
+        n_cells=INT,
+        **{f"in_{name}": FLAG for name in gene_sets},
+        group=TEXT,
+        log2fc=FLOAT,
+        p_adj=FLOAT,
+        mean=FLOAT,
+        mean_reference=FLOAT,
+        **{f"{name}_{part}": kind for name in tracks for part, kind in GENE_TRACK.items()},
+    )

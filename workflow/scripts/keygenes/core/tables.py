@@ -27,7 +27,7 @@ def table_metadata(table=None):
     return {**stamp, "table": table} if table else stamp
 
 
-def write_table(frame, path, table=None):
+def write_table(frame, path, table=None, *, schema=None):
     """Write a data frame as Parquet under the schema `TABLES[table]`, atomically.
 
     Parameters
@@ -38,16 +38,18 @@ def write_table(frame, path, table=None):
     table : str, optional
         Name of the schema; without one the frame's own types are kept (for tables whose
         columns depend on the study, such as the labels).
+    schema : pyarrow.Schema, optional
+        The schema itself, where the study decides its columns (`schemas.gene_table_schema`).
 
     Raises
     ------
     ValueError
         If a column is missing, is unknown or does not convert.
     """
-    schema = TABLES[table] if table else None
+    schema = TABLES[table] if table else schema
     if schema is not None and set(frame.columns) != set(schema.names):
         raise ValueError(
-            f"table {table!r} has columns {sorted(frame.columns)}, "
+            f"table {table or str(path)!r} has columns {sorted(frame.columns)}, "
             f"its schema {sorted(schema.names)}"
         )
     if schema is not None:
@@ -60,11 +62,21 @@ def write_table(frame, path, table=None):
         pq.write_table(arrow, part, compression="zstd", write_page_checksum=True)
 
 
-def write_tsv(frame, path):
-    """Write a data frame as text for a spreadsheet, atomically; nothing in it is a formula."""
-    safe = frame.rename(columns=spreadsheet_cell).map(spreadsheet_cell)
+def write_tsv(frame, path, digits=6):
+    """Write a data frame as text for a spreadsheet, atomically; nothing in it is a formula.
+
+    Numbers that are not whole have `digits` significant digits; with 17 each reads back as it was.
+    """
+    safe = frame.rename(columns=spreadsheet_cell).apply(_spreadsheet_column)
     with written(path) as part:
-        safe.to_csv(part, sep="\t", index=False, float_format="%.6g")
+        safe.to_csv(part, sep="\t", index=False, float_format=f"%.{digits}g")
+
+
+def _spreadsheet_column(column):
+    """Return a column for a spreadsheet; whole numbers stay whole where some are missing."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    return column.astype(object).map(spreadsheet_cell)
 
 
 def read_table(path, columns=None):

@@ -1,0 +1,221 @@
+import contextlib
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from tiny_study import tiny_config, write_study
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+
+from keygenes.core.files import write_json
+from keygenes.core.schemas import TABLES
+from keygenes.core.tables import read_table, write_table
+from keygenes.models.cells import predictions_table, task_cells
+from keygenes.models.encoder import save_model
+from keygenes.models.finetune import class_logits
+from keygenes.models.head import set_pooling
+from keygenes.report.model_card import front_matter, hub_repository, write_model_cards
+
+BASE = {
+    "title": "a model of others",
+    "licence": "Apache-2.0",
+    "files": {
+        "weights": {"url": "https://huggingface.co/owner/name/resolve/0123/model.safetensors"},
+        "config": {"url": "https://huggingface.co/owner/name/resolve/0123/config.json"},
+    },
+}
+OPTIONS = {"epochs": 2, "learning_rate": 5e-5, "pooling": None}
+FULL = {"entry": {"name": "full", "train": ["*"]}, "patterns": ["*"], "options": OPTIONS}
+FULL |= {"finetuned": None, "encoding": None}
+
+
+def metrics_table():
+    rows = []
+    for regime, design, value in (
+        *(("full", "grouped", 0.75), ("majority", "grouped", 0.5)),
+        *(("majority", "random", 0.6), ("by_cell", "random", 0.9)),
+    ):
+        for seed in (1, None):
+            row = {"regime": regime, "design": design, "seed": seed, "split": "test"}
+            row |= {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "unit": "well"}
+            rows.append({**row, "metric": "accuracy", "n_cells": 12 if seed else 60, "n_units": 3})
+            rows.append({**row, "metric": "macro_f1", "value": 0.01})
+    frame = pd.DataFrame(rows).reindex(columns=TABLES["metrics"].names)
+    return frame.astype({"seed": "Int64", "n_cells": "Int64", "n_units": "Int64"})
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """Return a function that writes a study with one classifier and its card; it returns both."""
+
+    def write(*, pooling=None, specials=("<pad>", "<mask>"), base=BASE, simulated=False, **how):
+        root = tmp_path / "results/tiny"
+        study = write_study(root, specials=specials)
+        vocabulary = read_table(study["vocabulary"])
+        vocabulary["median"] = np.random.default_rng(1).random(len(vocabulary))
+        write_table(vocabulary, study["vocabulary"], "vocabulary")
+        torch.manual_seed(3)
+        config = tiny_config(n_tokens=len(vocabulary))
+        config.num_labels = 2
+        config.id2label, config.label2id = {0: "low", 1: "high"}, {"low": 0, "high": 1}
+        set_pooling(config, pooling, vocabulary)
+        model = BertForSequenceClassification(config).eval()
+        folder = root / "models/level/full/seed1"
+        folder.mkdir(parents=True)
+        save_model(model, folder / "model.safetensors", folder / "config.json")
+        paths = [study[name] for name in ("tokens", "labels", "splits")]
+        frame, cells, classes = task_cells(*paths, "level", 1)
+        settings = {"batch_tokens": 200, "device": torch.device("cpu"), "precision": "float32"}
+        p = class_logits(model, cells, **settings).double().softmax(1).numpy()
+        write_table(
+            predictions_table(frame, p, classes), folder / "predictions.parquet", "predictions"
+        )
+        write_json({"parameters": {"trained": 5, "all": 9}}, folder / "loading.json")
+        write_table(metrics_table(), root / "metrics.parquet", "metrics")
+        names = {"config": "config.json", "loading": "loading.json", "card": "README.md"}
+        names |= {"predictions": "predictions.parquet", "vocabulary": "vocabulary.tsv"}
+        regimes = {"full": {**FULL, "tokens": study["tokens"], **how}}
+        write_model_cards(
+            models=[
+                {"task": "level", "regime": "full", "seed": 1}
+                | {key: folder / name for key, name in names.items()}
+            ],
+            metrics={"level": root / "metrics.parquet"},
+            splits=study["splits"],
+            vocabulary=study["vocabulary"],
+            study="tiny",
+            regimes=regimes,
+            base=base,
+            dataset={"title": "some cells", "licence": "CC0"},
+            max_length=24,
+            simulated=simulated,
+        )
+        return folder, (folder / "README.md").read_text(encoding="utf-8")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("pooling", "specials"),
+    [
+        (None, ("<pad>", "<mask>")),
+        ("mean", ("<pad>", "<mask>")),
+        ("mean", ("<pad>", "<mask>", "<cls>", "<eos>")),
+        ("cls", ("<pad>", "<mask>", "<cls>", "<eos>")),
+    ],
+)
+def test_its_code_gives_the_studys_own_predictions(folder_of, pooling, specials):
+    folder, card = folder_of(pooling=pooling, specials=specials)
+    (code,) = re.findall(r"```python\n(.+?)```", card, re.DOTALL)
+    scope = {}
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        exec(code, scope)
+    found = scope["probabilities"]
+    own = read_table(folder / "predictions.parquet").set_index("cell")["probabilities"]
+    assert len(found) == 8
+    assert list(found.columns) == ["low", "high"]
+    np.testing.assert_allclose(found.to_numpy(), np.stack(own.reindex(found.index)), atol=1e-5)
+    assert np.ptp(found["low"]) > 1e-3, "cells differ, or the test says nothing"
+
+
+def test_transformers_loads_the_folder_as_it_stands(folder_of):
+    folder, _ = folder_of()
+    model, loading = AutoModelForSequenceClassification.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert model.config.id2label == {0: "low", 1: "high"}
+    assert model.config.label2id == {"low": 0, "high": 1}
+    assert not any(loading[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+
+
+def test_the_vocabulary_beside_it_is_exact(folder_of):
+    folder, card = folder_of()
+    given = read_table(folder.parents[3] / "vocabulary.parquet")
+    found = pd.read_csv(folder / "vocabulary.tsv", sep="\t", float_precision="round_trip")
+    assert list(found.columns) == ["token", "ensembl_id", "median"]
+    assert found["median"].tolist() == given["median"].tolist()
+    assert found["ensembl_id"].tolist() == given["ensembl_id"].tolist()
+    assert "tokens of the first 24." in card
+
+
+def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
+    _, card = folder_of()
+    assert "| this model, seed 1 | 0.750 | 0.650 to 0.850 | 12 cells in 3 wells |" in card
+    assert "| always the commonest class, seed 1 | 0.500 | 0.400 to 0.600 | 12 cells" in card
+    assert "| `full`, all seeds | 0.750 | 0.650 to 0.850 | 60 cells in 3 wells |" in card
+    assert "Whole wells are held out." in card
+    assert "| learning_rate | 5e-05 |" in card
+    assert "- 1: `high`" in card
+
+
+def head_of(card):
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_its_head_names_what_it_was_made_from(folder_of):
+    _, card = folder_of()
+    head = head_of(card)
+    assert head["library_name"] == "transformers"
+    assert head["base_model"] == "owner/name"
+    assert head["license"] == "apache-2.0"
+    assert "simulated-data" not in head["tags"]
+    assert "It started from a model of others." in card
+
+
+@pytest.mark.parametrize("said", ["no cell is real", True])
+def test_simulated_data_are_said_aloud(folder_of, said):
+    _, card = folder_of(simulated=said, base={})
+    head = head_of(card)
+    assert "simulated-data" in head["tags"]
+    assert not {"base_model", "license"} & set(head)
+    first = card.split("\n# ")[1].split("\n\n")[1]
+    assert first.startswith("> **SIMULATED DATA")
+    assert "an encoder that the study pretrained itself" in card
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("labels", "permuted", "permuted labels"),
+        ("encoder", "random", "its encoder started at random"),
+        ("tokens", "equal_length", "cells that were changed"),
+        ("split", "random", "wells that test it"),
+    ],
+)
+def test_a_control_says_that_it_is_one(folder_of, key, value, said):
+    _, card = folder_of(entry={**FULL["entry"], key: value})
+    (note,) = re.findall(r"> \*\*A control, not a model to use:\*\* (.+)", card)
+    assert said in note
+    assert ("base_model" in head_of(card)) == (key != "encoder")
+    assert ("one by one" in card) == (key == "split")
+
+
+def test_a_model_of_others_is_not_claimed_to_be_trained_here(folder_of):
+    entry, theirs = {"name": "full", "finetuned": "mine"}, {"title": "theirs", "finetuned": "/a"}
+    _, card = folder_of(entry=entry, patterns=None, options={}, finetuned=theirs)
+    assert "It was fine-tuned elsewhere: theirs." in card
+    assert "Taken over by keygenes" in card
+    assert "None here." in card
+    assert "base_model" not in head_of(card)
+    assert "/a" not in card
+
+
+def test_it_names_the_variant_that_it_reads(folder_of):
+    _, card = folder_of(encoding={"length": {"subsample": 50}})
+    assert '`{"length": {"subsample": 50}}`' in card
+
+
+def test_licences_that_the_hub_does_not_list_keep_their_name():
+    head = yaml.safe_load(front_matter({"licence": "see the page"}, False))
+    assert (head["license"], head["license_name"]) == ("other", "see the page")
+    assert yaml.safe_load(front_matter({"licence": "CC BY 4.0"}, False))["license"] == "cc-by-4.0"
+
+
+def test_a_repository_is_named_where_there_is_one():
+    assert hub_repository(BASE) == "owner/name"
+    assert hub_repository({"folder": "/some/where"}) is None
+    two = {"a": {"url": "https://huggingface.co/a/b/resolve/1/f"}, "b": BASE["files"]["config"]}
+    assert hub_repository({"files": two}) is None

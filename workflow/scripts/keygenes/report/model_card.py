@@ -1,0 +1,250 @@
+"""A card for every classifier of a study, and its vocabulary beside it: a folder to hand on.
+
+The folders are as transformers reads them already (config.json, model.safetensors); nothing is
+copied but the vocabulary, without which the tokens mean nothing.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from keygenes import __version__
+from keygenes.core.files import canonical_json, read_json, write_text
+from keygenes.core.shown import printable
+from keygenes.core.tables import read_table, write_tsv
+from keygenes.report.gene_export import simulated_note
+
+TEMPLATE = Path(__file__).resolve().with_suffix(".md")  # read by its rule as an input
+HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/")
+HUB_LICENCE = re.compile(r"(apache|mit|bsd|cc|gpl|lgpl|agpl|mpl|afl|ecl)(-[a-z0-9.]+)*")
+CONTROLS = {  # keys of a regime that make a control of it
+    "labels": "it was trained on permuted labels, which mean nothing.",
+    "encoder": "its encoder started at random, without pretraining.",
+    "tokens": "it reads cells that were changed on purpose.",
+    "split": "it was trained on cells of the wells that test it.",
+}
+POOLINGS = {
+    "first": "position 0",
+    "cls": "position 0, the token <cls>",
+    "mean": "the mean over the genes of a cell",
+}
+
+
+def hub_repository(entry):
+    """Return the repository ('owner/name') that a model's files come from, or None."""
+    urls = [spec.get("url", "") for spec in entry.get("files", {}).values()]
+    found = {match[1] for url in urls if (match := HUB.match(url))}
+    return found.pop() if len(found) == 1 else None
+
+
+def front_matter(base, simulated):
+    """Return what the head of a card tells machines, as YAML.
+
+    No `pipeline_tag`: cells are no text, and there is no tokenizer to run.
+
+    Parameters
+    ----------
+    base : dict
+        Registry entry of the pretrained model; empty where there is none.
+    simulated : str or bool
+    """
+    tags = ["biology", "single-cell", "gene-expression", "keygenes"]
+    tags += ["simulated-data"] if simulated else []
+    head = {"library_name": "transformers", "tags": tags}
+    if repository := hub_repository(base):
+        head["base_model"] = repository
+    if licence := base.get("licence"):
+        known = HUB_LICENCE.fullmatch(licence.lower().replace(" ", "-"))
+        head |= {"license": known[0]} if known else {"license": "other", "license_name": licence}
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+
+
+def accuracies(metrics, regime, seed):
+    """Return the test accuracy of a model, of its regime over all seeds and of the commonest class.
+
+    Parameters
+    ----------
+    metrics : table 'metrics' of the task
+
+    Returns
+    -------
+    list of dict
+        name, value, ci_low, ci_high, n_cells, n_units, unit; the first is the model's.
+    """
+    rows = metrics[(metrics["metric"] == "accuracy") & (metrics["split"] == "test")]
+    rows = rows.astype({"regime": object, "design": object})
+    design = rows.loc[rows["regime"] == regime, "design"].iloc[0]
+    rows = rows[rows["design"] == design].assign(seed=rows["seed"].fillna(-1)).set_index("regime")
+    wanted = {
+        f"this model, seed {seed}": (regime, seed),
+        f"always the commonest class, seed {seed}": ("majority", seed),
+        f"`{regime}`, all seeds": (regime, -1),
+        "always the commonest class, all seeds": ("majority", -1),
+    }
+    found = []
+    for name, (of, number) in wanted.items():
+        row = rows.loc[[of]]
+        found.append({"name": name, **row[row["seed"] == number].iloc[0].to_dict()})
+    return found
+
+
+def origin(regime, base, finetuned):
+    """Return the sentence that says where the weights come from.
+
+    Parameters
+    ----------
+    regime : dict
+        As the config has it.
+    base : dict
+        Registry entry of the pretrained model; empty where the study pretrained one itself.
+    finetuned : dict or None
+        Registry entry of a classifier that was brought along.
+    """
+    if finetuned:
+        return f"It was fine-tuned elsewhere: {printable(finetuned['title'])}."
+    if "encoder" in regime:
+        return "All of it started at random."
+    if base:
+        return f"It started from {printable(base['title'])}."
+    return "It started from an encoder that the study pretrained itself (`models/pretrained/`)."
+
+
+def model_card(
+    *,
+    study,
+    task,
+    regime,
+    seed,
+    config,
+    loading,
+    predictions,
+    metrics,
+    entry,
+    patterns,
+    options,
+    finetuned,
+    base,
+    dataset,
+    held_out,
+    encoding,
+    tokens,
+    room,
+    framed,
+    simulated,
+):
+    """Return the model card of one classifier, as Markdown.
+
+    Parameters
+    ----------
+    config, loading : dict
+        Its config.json and loading.json.
+    predictions, metrics : tables of the model and of the task
+    entry : dict
+        The regime as the config has it.
+    patterns : list of str or None
+        Of the parameters that trained; None: taken over.
+    options : dict
+        Of training.
+    finetuned, base : dict
+        See `origin`.
+    dataset : dict
+        Its registry entry.
+    held_out : str
+        What was held out whole: well, replicate or cell.
+    encoding : dict or None
+        The variant of the tokens that the regime reads.
+    tokens : str
+        Path of the tokens it reads, from its folder.
+    room : int
+        Genes per cell.
+    framed : bool
+        Whether special tokens stand around a cell.
+    simulated : str or bool
+    """
+    found = accuracies(metrics, regime, seed)
+    pooling = config.get("classifier_pooling", "first")
+    page = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    template = page.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(
+        front_matter=front_matter({} if finetuned or "encoder" in entry else base, simulated),
+        title=f"{study}: {task} by {regime}, seed {seed}",
+        simulated_note=simulated_note(simulated) if simulated else "",
+        controls=[said for key, said in CONTROLS.items() if key in entry],
+        study=study,
+        task=task,
+        regime=regime,
+        seed=seed,
+        version=__version__,
+        origin=origin(entry, base, finetuned),
+        brought=finetuned is not None,
+        config=config,
+        parameters=loading["parameters"],
+        pooling=POOLINGS[pooling],
+        mean_pooling=pooling == "mean",
+        classes=[(i, printable(name)) for i, name in sorted(config["id2label"].items())],
+        patterns=patterns,
+        options=[(name, canonical_json(value)) for name, value in options.items()],
+        dataset={
+            key: printable(dataset.get(key, default))
+            for key, default in (("title", ""), ("licence", "not known"), ("citation", ""))
+        },
+        n=predictions["split"].astype(str).value_counts().to_dict(),
+        held_out=held_out,
+        accuracies=found,
+        interval_over=found[0]["unit"],
+        tokens=tokens,
+        room=room,
+        framed=framed,
+        variant=canonical_json(encoding) if encoding else "",
+    )
+
+
+def write_model_cards(
+    *, models, metrics, splits, vocabulary, study, regimes, base, dataset, max_length, simulated
+):
+    """Write README.md and vocabulary.tsv into the folder of every classifier.
+
+    Parameters
+    ----------
+    models : list of dict
+        task, regime, seed, and paths: config, loading, predictions, card, vocabulary.
+    metrics : dict {task: path}
+    splits, vocabulary : path-like
+    regimes : dict {regime: dict}
+        entry, patterns, options, finetuned and encoding (see `model_card`); tokens, a path.
+    base, dataset : dict
+        Registry entries.
+    max_length : int
+        Tokens per cell.
+    """
+    table = read_table(vocabulary)
+    specials = int(table["ensembl_id"].isin(["<cls>", "<eos>"]).sum())
+    metrics = {task: read_table(path) for task, path in metrics.items()}
+    units = read_table(splits)["unit"].astype(str)
+    for model in models:
+        task, regime, seed = (model[key] for key in ("task", "regime", "seed"))
+        how = dict(regimes[regime])
+        tokens = os.path.relpath(how.pop("tokens"), Path(model["card"]).parent)
+        card = model_card(
+            study=study,
+            task=task,
+            regime=regime,
+            seed=seed,
+            config=read_json(model["config"]),
+            loading=read_json(model["loading"]),
+            predictions=read_table(model["predictions"]),
+            metrics=metrics[task],
+            **how,
+            base=base,
+            dataset=dataset,
+            held_out="cell" if "split" in how["entry"] else units.iloc[0],
+            tokens=Path(tokens).as_posix(),
+            room=max_length - specials,
+            framed=specials > 0,
+            simulated=simulated,
+        )
+        write_text(card, model["card"])
+        write_tsv(table[["token", "ensembl_id", "median"]], model["vocabulary"], digits=17)
