@@ -2,6 +2,8 @@ import pandas as pd
 
 from keygenes.report.study_counts import study_counts
 
+CONFIG = {"tasks": [{"name": "dose"}, {"name": "dosage", "type": "gene"}]}
+
 
 def tables():
     selection = {
@@ -16,7 +18,7 @@ def tables():
         "design": ["grouped", "grouped", "random", "grouped"],
         "n_units": [2, 3, 9, 8],
     }
-    genes = {"track": ["wilcoxon", "rollout", "rollout"], "regime": [None, "full", "full"]}
+    genes = {"track": ["pseudobulk", "rollout", "rollout"], "regime": [None, "full", "full"]}
     return {
         "selection": pd.DataFrame(selection),
         "splits": pd.DataFrame({"unit": ["well"]}),
@@ -25,12 +27,11 @@ def tables():
         "metrics": {"dose": pd.DataFrame(metrics)},
         "cosine": {"dose": pd.DataFrame({"layer": [1, 2], "head": [3, 1]})},
         "genes": {"dose": pd.DataFrame(genes)},
-        "pseudobulk": pd.DataFrame({"task": ["dose"]}),
     }
 
 
 def test_a_study_is_counted_from_its_tables():
-    assert study_counts(**tables()) == {
+    assert study_counts(tables(), CONFIG) == {
         **{"n_cells": 4, "n_genes": 20, "hash_columns": ["top_to_second_best_ratio", "hash_umis"]},
         **{"filter_pass": False, "unit": "well", "n_units": {"dose": 3}, "has_wells": True},
         **{"n_vocabulary": 3, "n_cut": 2, "median_length": 7.5},
@@ -42,6 +43,8 @@ def test_filters_that_the_cells_have_no_columns_for_count_as_none():
     found = tables()
     found["selection"]["step"] = ["dataset", "filter_pass", "hash filter"]
     found["selection"]["note"] = ["mine", "filter_pass = 1", "no hash columns: skipped"]
-    found["pseudobulk"] = found["pseudobulk"].iloc[:0]
-    counts = study_counts(**found)
+    found["genes"]["dose"] = found["genes"]["dose"].iloc[1:]
+    del found["vocabulary"]
+    counts = study_counts(found, CONFIG)
     assert (counts["hash_columns"], counts["filter_pass"], counts["has_wells"]) == ([], True, False)
+    assert "n_vocabulary" not in counts
