@@ -379,6 +379,8 @@ def test_rule_is_complete(rule):
         assert "benchmark" in found, "what may need a GPU is heavy"
     for name in re.findall(r"\{(task|regime|seed|shard|encoding|dataset|path)\}", found["output"]):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
+    if "benchmark" in found:  # times are added up by the rule that a file is named for
+        assert found["benchmark"].strip().startswith(f'out("benchmarks/{rule}.')
 
 
 GPU_RULES = {rule for rule in RULES if "gpu=" in directives(rule)["resources"]}

@@ -106,6 +106,8 @@ rule merge_attention:
         expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
     log:
         logfile("merge_attention.{task}.{regime}.seed{seed}"),
+    benchmark:
+        out("benchmarks/merge_attention.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
         regime=LOOKED_AT if SHARDS > 1 else "(?!)",
     conda:

@@ -55,6 +55,8 @@ rule collect_attribution:
         randomisation=out("evidence/{task}/randomisation.parquet"),
     log:
         logfile("collect_attribution.{task}"),
+    benchmark:
+        out("benchmarks/collect_attribution.{task}.tsv")
     conda:
         "../../envs/tables.yaml"
     threads: 1

@@ -18,6 +18,8 @@ rule select_cells:
         ),
     log:
         logfile("select_cells"),
+    benchmark:
+        out("benchmarks/select_cells.tsv")
     conda:
         "../../envs/cells.yaml"
     threads: 1

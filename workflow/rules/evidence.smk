@@ -36,6 +36,8 @@ rule score_genes:
         ),
     log:
         logfile("score_genes.{task}"),
+    benchmark:
+        out("benchmarks/score_genes.{task}.tsv")
     conda:
         "../../envs/evidence.yaml"
     threads: 1
@@ -94,6 +96,8 @@ rule remove_genes:
         roar=out("evidence/{task}/roar.parquet"),
     log:
         logfile("remove_genes.{task}"),
+    benchmark:
+        out("benchmarks/remove_genes.{task}.tsv")
     conda:
         "../../envs/baselines.yaml"
     threads: config["compute"]["torch_threads"]
@@ -167,6 +171,8 @@ rule compare_inputs:
         table=out("evidence/{task}/input_length.parquet"),
     log:
         logfile("compare_inputs.{task}"),
+    benchmark:
+        out("benchmarks/compare_inputs.{task}.tsv")
     conda:
         "../../envs/tables.yaml"
     threads: 1
@@ -212,6 +218,8 @@ rule judge_claims:
         claims=out("evidence/claims.parquet"),
     log:
         logfile("judge_claims"),
+    benchmark:
+        out("benchmarks/judge_claims.tsv")
     conda:
         "../../envs/claims.yaml"
     threads: 1

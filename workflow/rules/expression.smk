@@ -10,6 +10,8 @@ rule embed_cells:
         umap=out("expression/umap.parquet"),
     log:
         logfile("embed_cells"),
+    benchmark:
+        out("benchmarks/embed_cells.tsv")
     conda:
         "../../envs/expression.yaml"
     threads: 1
@@ -84,6 +86,8 @@ rule rank_genes_by_half:
         half_tests=out("expression/half_tests.parquet"),
     log:
         logfile("rank_genes_by_half"),
+    benchmark:
+        out("benchmarks/rank_genes_by_half.tsv")
     conda:
         "../../envs/expression.yaml"
     threads: 1
@@ -105,6 +109,8 @@ rule screen_doses:
         dose_screen=out("expression/dose_screen.parquet"),
     log:
         logfile("screen_doses"),
+    benchmark:
+        out("benchmarks/screen_doses.tsv")
     conda:
         "../../envs/expression.yaml"
     threads: 1

@@ -78,6 +78,8 @@ rule score_gene_classes:
         genes=out("evidence/{task}/genes.parquet"),
     log:
         logfile("score_gene_classes.{task}"),
+    benchmark:
+        out("benchmarks/score_gene_classes.{task}.tsv")
     wildcard_constraints:
         task="|".join(GENE_TASKS) or "(?!)",
     conda:

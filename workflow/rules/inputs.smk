@@ -53,6 +53,8 @@ rule simulate_dataset:
         truth=out("inputs/{dataset}.truth.parquet"),
     log:
         logfile("simulate_dataset.{dataset}"),
+    benchmark:
+        out("benchmarks/simulate_dataset.{dataset}.tsv")
     conda:
         "../../envs/matrices.yaml"
     threads: 1
@@ -74,6 +76,8 @@ rule read_dataset:
         out("inputs/{dataset}.h5ad"),
     log:
         logfile("read_dataset.{dataset}"),
+    benchmark:
+        out("benchmarks/read_dataset.{dataset}.tsv")
     wildcard_constraints:
         dataset="|".join(map(re.escape, RESOLVED["dataset_files"])),
     conda:
@@ -101,6 +105,8 @@ rule combine_datasets:
         out("inputs/{dataset}.h5ad"),
     log:
         logfile("combine_datasets.{dataset}"),
+    benchmark:
+        out("benchmarks/combine_datasets.{dataset}.tsv")
     wildcard_constraints:
         dataset="|".join(map(re.escape, COMBINED)) or "(?!)",
     conda:

@@ -172,6 +172,8 @@ rule fit_probe:
         predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
     log:
         logfile("fit_probe.{task}.{regime}.seed{seed}"),
+    benchmark:
+        out("benchmarks/fit_probe.{task}.{regime}.seed{seed}.tsv")
     wildcard_constraints:
         regime="|".join(LOGISTIC) or "(?!)",
     conda:
@@ -204,6 +206,8 @@ rule fit_baselines:
         coefficients=out("models/{task}/baselines/{design}/seed{seed}/coefficients.parquet"),
     log:
         logfile("fit_baselines.{task}.{design}.seed{seed}"),
+    benchmark:
+        out("benchmarks/fit_baselines.{task}.{design}.seed{seed}.tsv")
     wildcard_constraints:
         design="|".join(DESIGNS),
     conda:
@@ -244,6 +248,8 @@ rule evaluate:
         confusion=out("models/{task}/confusion.parquet"),
     log:
         logfile("evaluate.{task}"),
+    benchmark:
+        out("benchmarks/evaluate.{task}.tsv")
     conda:
         "../../envs/tables.yaml"
     threads: 1

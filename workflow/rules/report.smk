@@ -84,6 +84,8 @@ rule plot_predictions:
         forest=figure("{task}/forest", "Models"),
     log:
         logfile("plot_predictions.{task}"),
+    benchmark:
+        out("benchmarks/plot_predictions.{task}.tsv")
     conda:
         "../../envs/figures.yaml"
     threads: 1
@@ -119,6 +121,8 @@ rule plot_attention:
         norms=figure("{task}/figure9_norms", "Attention"),
     log:
         logfile("plot_attention.{task}"),
+    benchmark:
+        out("benchmarks/plot_attention.{task}.tsv")
     conda:
         "../../envs/figures.yaml"
     threads: 1
@@ -193,6 +197,8 @@ rule plot_scorecard:
         agreement=figure("{task}/agreement", "Genes"),
     log:
         logfile("plot_scorecard.{task}"),
+    benchmark:
+        out("benchmarks/plot_scorecard.{task}.tsv")
     conda:
         "../../envs/figures.yaml"
     threads: 1
@@ -220,6 +226,8 @@ rule plot_faithfulness:
         changed=figure("{task}/randomisation", "Genes"),
     log:
         logfile("plot_faithfulness.{task}"),
+    benchmark:
+        out("benchmarks/plot_faithfulness.{task}.tsv")
     conda:
         "../../envs/figures.yaml"
     threads: 1
@@ -292,6 +300,8 @@ rule plot_claims:
         figure=figure("claims", "Claims"),
     log:
         logfile("plot_claims"),
+    benchmark:
+        out("benchmarks/plot_claims.tsv")
     conda:
         "../../envs/figures.yaml"
     threads: 1

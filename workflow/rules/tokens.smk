@@ -42,6 +42,8 @@ rule tokenize_cells:
         report=out("tokens/report.parquet"),
     log:
         logfile("tokenize_cells"),
+    benchmark:
+        out("benchmarks/tokenize_cells.tsv")
     conda:
         "../../envs/tokens.yaml"
     threads: 1
@@ -64,6 +66,8 @@ use rule tokenize_cells as tokenize_shard with:
         report=temp(out("tokens/shards/{shard}.report.parquet")),
     log:
         logfile("tokenize_shard.{shard}"),
+    benchmark:
+        out("benchmarks/tokenize_shard.{shard}.tsv")
     params:
         **ENCODED,
         draws=settings.encoding(config["tokens"]),
@@ -79,6 +83,8 @@ use rule tokenize_cells as tokenize_variant with:
         report=out("tokens/{encoding}.report.parquet"),
     log:
         logfile("tokenize_variant.{encoding}"),
+    benchmark:
+        out("benchmarks/tokenize_variant.{encoding}.tsv")
     wildcard_constraints:
         encoding="|".join(VARIANTS) or "(?!)",
     params:
@@ -95,6 +101,8 @@ use rule tokenize_cells as tokenize_corpus with:
         report=out("tokens/corpus_report.parquet"),
     log:
         logfile("tokenize_corpus"),
+    benchmark:
+        out("benchmarks/tokenize_corpus.tsv")
     params:
         **ENCODED,
         draws={},

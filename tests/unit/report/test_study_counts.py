@@ -1,0 +1,50 @@
+import pandas as pd
+
+from keygenes.report.study_counts import study_counts
+
+CONFIG = {"tasks": [{"name": "dose"}, {"name": "dosage", "type": "gene"}]}
+
+
+def tables():
+    selection = {
+        "step": ["dataset", "hash filter", "detected genes"],
+        "n_cells": [9, 5, 4],
+        "n_genes": [30, 30, 20],
+        "note": ["mine", "top_to_second_best_ratio > 10, hash_umis > 30", "seen in >= 3 cells"],
+    }
+    metrics = {
+        "seed": pd.array([1, None, None, None], "Int64"),
+        "metric": ["accuracy", "accuracy", "accuracy", "macro_f1"],
+        "design": ["grouped", "grouped", "random", "grouped"],
+        "n_units": [2, 3, 9, 8],
+    }
+    genes = {"track": ["pseudobulk", "rollout", "rollout"], "regime": [None, "full", "full"]}
+    return {
+        "selection": pd.DataFrame(selection),
+        "splits": pd.DataFrame({"unit": ["well"]}),
+        "tokens": pd.DataFrame({"length": [0, 5, 7, 8, 9], "n_truncated": [0, 0, 0, 1, 4]}),
+        "vocabulary": pd.DataFrame({"ensembl_id": ["<pad>", "<mask>", "A", "B", "C"]}),
+        "metrics": {"dose": pd.DataFrame(metrics)},
+        "cosine": {"dose": pd.DataFrame({"layer": [1, 2], "head": [3, 1]})},
+        "genes": {"dose": pd.DataFrame(genes)},
+    }
+
+
+def test_a_study_is_counted_from_its_tables():
+    assert study_counts(tables(), CONFIG) == {
+        **{"n_cells": 4, "n_genes": 20, "hash_columns": ["top_to_second_best_ratio", "hash_umis"]},
+        **{"filter_pass": False, "unit": "well", "n_units": {"dose": 3}, "has_wells": True},
+        **{"n_vocabulary": 3, "n_cut": 2, "median_length": 7.5},
+        **{"n_layers": 2, "n_heads": 3, "tracks": ["rollout"]},
+    }
+
+
+def test_filters_that_the_cells_have_no_columns_for_count_as_none():
+    found = tables()
+    found["selection"]["step"] = ["dataset", "filter_pass", "hash filter"]
+    found["selection"]["note"] = ["mine", "filter_pass = 1", "no hash columns: skipped"]
+    found["genes"]["dose"] = found["genes"]["dose"].iloc[1:]
+    del found["vocabulary"]
+    counts = study_counts(found, CONFIG)
+    assert (counts["hash_columns"], counts["filter_pass"], counts["has_wells"]) == ([], True, False)
+    assert "n_vocabulary" not in counts

@@ -1,0 +1,205 @@
+"""The methods in words: attention, expression, scores of genes, their tests, statistics."""
+
+from keygenes.core.regimes import counterpart
+from keygenes.core.tasks import cell_tasks
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.report.methods_cells import class_name, quoted, stratum
+from keygenes.report.methods_models import pooling
+from keygenes.report.wording import counted, listed, number, others_words, percent
+
+MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
+COMPLETE = {"attattr": "ATTATTR", "integrated_gradients": "integrated gradients"}  # must add up
+TRACKS = {
+    "attention_total": "sum over cells [@truetzscher2024]",
+    "attention_received": "mean",
+    "attention_residual": "mean residual",
+    "norm_pair": "mean norm",
+    "attention_readout": "attention at the read-out",
+    "rollout": "rollout [@abnar2020]",
+    "attention_gradient": "attention times gradient",
+    "attattr": "ATTATTR [@hao2021] in {attattr_steps} steps",
+    "integrated_gradients": (
+        "integrated gradients from <mask> [@sundararajan2017; @kokhlikyan2020] in {n_steps} steps"
+    ),
+    "occlusion": "occlusion",
+    "deletion": "deletion (less that of genes of like rank)",
+}
+
+
+def attended(config):
+    """Return the models whose attention is looked at."""
+    names = [r["name"] for r in config["regimes"] if "method" not in r and "split" not in r]
+    pairs = config["attention"]["pairs"]
+    return names + (["pretrained"] if any("pretrained" in pair for pair in pairs) else [])
+
+
+def attributed(config):
+    """Return the models whose predictions are attributed to genes."""
+    return [name for name in attended(config) if name in config["evidence"]["regimes"]]
+
+
+def tracks_of(config, counts, kinds):
+    """Return the tracks of models that the study has, of some kinds.
+
+    Parameters
+    ----------
+    kinds : tuple of str
+        `ATTENTION` or `ATTRIBUTIONS`.
+    """
+    if kinds == ATTRIBUTIONS and not attributed(config):
+        return []
+    asked = [name for name in kinds if name in config["evidence"]["tracks"]]
+    if not config["attention"]["pair_norms"]:
+        asked = [name for name in asked if name != "norm_pair"]
+    return [name for name in asked if name in counts.get("tracks", asked)]
+
+
+def has_wells(counts):
+    """Return whether wells are known; where nothing is said of them, they are taken to be."""
+    return counts.get("has_wells", True)
+
+
+def attention(config, entries, counts, cited):
+    """Yield what attention was reduced to, and how models were compared."""
+    keys = config["attention"]
+    cells = _in_cells(keys["max_cells"])
+    yield (
+        f"Attention received by a gene is its sum over a cell's queries, in {cells}, per layer and "
+        "head (uniform attention: 1)"
+    )
+    together = ", also of heads together" if keys["pair_norms"] else ""
+    yield (
+        "Residual attention is its log2 less what rank and cell length predict in the vehicle "
+        "cells of training; norms weigh it by the vectors that it carries "
+        f"[@kobayashi2020]{together}"
+    )
+    bounds = ["another seed"] if len(config["seeds"]) > 1 else []
+    pairs = [f"{a}/{b}" for a, b in keys["pairs"]]
+    yield (
+        f"Models ({listed(pairs)}) were compared by the cosine of attention, by correlations and "
+        "divergence of attention received, and by its change at each rank, beside "
+        f"{listed([*bounds, 'halves of the cells'])} of one model"
+    )
+
+
+def expression(config, entries, counts, cited):
+    """Yield how differential expression was tested."""
+    keys, umap = config["expression"], config["expression"]["umap"]
+    wells = ""
+    if has_wells(counts):
+        wells = ", and between wells by DESeq2 on summed counts [@love2014; @muzellec2023]"
+    yield (
+        "Differential expression of each class, against the others and against vehicle, was tested "
+        f"between cells by Wilcoxon tests on counts per 10,000{wells}, with log2 fold changes of "
+        f"means plus {number(keys['pseudocount'])}"
+    )
+    if stratum(config, entries) == "dose":
+        yield (
+            f"Genes respond to a dose at an adjusted p < {number(keys['fdr'])} and |log2 fold "
+            f"change| ≥ {number(keys['min_abs_log2fc'])}"
+        )
+    yield (
+        f"UMAP [@mcinnes2018] used {number(umap['n_components'])} principal components of "
+        f"{number(umap['n_variable_genes'])} variable genes"
+    )
+
+
+def tracks(config, entries, counts, cited):
+    """Yield how genes were scored."""
+    options = config["evidence"]["attribution"]
+    if own := [TRACKS[name] for name in tracks_of(config, counts, ATTENTION)]:
+        yield f"Genes were scored by attention received: {listed(own)}"
+    found = tracks_of(config, counts, ATTRIBUTIONS)
+    few = [name for name in found if name not in MANY_PASSES]
+    many = [name for name in found if name in MANY_PASSES]
+    parts = [
+        f"by {listed(TRACKS[name].format(**options) for name in some)} in {_in_cells(n, even=True)}"
+        for some, n in ((few, options["max_cells"]), (many, options["costly_cells"]))
+        if some
+    ]
+    if parts:
+        last = [class_name(task, list(task["classes"])[-1]) for task in cell_tasks(config)]
+        yield (
+            f"In {listed(attributed(config))}, the logit of {listed(last, 'or')} less the mean of "
+            f"the others was attributed to genes {', and '.join(parts)}"
+        )
+    if complete := [name for track, name in COMPLETE.items() if track in found]:
+        yield (
+            f"Cells in which {listed(complete, 'or')} missed its change by more than "
+            f"{percent(options['max_completeness_error'])} were left out"
+        )
+    yield (
+        "Scores without a model were those of differential expression, detection, mean rank, an "
+        "L1-penalised regression, and chance"
+    )
+    regimes = {regime["name"]: regime for regime in config["regimes"]}
+    permuted = [name for name in regimes if "labels" in regimes[name] and name in attended(config)]
+    null = [(name, counterpart(name, regimes, "labels")) for name in permuted]
+    for name, regime in null:
+        if regime:
+            yield f"The null of a score in {regime} is that in {name}"
+
+
+def _in_cells(n, even=False):
+    """Return in how many test cells something is computed."""
+    if n is None:
+        return "all test cells"
+    drawn = ", drawn evenly from classes and wells" if even else ""
+    return f"{counted(n, 'test cell')} per seed{drawn}"
+
+
+def tests(config, entries, counts, cited):
+    """Yield how scores were held against the model, known genes and each other."""
+    keys = config["evidence"]
+    faith, draws = keys["faithfulness"], counted(keys["faithfulness"]["n_random"], "draw")
+    if attributed(config):
+        cells = counted(keys["attribution"]["costly_cells"], "test cell")
+        shares = listed(f"{100 * share:g}" for share in faith["fractions"])
+        spared = pooling(config["finetune"], entries) == "first"
+        yield (
+            f"A score is faithful if masking its first {shares} % of genes, or all others, changes "
+            "this difference more than random genes of the same ranks do [@deyoung2020] "
+            f"({cells} per seed, {draws}{'; the top-ranked gene stays' if spared else ''})"
+        )
+        if faith["randomised_cells"]:
+            yield (
+                "Cascading randomisation [@adebayo2018] made weights random from the output layer "
+                f"down ({counted(faith['randomised_cells'], 'test cell')} per seed)"
+            )
+    yield (
+        f"For {keys['regime']}, regressions on expression were retrained without a score's first 1 "
+        f"to 20 % of genes [@hooker2019], or as many equally detected ones ({draws})"
+    )
+    if keys["gene_sets"]:
+        sets = [quoted(entries["gene_sets"][name], cited[name]) for name in keys["gene_sets"]]
+        yield (
+            f"Scores were held against {listed(sets)} by areas under the ROC and precision-recall "
+            "curves and precision at 10 to 100 genes, with p from "
+            f"{counted(keys['n_null_draws'], 'random set')} matched on detection and rank"
+        )
+    yield (
+        "Agreement with differential expression is rank-biased overlap [@webber2010] and "
+        "Spearman's rho, also partial and between halves of the "
+        f"{'wells' if has_wells(counts) else 'cells'}"
+    )
+
+
+def statistics(config, entries, counts, cited, claims):
+    """Yield intervals, tests and their correction."""
+    unit = counts.get("unit", "well" if config["split"]["by"] == "replicate" else "cell")
+    n = listed(sorted(set(counts.get("n_units", {}).values())), "or")
+    scored = "wells" if has_wells(counts) else "cells"
+    resamples = counted(config["evidence"]["n_bootstrap"], "bootstrap resample")
+    yield (
+        f"Intervals are 95 %, from {resamples} of {unit}s within each {stratum(config, entries)}"
+        f"{f' (n = {n})' if n else ''}, of genes for agreement with gene sets, and from the "
+        f"variance between {scored} for scores"
+    )
+    if has_wells(counts):
+        yield "Wells of the last class and of vehicle were compared by moderated t [@smyth2004]"
+    yield "False discovery rates are over genes [@benjamini1995]"
+    if claims:
+        yield (
+            f"{others_words(claims['title'])} ({others_words(claims['source'])}) were tested "
+            "beside controls, with p of their primary readings adjusted after Holm [@holm1979]"
+        )

@@ -1,0 +1,254 @@
+"""The methods in words: encoder, regimes, controls, baselines, and tasks of genes."""
+
+import re
+
+from keygenes.core.regimes import finetune_options, kind_of, tasks_of, trained_patterns
+from keygenes.core.tasks import cell_tasks
+from keygenes.core.tasks import gene_tasks as tasks_of_genes
+from keygenes.report.methods_cells import drawn_words, quoted, title_of
+from keygenes.report.wording import counted, listed, number, others_words, percent
+
+LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.\*")
+PARTS = {  # of a classifier, by the patterns of their parameters
+    "bert.embeddings.*": "the embeddings",
+    "bert.encoder.*": "all layers",
+    "bert.encoder.layer.{last}.*": "the last layer",
+    "bert.pooler.*": "the pooler",
+    "bert.*": "the encoder",
+    "classifier.*": "the output layer",
+}
+CONTROL_KEYS = ("encoder", "labels", "tokens", "split")
+READ = {
+    "first": "the last hidden state of their top-ranked gene",
+    "cls": "the last hidden state of <cls>",
+    "mean": "the mean of their last hidden states",
+}
+FEATURES = {
+    "hidden_state": "hidden states",
+    "expression": "log-normalised expression",
+}
+
+
+def finetuned(config):
+    """Return the regimes that are fine-tuned here."""
+    return [r for r in config["regimes"] if "method" not in r and "finetuned" not in r]
+
+
+def what_trains(regime):
+    """Return which parameters a regime trains, in words."""
+    if frozen := regime.get("freeze_layers"):
+        layers = "first layer" if frozen == 1 else f"first {counted(frozen, 'layer')}"
+        return f"all but the {layers}"
+    patterns = trained_patterns(regime)
+    added = [_part(p) for p in patterns if not p.startswith("!")]
+    removed = [_part(p[1:]) for p in patterns if p.startswith("!")]
+    text = "all parameters" if "*" in patterns else listed(added)
+    return f"{text} but {listed(removed)}" if removed else text
+
+
+def _part(pattern):
+    if layer := LAYER.fullmatch(pattern):
+        return f"layer {int(layer[1]) + 1}"
+    return PARTS.get(pattern, f"parameters {others_words(pattern)}")
+
+
+def pooling(options, entries):
+    """Return what a classifier reads: 'first', 'mean' or 'cls'."""
+    framed = (entries["vocabulary"] or {}).get("version") == "v2"  # <cls> stands first
+    own = options["pooling"] or "first"
+    return "cls" if framed and own == "first" else own
+
+
+def models(config, entries, counts, cited):
+    """Yield what the encoder was, and how it was fine-tuned."""
+    if config["model"] == "pretrain":
+        yield _pretraining(config, entries, cited)
+        encoder = "It"
+    else:
+        shape = ""
+        if "n_layers" in counts:
+            layers, heads = (counted(counts[f"n_{k}s"], k) for k in ("layer", "head"))
+            shape = f", {layers} of {heads}"
+        encoder = f"{title_of(entries['model'])}{shape}{cited['model']}"
+    if brought := [r["name"] for r in config["regimes"] if "finetuned" in r]:
+        yield f"Classifiers fine-tuned elsewhere were used as they were ({listed(brought)})"
+    section = config["finetune"]
+    plain = [r for r in finetuned(config) if kind_of(r) == "trained"]
+    each = [f"{what_trains(regime)} ({regime['name']}{_own(config, regime)})" for regime in plain]
+    if not finetuned(config):
+        yield f"{encoder} was the encoder"
+        return
+    training = f", training {'; '.join(each[:-1])}{'; or ' if each[1:] else ''}{each[-1]}"
+    yield (
+        f"{encoder} was fine-tuned to classify cells by {READ[pooling(section, entries)]}"
+        f"{training if each else ''}"
+    )
+    yield (
+        f"AdamW [@loshchilov2019] minimised cross-entropy for "
+        f"{counted(section['epochs'], 'epoch')} ({_optimiser(section)}); the epoch of least "
+        "validation loss was kept"
+    )
+
+
+def _pretraining(config, entries, cited):
+    """Return how the encoder was pretrained."""
+    keys, name = config["pretrain"], config["pretrain"]["dataset"]
+    shape = f"{counted(keys['layers'], 'layer')} of {counted(keys['heads'], 'head')}"
+    return (
+        f"The encoder was a BERT [@devlin2019] shaped like Geneformer ({shape}, width "
+        f"{number(keys['hidden'])}), pretrained on at most {counted(keys['max_cells'], 'cell')} of "
+        f"{quoted(entries['datasets'][name], cited[name])} with "
+        f"{percent(keys['mask_fraction'])} of the tokens masked "
+        f"({counted(keys['epochs'], 'epoch')} of AdamW, learning rate "
+        f"{number(keys['learning_rate'])}, linear warm-up over 10 % of the steps and linear decay, "
+        f"weight decay {number(keys['weight_decay'])}, batches of "
+        f"{counted(keys['batch_size'], 'cell')}; the epoch of least loss on "
+        f"{percent(keys['valid_fraction'])} of the cells was kept)"
+    )
+
+
+def _optimiser(options):
+    """Return the options of a training in words."""
+    steps, share = options["warmup_steps"], options["warmup_fraction"]
+    schedule = "linear decay"
+    if steps and share != 0:
+        over = counted(steps, "step")
+        if share is not None:
+            over = f"{percent(share)} of the steps, {number(steps)} at most,"
+        schedule = f"linear warm-up over {over} and linear decay"
+    parts = [
+        f"learning rate {number(options['learning_rate'])}",
+        schedule,
+        f"weight decay {number(options['weight_decay'])}",
+        f"batches of {counted(options['batch_size'], 'cell')}",
+    ]
+    if options["attention_dropout"] is not None:
+        rate = options["attention_dropout"]
+        parts.append(f"attention dropout {number(rate)}" if rate else "no attention dropout")
+    parts.append(f"gradients clipped at norm {number(options['max_grad_norm'])}")
+    return ", ".join(parts)
+
+
+def _own(config, regime):
+    """Return in words what a regime's training has of its own, to follow its name."""
+    options = finetune_options(config["finetune"], regime)
+    differ = {k for k, value in options.items() if value != config["finetune"][k]}
+    parts = [counted(options["epochs"], "epoch")] if "epochs" in differ else []
+    if differ - {"epochs", "pooling"}:
+        parts.append(_optimiser(options))
+    if "pooling" in differ and options["pooling"]:
+        parts.append(f"by {READ[options['pooling']]}")
+    return f": {', '.join(parts)}" if parts else ""
+
+
+# Controls and baselines
+
+
+def _control(regime, config, counts):
+    """Return what makes a regime a control, in words."""
+    parts = []
+    if "encoder" in regime:
+        parts.append("random first weights")
+    if "labels" in regime:
+        units = "wells" if counts.get("has_wells", True) else "cells"
+        parts.append(f"labels permuted among {units}")
+    if "tokens" in regime:
+        section = config["tokens"]
+        keys = {**section, **section["variants"][regime["tokens"]]}
+        parts.append(drawn_words(keys) or "genes as ranked")
+    if "split" in regime:
+        parts.append("a split by cell")
+    return listed(parts)
+
+
+def _base(regime, config):
+    """Return what a control repeats: the regime that it differs from by its control keys alone."""
+
+    def bare(one):
+        return {k: v for k, v in one.items() if k not in ("name", "tasks", *CONTROL_KEYS)}
+
+    for other in config["regimes"]:
+        if kind_of(other) != "control" and bare(other) == bare(regime):
+            return other["name"]
+    if "method" in regime:
+        return f"a logistic regression on {FEATURES[regime['features']]}"
+    if "finetuned" in regime:
+        return "a classifier that others had fine-tuned"
+    return f"training of {what_trains(regime)}{_own(config, regime)}"
+
+
+def controls(config, entries, counts, cited):
+    """Yield the controls, probes and baselines, and how predictions were scored."""
+    chosen = [regime for regime in config["regimes"] if kind_of(regime) == "control"]
+    groups = {}
+    for regime in chosen:
+        words = f"{_control(regime, config, counts)} ({regime['name']})"
+        groups.setdefault(_base(regime, config), []).append(words)
+    if groups:
+        each = [f"{base} with {listed(words, 'or')}" for base, words in groups.items()]
+        yield f"Controls repeated {'; and '.join(each)}"
+    yield from _limited(config, chosen)
+    probes = [
+        f"{FEATURES[regime['features']]} ({regime['name']})"
+        for regime in config["regimes"]
+        if kind_of(regime) == "probe"
+    ]
+    features = [*probes, "cell length", "the top-ranked gene", "genes present", "their ranks"]
+    features += ["variable genes", "principal components", "counts at equal depth"]
+    yield (
+        f"Baselines were the commonest class, logistic regressions on {listed(features)}, and "
+        "gradient boosting; test cells of all seeds were scored together"
+    )
+
+
+def _limited(config, regimes):
+    """Yield which controls were trained for some of the tasks alone."""
+    names = [task["name"] for task in cell_tasks(config)]
+    of_tasks = {}
+    for regime in regimes:
+        tasks = tasks_of(regime, config)
+        if set(tasks) != set(names):
+            of_tasks.setdefault(tuple(tasks), []).append(regime["name"])
+    for tasks, some in of_tasks.items():
+        rest = [regime["name"] for regime in regimes if regime["name"] not in some]
+        who = f"The control {some[0]} was" if len(some) == 1 else f"Controls {listed(some)} were"
+        if len(rest) < len(some) > 1:
+            who = f"All but {listed(rest)} were" if rest else "These were"
+        task = f"task {tasks[0]}" if len(tasks) == 1 else f"tasks {listed(tasks)}"
+        yield f"{who} trained for {task} alone"
+
+
+# Tasks of genes
+
+
+def gene_tasks(config, entries, counts, cited):
+    """Yield how genes were classified, where a task asks for it."""
+    tasks = tasks_of_genes(config)
+    if not tasks:
+        return
+    keys = config["gene_classification"]
+    named = [
+        f"{quoted(entries['gene_classes'][name], cited[name])}, task {task['name']}"
+        for task in tasks
+        for name in [task["gene_classes"]]
+    ]
+    yield (
+        "Genes were classified as in Geneformer [@theodoris2023], by a linear layer on the last "
+        f"hidden states of their tokens ({'; '.join(named)})"
+    )
+    cells = "all cells"
+    if keys["max_cells"] is not None:
+        cells = f"at most {counted(keys['max_cells'], 'cell')} per seed"
+    yield (
+        f"In {cells} that express a listed gene, training of {what_trains(keys)} took "
+        f"{counted(keys['epochs'], 'epoch')} ({_optimiser(keys)})"
+    )
+    yield (
+        f"Genes were held out in {counted(keys['folds'], 'fold')}, stratified by class, and scored "
+        "by their mean probability over cells; controls were an encoder of random weights, "
+        "permuted labels, and a logistic regression on detection and mean rank"
+    )
+    yield (
+        "Areas under the ROC curve have 95 % intervals from "
+        f"{counted(keys['n_bootstrap'], 'resample')} of the genes"
+    )

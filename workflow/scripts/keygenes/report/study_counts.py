@@ -1,0 +1,61 @@
+"""The numbers of a study that its methods mention, counted from its tables."""
+
+from keygenes.core.tasks import cell_tasks
+
+
+def study_counts(tables, config):
+    """Return what the tables of a study count.
+
+    Parameters
+    ----------
+    tables : dict
+        Tables selection, splits, tokens (the report of the tokens) and, where at hand, vocabulary;
+        per task of cells {task: table} metrics, cosine and genes.
+    config : dict
+
+    Returns
+    -------
+    dict
+        n_cells, n_genes (of the study); hash_columns (of the hash filter, that the cells have);
+        filter_pass (whether the cells have this column); unit ('well', 'replicate' or 'cell': what
+        was held out whole); n_units {task: int} (units tested); has_wells (whether wells could be
+        compared); n_vocabulary (genes, where the vocabulary is given); n_cut (cells longer than
+        a model reads), median_length (tokens); n_layers, n_heads; tracks (of models, that have
+        scores).
+    """
+    tasks = [task["name"] for task in cell_tasks(config)]
+    selection, tokens = tables["selection"], tables["tokens"]
+    notes = dict(zip(selection["step"].astype(str), selection["note"].astype(str), strict=True))
+    kept, places = selection.iloc[-1], tables["cosine"][tasks[0]]
+    named = [part.split() for part in notes.get("hash filter", "").split(", ")]
+    scored = [tables["genes"][task] for task in tasks]
+    return {
+        "n_cells": int(kept["n_cells"]),
+        "n_genes": int(kept["n_genes"]),
+        "hash_columns": [words[0] for words in named if len(words) == 3 and words[1] in "<>"],
+        "filter_pass": "filter_pass" in notes,
+        "unit": str(tables["splits"]["unit"].iloc[0]),
+        "n_units": {task: _units(tables["metrics"][task]) for task in tasks},
+        "has_wells": any((table["track"].astype(str) == "pseudobulk").any() for table in scored),
+        **_genes(tables.get("vocabulary")),
+        "n_cut": int((tokens["n_truncated"] > 0).sum()),
+        "median_length": float(tokens.loc[tokens["length"] > 0, "length"].median()),
+        "n_layers": int(places["layer"].max()),
+        "n_heads": int(places["head"].max()),
+        "tracks": sorted(
+            {str(name) for t in scored for name in t.loc[t["regime"].notna(), "track"].unique()}
+        ),
+    }
+
+
+def _units(metrics):
+    """Return how many units were tested, over all seeds."""
+    pooled = metrics[metrics["seed"].isna() & (metrics["metric"].astype(str) == "accuracy")]
+    return int(pooled.loc[pooled["design"].astype(str) == "grouped", "n_units"].max())
+
+
+def _genes(vocabulary):
+    if vocabulary is None:
+        return {}
+    special = vocabulary["ensembl_id"].astype(str).str.startswith("<")
+    return {"n_vocabulary": int((~special).sum())}

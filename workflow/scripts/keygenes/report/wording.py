@@ -1,0 +1,49 @@
+"""Numbers and lists as a sentence has them."""
+
+import math
+
+from keygenes.core.shown import printable, shortened
+
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+LONGEST = 300  # characters of a text that others wrote
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value):
+    """Return a number as text: 10,000; 0.05; 5 × 10⁻⁵."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value == 0 or abs(value) >= 0.001:
+        return f"{int(value):,}" if value == int(value) else f"{value:g}"
+    exponent = math.floor(math.log10(abs(value)))
+    base = f"{value / 10**exponent:g} × " if value != 10.0**exponent else ""
+    return f"{base}10{str(exponent).translate(SUPERSCRIPT)}"
+
+
+def percent(share):
+    """Return a share as a percentage: 25 %."""
+    return f"{100 * share:g} %"
+
+
+def counted(n, noun, plural=None):
+    """Return a number of things: 'one seed', '3,000 cells' (words up to ten)."""
+    amount = WORDS[n] if n < len(WORDS) else number(n)
+    return f"{amount} {noun if n == 1 else plural or noun + 's'}"
+
+
+def listed(parts, joint="and"):
+    """Return parts as a list in a sentence: 'a', 'a and b', 'a, b and c'."""
+    parts = [str(part) for part in parts]
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {joint} {parts[-1]}"
+
+
+def sentence(text):
+    """Return a text as a sentence: a capital first, a full stop at its end."""
+    return text[0].upper() + text[1:].rstrip(".") + "."
+
+
+def others_words(text):
+    """Return what others wrote on one line, of a sensible length, and naming no reference."""
+    return shortened(printable(text), LONGEST).replace("[@", "[ @")
