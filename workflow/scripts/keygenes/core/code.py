@@ -63,12 +63,15 @@ def modules_of(script, scripts=SCRIPTS):
 
 
 def code_digest(script, scripts=SCRIPTS):
-    """Return a sha256 over the names and bytes of every module behind `script`."""
+    """Return a sha256 over the names and bytes of every module behind `script`, named for it.
+
+    Where it changes, Snakemake shows the old and the new one as the reason to run a rule again.
+    """
     digest = hashlib.sha256()
     for file in modules_of(script, scripts):
         digest.update(str(file.relative_to(scripts)).encode())
         digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return f"code of {script}: {digest.hexdigest()}"
 
 
 def script_digests(scripts=SCRIPTS):
