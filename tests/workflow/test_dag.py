@@ -311,7 +311,8 @@ def test_figures_and_targets_have_captions():
     captions = {path.stem for path in (REPOSITORY / "workflow/report").glob("*.rst")}
     text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
     named = set(re.findall(r'figure\("(?:\{task\}/)?(\w+)"', text))
-    named |= set(re.findall(r'caption="../report/(\w+)\.rst"', text))
+    named |= set(re.findall(r'table="(\w+)"', text))
+    named |= set(re.findall(r'carried\(\s*out\([^)]+\), "(\w+)"', text))
     assert "figure4_cosine" in named
     assert "metrics" in named
     assert named <= captions

@@ -334,15 +334,32 @@ def cells_or_shards(wildcards):
 FIGURE_FILES = ["svg", "png", "tsv"]
 
 
-def figure(name, category):
-    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table."""
+def carried(path, name, category, kind):
+    """Return an output that Snakemake's report carries, with the caption of that name.
+
+    All of them have the same labels: a list of the report has a column for each.
+    """
+    return report(
+        path,
+        caption=f"../report/{name}.rst",
+        category=category,
+        subcategory="Task {task}" if "{task}" in path else "All tasks",
+        labels={"name": name, "kind": kind},
+    )
+
+
+def figure(name, category, table=None):
+    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table.
+
+    With `table`, the name of its caption, the report carries the table as well.
+    """
     stem = name.split("/")[-1]
-    labels = {"figure": stem}
-    if "{task}" in name:
-        labels["task"] = "{task}"
     svg, png, tsv = [out(f"figures/{name}.{kind}") for kind in FIGURE_FILES]
-    carried = report(svg, caption=f"../report/{stem}.rst", category=category, labels=labels)
-    return [carried, png, tsv]
+    return [
+        carried(svg, stem, category, "figure"),
+        png,
+        carried(tsv, table, category, "table") if table else tsv,
+    ]
 
 
 def memory(base_mb):

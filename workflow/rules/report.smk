@@ -78,7 +78,7 @@ rule plot_predictions:
         labels=out("cells/labels.parquet"),
     output:
         confusion=figure("{task}/figure3_confusion", "Models"),
-        forest=figure("{task}/forest", "Models"),
+        forest=figure("{task}/forest", "Models", table="metrics"),
     log:
         logfile("plot_predictions.{task}"),
     conda:
@@ -186,7 +186,7 @@ rule plot_scorecard:
         scorecard=out("evidence/{task}/scorecard.parquet"),
         agreement=out("evidence/{task}/agreement.parquet"),
     output:
-        scorecard=figure("{task}/scorecard", "Genes"),
+        scorecard=figure("{task}/scorecard", "Genes", table="scorecard"),
         agreement=figure("{task}/agreement", "Genes"),
     log:
         logfile("plot_scorecard.{task}"),
@@ -263,7 +263,7 @@ rule plot_gene_classes:
         genes=out("evidence/{task}/genes.parquet"),
         classes=out("models/{task}/gene_classes.parquet"),
     output:
-        figure=figure("{task}/gene_classes", "Gene classes"),
+        figure=figure("{task}/gene_classes", "Gene classes", table="gene_metrics"),
     log:
         logfile("plot_gene_classes.{task}"),
     wildcard_constraints:
@@ -286,7 +286,7 @@ rule plot_claims:
     input:
         claims=out("evidence/claims.parquet"),
     output:
-        figure=figure("claims", "Claims"),
+        figure=figure("claims", "Claims", table="claims"),
     log:
         logfile("plot_claims"),
     conda:
