@@ -494,8 +494,8 @@ def show_changes():
     except (InputError, KeyError):  # a record that is damaged: it will be made again
         return
     logger.info(
-        f"This study was finished before, report: {page}. Changed since, of config and code: "
-        + ("".join(f"\n    {line}" for line in changes) or "nothing.")
+        f"This study was finished before, report: {page}. Changed since, of config and code:"
+        + ("".join(f"\n    {line}" for line in changes) or " nothing.")
     )
 
 
@@ -509,10 +509,15 @@ def claim_results():
 
 
 def show_summary():
-    """Print the study's summary, once there is one."""
+    """Print the summary that this run has written; else say where its results are."""
     summary = Path(out("report/summary.txt"))
-    if summary.exists():
+    if summary.exists() and summary.stat().st_mtime >= STARTED["at"]:
         print(summary.read_text(encoding="utf-8"), file=sys.stderr)
+        return
+    print(
+        f"Done: results/{STUDY}/. The report is made by the same command without a target.",
+        file=sys.stderr,
+    )
 
 
 def failed_jobs():
