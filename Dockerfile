@@ -1,9 +1,9 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="277c45ae00f1784a50d0c736d1a477d713c2e81a997ad73441161dad91a3f664"
+LABEL io.github.snakemake.conda_env_hash="a2f65a4d53a7a4a2d33ba2b87b61513e34a6b21e108b52c3949c8476a62df857"
 # Conda environment:
 #   source: envs/attribution.yaml
-#   prefix: /conda-envs/0c57cb902406885b544a143630fc9af6
+#   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
 #   # Attribution, faithfulness, randomisation. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -20,13 +20,12 @@ LABEL io.github.snakemake.conda_env_hash="277c45ae00f1784a50d0c736d1a477d713c2e8
 #     - pytorch ==2.13.0
 #     - safetensors ==0.8.0
 #     - scipy ==1.17.1
-#     - tqdm ==4.70.1
 #     - transformers ==5.23.0
 #     - pip
 #     - pip:  # this version is not on conda-forge
 #         - captum==0.9.0
-RUN mkdir -p /conda-envs/0c57cb902406885b544a143630fc9af6
-COPY envs/attribution.yaml /conda-envs/0c57cb902406885b544a143630fc9af6/environment.yaml
+RUN mkdir -p /conda-envs/25934854d73c3f8af458f16e2dd3688d
+COPY envs/attribution.yaml /conda-envs/25934854d73c3f8af458f16e2dd3688d/environment.yaml
 # Conda environment:
 #   source: envs/baselines.yaml
 #   prefix: /conda-envs/7850d62f16d597916b388ea78f600b1e
@@ -200,7 +199,7 @@ RUN mkdir -p /conda-envs/179d1dc74aa91188ab2cac03ee6041be
 COPY envs/matrices.yaml /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml
 # Conda environment:
 #   source: envs/models.yaml
-#   prefix: /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b
+#   prefix: /conda-envs/29e5c5913be02c446cab2122cd99fa60
 #   # Training, attention. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -220,10 +219,9 @@ COPY envs/matrices.yaml /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment
 #     - scikit-learn ==1.9.1
 #     - scipy ==1.17.1
 #     - threadpoolctl ==3.8.0
-#     - tqdm ==4.70.1
 #     - transformers ==5.23.0
-RUN mkdir -p /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b
-COPY envs/models.yaml /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b/environment.yaml
+RUN mkdir -p /conda-envs/29e5c5913be02c446cab2122cd99fa60
+COPY envs/models.yaml /conda-envs/29e5c5913be02c446cab2122cd99fa60/environment.yaml
 # Conda environment:
 #   source: envs/provenance.yaml
 #   prefix: /conda-envs/01d8170795666e391567f09f07e93711
@@ -262,7 +260,7 @@ RUN mkdir -p /conda-envs/45a5402f1b650a53d75772754104ea5c
 COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml
 # Conda environment:
 #   source: envs/report.yaml
-#   prefix: /conda-envs/bd51a942fe7df18a85eb5b796c19bd21
+#   prefix: /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8
 #   # The page. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -270,7 +268,10 @@ COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environme
 #     - nodefaults
 #   dependencies:
 #     - python =3.11
+#     - altair ==6.3.0
+#     - itables ==2.9.1
 #     - jinja2 ==3.1.6
+#     - jsonschema ==4.26.0
 #     - markupsafe ==3.0.4
 #     - matplotlib-base ==3.11.2
 #     - numpy ==2.4.6
@@ -278,8 +279,9 @@ COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environme
 #     - pillow ==13.0.0
 #     - pyarrow ==26.0.1
 #     - pyyaml ==6.0.3
-RUN mkdir -p /conda-envs/bd51a942fe7df18a85eb5b796c19bd21
-COPY envs/report.yaml /conda-envs/bd51a942fe7df18a85eb5b796c19bd21/environment.yaml
+#     - vl-convert-python ==1.9.0.post1
+RUN mkdir -p /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8
+COPY envs/report.yaml /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8/environment.yaml
 # Conda environment:
 #   source: envs/tables.yaml
 #   prefix: /conda-envs/fab22b69a8b1922bb89b2032629a0624
@@ -317,7 +319,7 @@ COPY envs/tables.yaml /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.y
 RUN mkdir -p /conda-envs/35a533781299d7e09c2df04f63f7ca8c
 COPY envs/tokens.yaml /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml
 
-RUN conda env create --prefix /conda-envs/0c57cb902406885b544a143630fc9af6 --file /conda-envs/0c57cb902406885b544a143630fc9af6/environment.yaml && \
+RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --file /conda-envs/25934854d73c3f8af458f16e2dd3688d/environment.yaml && \
     conda env create --prefix /conda-envs/7850d62f16d597916b388ea78f600b1e --file /conda-envs/7850d62f16d597916b388ea78f600b1e/environment.yaml && \
     conda env create --prefix /conda-envs/d7560f60261e921f85fd2f07ec077d7f --file /conda-envs/d7560f60261e921f85fd2f07ec077d7f/environment.yaml && \
     conda env create --prefix /conda-envs/879ae6d83512f0e9cf520d64adeec914 --file /conda-envs/879ae6d83512f0e9cf520d64adeec914/environment.yaml && \
@@ -327,10 +329,10 @@ RUN conda env create --prefix /conda-envs/0c57cb902406885b544a143630fc9af6 --fil
     conda env create --prefix /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c --file /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml && \
     conda env create --prefix /conda-envs/7fad7334042afa1c726d5535a1fc20ce --file /conda-envs/7fad7334042afa1c726d5535a1fc20ce/environment.yaml && \
     conda env create --prefix /conda-envs/179d1dc74aa91188ab2cac03ee6041be --file /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml && \
-    conda env create --prefix /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b --file /conda-envs/1e4470fb64e7f323b29e2f76f8055e8b/environment.yaml && \
+    conda env create --prefix /conda-envs/29e5c5913be02c446cab2122cd99fa60 --file /conda-envs/29e5c5913be02c446cab2122cd99fa60/environment.yaml && \
     conda env create --prefix /conda-envs/01d8170795666e391567f09f07e93711 --file /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml && \
     conda env create --prefix /conda-envs/45a5402f1b650a53d75772754104ea5c --file /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml && \
-    conda env create --prefix /conda-envs/bd51a942fe7df18a85eb5b796c19bd21 --file /conda-envs/bd51a942fe7df18a85eb5b796c19bd21/environment.yaml && \
+    conda env create --prefix /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8 --file /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8/environment.yaml && \
     conda env create --prefix /conda-envs/fab22b69a8b1922bb89b2032629a0624 --file /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.yaml && \
     conda env create --prefix /conda-envs/35a533781299d7e09c2df04f63f7ca8c --file /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml && \
     conda clean --all -y

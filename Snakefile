@@ -53,6 +53,10 @@ rule gene_classes_only:
         gene_class_targets,
 
 
+if workflow.is_main_process:
+    show_changes()
+
+
 onstart:
     claim_results()
 

@@ -16,7 +16,12 @@ from keygenes.core.code import SCRIPTS, modules_of
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVS = sorted(file.stem for file in (REPOSITORY / "envs").glob("*.yaml"))
 STANDIN = REPOSITORY / "tests/envs/standin/bin"
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # of other names
+DISTRIBUTIONS = {  # of other names
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "vl_convert": "vl-convert-python",
+    "yaml": "pyyaml",
+}
 # Snakemake itself reads the rules, so that inherited ones count, wherever they are written.
 LIST_RULES = """
 import json, pathlib

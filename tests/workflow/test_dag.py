@@ -53,6 +53,7 @@ PER_TASK = [
     "remove_genes",
     "plot_scorecard",
     "plot_roar",
+    "profile_genes",
     "write_gene_table",
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
@@ -314,7 +315,8 @@ def test_figures_and_targets_have_captions():
     captions = {path.stem for path in (REPOSITORY / "workflow/report").glob("*.rst")}
     text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
     named = set(re.findall(r'figure\("(?:\{task\}/)?(\w+)"', text))
-    named |= set(re.findall(r'caption="../report/(\w+)\.rst"', text))
+    named |= set(re.findall(r'table="(\w+)"', text))
+    named |= set(re.findall(r'carried\(\s*out\([^)]+\), "(\w+)"', text))
     assert "figure4_cosine" in named
     assert "metrics" in named
     assert named <= captions

@@ -26,7 +26,7 @@ from keygenes.core.files import checksum
 from keygenes.core.schemas import TABLES, gene_table_schema
 from keygenes.core.tables import read_stamp, read_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
-from keygenes.report.captions import plain_text
+from keygenes.report.captions import caption, plain_text
 
 TASKS = {"dose": ["0", "1.25", "2.5", "12.5", "25"], "level": ["low", "high"]}
 SEEDS = [1, 2]
@@ -580,18 +580,67 @@ def test_the_record_is_an_ro_crate(results):
     assert "Simulated" in crate.description
 
 
-def test_snakemakes_own_report_needs_no_network(demo, tmp_path):
+# Snakemake's own report
+
+TABLES_CARRIED = {
+    "All tasks": {"selection", "claims"},
+    **{f"Task {task}": {"metrics", "figure8_key_genes", "scorecard"} for task in TASKS},
+}
+
+
+@pytest.fixture(scope="module")
+def snakemake_report(demo, tmp_path_factory):
+    """Return the page of Snakemake's report, made without a network, and the names of its files."""
     closed = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
-    path = tmp_path / "report.zip"
-    args = ["--report", path, "--configfile", "config/demo.yaml"]
-    run = run_snakemake(demo, *args, **closed)
+    path = tmp_path_factory.mktemp("report") / "report.zip"
+    run = run_snakemake(demo, "--report", path, "--configfile", "config/demo.yaml", **closed)
     assert run.returncode == 0, run.text
     with zipfile.ZipFile(path) as archive:
-        names = [name.split("/")[-1] for name in archive.namelist()]
-        page = archive.read("report/report.html").decode()
-    assert sorted(name for name in names if name.endswith(".svg")) == sorted(
-        f"{figure.split('/')[-1]}.svg" for figure in FIGURES
-    )
-    assert {"selection.parquet", "metrics.parquet", "figure8_key_genes.tsv"} <= set(names)
-    assert "Wilcoxon" in page
+        return archive.read("report/report.html").decode(), archive.namelist()
+
+
+def carried(page, variable):
+    """Return a variable of the page's data."""
+    start = page.rindex(f"var {variable} = ") + len(f"var {variable} = ")
+    return json.JSONDecoder().raw_decode(page[start:])[0]
+
+
+def test_snakemakes_own_report_needs_no_network(snakemake_report):
+    page, names = snakemake_report
+    drawn = sorted(name.split("/")[-1] for name in names if name.endswith(".svg"))
+    assert drawn == sorted(f"{figure.split('/')[-1]}.svg" for figure in FIGURES)
     assert not re.search(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', page)
+
+
+def test_snakemakes_own_report_has_a_place_caption_and_labels_for_each_figure(snakemake_report):
+    page, _ = snakemake_report
+    results, categories = carried(page, "results"), carried(page, "categories")
+    assert set(categories) == {"Data", "Models", "Attention", "Genes", "Claims"}
+    figures, tables = set(), {}
+    for of_category in categories.values():
+        for place, paths in of_category.items():
+            for path in paths:
+                shown = results[path]
+                text = html.unescape(re.sub(r"<[^>]+>", "", shown["caption"]))
+                name, kind = shown["labels"]["name"], shown["labels"]["kind"]
+                assert " ".join(text.split()) == " ".join(caption(name).split()), path
+                if kind == "figure":
+                    figures.add(path.removeprefix("results/demo/figures/").removesuffix(".svg"))
+                    assert shown["mime_type"] == "image/svg+xml"
+                else:
+                    tables.setdefault(place, set()).add(name)
+                    assert shown["mime_type"] == "text/tab-separated-values"
+                task = place.removeprefix("Task ")
+                assert (f"/{task}/" in path) == (place != "All tasks"), path
+    assert figures == set(FIGURES)
+    assert tables == TABLES_CARRIED
+    assert len(results) == sum(len(p) for of in categories.values() for p in of.values())
+
+
+def test_snakemakes_own_report_says_what_was_run(snakemake_report):
+    page, _ = snakemake_report
+    start = page.rindex("var workflow_desc = ")
+    text = re.sub(r"<[^>]+>", "", page[start : page.index("</div>", start)])
+    text = " ".join(text.split())
+    assert "Study demo, dataset simulated_sciplex, tasks dose, level. " in text
+    assert "{" not in text

@@ -15,7 +15,7 @@ from rerun_table import (
     leaves,
     rules_after,
 )
-from running import REPOSITORY, dry_run, edited_config
+from running import REPOSITORY, dry_run, edited_config, run_snakemake
 
 DEMO = "config/demo.yaml"
 PAGE_ONLY = {"write_report"}
@@ -89,6 +89,28 @@ def rules_of(jobs):
 
 def test_nothing_is_left_to_do(demo):
     assert dry_run(demo, "--configfile", DEMO) == []
+
+
+SINCE = "report: results/demo/report/index.html. Changed since, of config and code:"
+
+
+def test_a_finished_study_says_where_its_report_is(demo):
+    run = run_snakemake(demo, "-n", "--quiet", "rules", "--configfile", DEMO)
+    assert SINCE + " nothing." in run.text
+
+
+def test_a_dry_run_names_the_edited_key_and_code(demo, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"evidence.n_key_genes": 31}, demo / DEMO)
+    with appended(demo / "workflow/scripts/keygenes/expression/umap.py", b"\n# edited\n"):
+        run = run_snakemake(demo, "-n", "--configfile", config)
+    _, said = run.text.split(SINCE)
+    assert said.splitlines()[1:3] == [
+        "    config key evidence.n_key_genes: 30 -> 31",
+        "    code of embed_cells",
+    ]
+    assert "Params have changed" in said and "'code of embed_cells: " in said
+    # of what stands for all of the config its digest is shown
+    assert max(len(line) for line in said.splitlines() if " reason: Params" in line) < 500
 
 
 RESAMPLED = ("evaluate", "compare_inputs", "collect_attribution", "remove_genes", "score_tracks")

@@ -11,11 +11,8 @@ rule select_cells:
     output:
         counts=out("cells/counts.h5ad"),
         screen=out("cells/screen.h5ad"),
-        selection=report(
-            out("cells/selection.parquet"),
-            caption="../report/selection.rst",
-            category="Data",
-        ),
+        selection=out("cells/selection.parquet"),
+        shown=carried(out("cells/selection.tsv"), "selection", "Data", "table"),
     log:
         logfile("select_cells"),
     benchmark:

@@ -4,19 +4,24 @@ import logging
 import os
 import re
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
+from keygenes.core.changes import since_finished
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest, rules_digest, script_digests
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.files import check_room, digest_of
+from keygenes.core.failures import failure_text
+from keygenes.core.files import check_room, digest_of, read_json
 from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
@@ -27,6 +32,7 @@ from keygenes.core.regimes import (
 )
 from keygenes.core.resolve import read_registry, resolve
 from keygenes.core.scheduler import killed_jobs
+from keygenes.core.step import job_name
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.core.version import check_version, write_version
 
@@ -116,6 +122,7 @@ SIMULATED = next(  # what is simulated, if anything
     (DATASETS[name]["simulated"] for name in MEMBERS if DATASETS[name].get("simulated")), False
 )
 DOWNLOADS = RESOLVED["downloads"]
+STARTED = {"at": 0.0}  # when the run did
 
 
 wildcard_constraints:
@@ -343,15 +350,32 @@ def cells_or_shards(wildcards):
 FIGURE_FILES = ["svg", "png", "tsv"]
 
 
-def figure(name, category):
-    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table."""
+def carried(path, name, category, kind):
+    """Return an output that Snakemake's report carries, with the caption of that name.
+
+    All of them have the same labels: a list of the report has a column for each.
+    """
+    return report(
+        path,
+        caption=f"../report/{name}.rst",
+        category=category,
+        subcategory="Task {task}" if "{task}" in path else "All tasks",
+        labels={"name": name, "kind": kind},
+    )
+
+
+def figure(name, category, table=None):
+    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table.
+
+    With `table`, the name of its caption, the report carries the table as well.
+    """
     stem = name.split("/")[-1]
-    labels = {"figure": stem}
-    if "{task}" in name:
-        labels["task"] = "{task}"
     svg, png, tsv = [out(f"figures/{name}.{kind}") for kind in FIGURE_FILES]
-    carried = report(svg, caption=f"../report/{stem}.rst", category=category, labels=labels)
-    return [carried, png, tsv]
+    return [
+        carried(svg, stem, category, "figure"),
+        png,
+        carried(tsv, table, category, "table") if table else tsv,
+    ]
 
 
 def memory(base_mb):
@@ -479,8 +503,30 @@ def gene_class_targets(wildcards):
     ]
 
 
+def show_changes():
+    """Say where the report of a finished study is, and what of config and code differs since."""
+    page, record = Path(out("report/index.html")), Path(out("provenance.json"))
+    if not (page.exists() and record.exists() and page.stat().st_mtime >= record.stat().st_mtime):
+        return  # not finished, or not to the end since: the page comes last
+    try:
+        changes = since_finished(
+            read_json(record),
+            config=config,
+            entries=RESOLVED["entries"],
+            scripts=script_digests(),
+            rules=rules_digest(WORKFLOW.parent),
+        )
+    except (InputError, KeyError):  # a record that is damaged: it will be made again
+        return
+    logger.info(
+        f"This study was finished before, report: {page}. Changed since, of config and code:"
+        + ("".join(f"\n    {line}" for line in changes) or " nothing.")
+    )
+
+
 def claim_results():
     """Note the version that makes the results; stop here if their folder cannot be written."""
+    STARTED["at"] = time.time()
     try:
         write_version(f"results/{STUDY}")
     except InputError as error:
@@ -488,19 +534,34 @@ def claim_results():
 
 
 def show_summary():
-    """Print the study's summary, once there is one."""
+    """Print the summary that this run has written; else say where its results are."""
     summary = Path(out("report/summary.txt"))
-    if summary.exists():
+    if summary.exists() and summary.stat().st_mtime >= STARTED["at"]:
         print(summary.read_text(encoding="utf-8"), file=sys.stderr)
+        return
+    print(
+        f"Done: results/{STUDY}/. The report is made by the same command without a target.",
+        file=sys.stderr,
+    )
+
+
+def failed_jobs():
+    """Return (name, log) of every job that failed for good; of a group, those not finished."""
+    jobs = []
+    for failed in workflow.scheduler.failed:
+        of_group = failed.jobs if failed.is_group() else [failed]
+        jobs += [job for job in of_group if not all(map(os.path.exists, job.output))]
+    return sorted((job_name(job.rule.name, job.wildcards.items()), job.log[0]) for job in jobs)
 
 
 def show_failure(log_paths):
-    """Say what to do after a failure."""
+    """Say which jobs failed and how, and what to do."""
+    said = workflow.output_settings
+    quiet = {part.name for part in said.quiet or ()}
+    shown = said.show_failed_logs and not quiet & {"RULES", "ALL"}
     logs = [Path(path).read_text(encoding="utf-8", errors="replace") for path in log_paths]
     print(
-        f"The log of the failed job (results/{STUDY}/logs/, for downloads resources/logs/) is above. "
-        "After a kill, run `snakemake --unlock` once with the same --configfile; then the same "
-        "command again: it resumes from what is finished.",
+        failure_text(failed_jobs(), STARTED["at"], shown=shown),
         *killed_jobs("".join(logs)),
         sep="\n",
         file=sys.stderr,

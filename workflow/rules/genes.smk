@@ -69,12 +69,7 @@ rule score_gene_classes:
             seed=SEEDS,
         ),
     output:
-        metrics=report(
-            out("models/{task}/gene_metrics.parquet"),
-            caption="../report/gene_metrics.rst",
-            category="Gene classes",
-            labels={"task": "{task}", "table": "gene metrics"},
-        ),
+        metrics=out("models/{task}/gene_metrics.parquet"),
         genes=out("evidence/{task}/genes.parquet"),
     log:
         logfile("score_gene_classes.{task}"),

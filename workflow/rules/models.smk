@@ -239,12 +239,7 @@ rule evaluate:
             for design, seed in BASELINE_RUNS
         ],
     output:
-        metrics=report(
-            out("models/{task}/metrics.parquet"),
-            caption="../report/metrics.rst",
-            category="Models",
-            labels={"task": "{task}", "table": "metrics"},
-        ),
+        metrics=out("models/{task}/metrics.parquet"),
         confusion=out("models/{task}/confusion.parquet"),
     log:
         logfile("evaluate.{task}"),

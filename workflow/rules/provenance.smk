@@ -7,6 +7,16 @@ GIVEN = {
     **({"claims": config["evidence"]["claims"]} if CLAIMS else {}),
 }
 
+ABOUT = {
+    "config": config,
+    "given": list(GIVEN),
+    "sources": DOWNLOADS,
+    "entries": RESOLVED["entries"],
+    "rules": rules_digest(WORKFLOW.parent),
+    "scripts": script_digests(),
+    "simulated": SIMULATED,
+}
+
 
 rule record_provenance:
     """Record what the study rests on and what it made, with checksums."""
@@ -25,13 +35,10 @@ rule record_provenance:
         mem_mb=memory(2000),
         runtime=30,
     params:
-        config=config,
-        given=list(GIVEN),
-        sources=DOWNLOADS,
-        entries=RESOLVED["entries"],
-        rules=rules_digest(WORKFLOW.parent),
-        scripts=script_digests(),
-        simulated=SIMULATED,
+        # Of such an object Snakemake keeps no copy, to show it whole with every edit of the config:
+        # its digest stands for it.
+        about=SimpleNamespace(**ABOUT),
+        digest=f"config, registry entries and code: {digest_of(ABOUT)}",
         code=code_digest("record_provenance"),
     script:
         "../scripts/record_provenance.py"

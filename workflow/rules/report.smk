@@ -2,6 +2,9 @@
 # that opens from disk and by mail. Figures carry the numbers they have in the thesis.
 
 ASSETS = ["page.css", "page.js", "vega.js", "tables.js", "tables.css", "licences.txt"]
+GENE_FILES = [
+    out(f"report/tables/{task}/genes.{kind}") for task in TASKS for kind in ("tsv", "xlsx")
+]
 PACKED = ["charts", "run_times"] + [f"{of}.{task}" for of in ("genes", "details") for task in TASKS]
 
 
@@ -81,7 +84,7 @@ rule plot_predictions:
         labels=out("cells/labels.parquet"),
     output:
         confusion=figure("{task}/figure3_confusion", "Models"),
-        forest=figure("{task}/forest", "Models"),
+        forest=figure("{task}/forest", "Models", table="metrics"),
     log:
         logfile("plot_predictions.{task}"),
     benchmark:
@@ -193,7 +196,7 @@ rule plot_scorecard:
         scorecard=out("evidence/{task}/scorecard.parquet"),
         agreement=out("evidence/{task}/agreement.parquet"),
     output:
-        scorecard=figure("{task}/scorecard", "Genes"),
+        scorecard=figure("{task}/scorecard", "Genes", table="scorecard"),
         agreement=figure("{task}/agreement", "Genes"),
     log:
         logfile("plot_scorecard.{task}"),
@@ -274,7 +277,7 @@ rule plot_gene_classes:
         genes=out("evidence/{task}/genes.parquet"),
         classes=out("models/{task}/gene_classes.parquet"),
     output:
-        figure=figure("{task}/gene_classes", "Gene classes"),
+        figure=figure("{task}/gene_classes", "Gene classes", table="gene_metrics"),
     log:
         logfile("plot_gene_classes.{task}"),
     wildcard_constraints:
@@ -297,7 +300,7 @@ rule plot_claims:
     input:
         claims=out("evidence/claims.parquet"),
     output:
-        figure=figure("claims", "Claims"),
+        figure=figure("claims", "Claims", table="claims"),
     log:
         logfile("plot_claims"),
     benchmark:
@@ -324,6 +327,7 @@ rule write_report:
         splits=out("cells/splits.parquet"),
         tokens=out("tokens/report.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
+        vocabulary=out("vocabulary.parquet"),
         metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
         cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
@@ -354,10 +358,8 @@ rule write_report:
         bibliography=out("report/references.bib"),
         assets=[out(f"report/assets/{name}") for name in ASSETS],
         data=[out(f"report/data/{name}.js") for name in PACKED],
-        figures=[
-            out(f"report/figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES
-        ],
-        tables=expand(out("report/tables/{task}/genes.{kind}"), task=TASKS, kind=["tsv", "xlsx"]),
+        figures=[out(f"report/figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES],
+        tables=GENE_FILES,
     log:
         logfile("write_report"),
     conda:

@@ -4,6 +4,7 @@ import pandas as pd
 
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
+from keygenes.core.progress import with_progress
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.names import gene_names
@@ -25,6 +26,6 @@ with step(snakemake):
             task=task,
             pseudocount=snakemake.params.pseudocount,
         )
-        for task in labels.columns
+        for task in with_progress(labels.columns, "Wilcoxon", "tasks")
     ]
     write_table(pd.concat(tables, ignore_index=True), snakemake.output.wilcoxon, "wilcoxon")

@@ -4,6 +4,7 @@ import pandas as pd
 
 from keygenes.cells.halves import halves_of_cells
 from keygenes.core.matrices import read_matrix
+from keygenes.core.progress import with_progress
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.halves import compare_halves
@@ -24,6 +25,6 @@ with step(snakemake):
             task=task,
             pseudocount=snakemake.params.pseudocount,
         )
-        for task in labels.columns
+        for task in with_progress(labels.columns, "Wilcoxon in halves", "tasks")
     ]
     write_table(pd.concat(tables, ignore_index=True), snakemake.output.half_tests, "half_tests")

@@ -4,6 +4,7 @@ import pandas as pd
 
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
+from keygenes.core.progress import with_progress
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.names import gene_names
@@ -17,6 +18,6 @@ with step(snakemake):
     wells = cells.obs.get("well")
     tables = [
         pseudobulk(cells.X, wells, labels[task], vehicle, cells.var_names, names, task=task)
-        for task in labels.columns
+        for task in with_progress(labels.columns, "pseudobulk", "tasks")
     ]
     write_table(pd.concat(tables, ignore_index=True), snakemake.output.pseudobulk, "pseudobulk")

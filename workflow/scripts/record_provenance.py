@@ -9,17 +9,17 @@ from keygenes.core.step import step
 from keygenes.report.provenance import provenance, run_crate
 
 with step(snakemake):
-    files, params = snakemake.input, snakemake.params
+    files, about = snakemake.input, snakemake.params.about
     record = provenance(
-        params.config,
-        given=dict(zip(params.given, files.given, strict=True)),
-        sources=params.sources,
-        entries=params.entries,
-        code={"rules": params.rules, "scripts": params.scripts},
+        about.config,
+        given=dict(zip(about.given, files.given, strict=True)),
+        sources=about.sources,
+        entries=about.entries,
+        code={"rules": about.rules, "scripts": about.scripts},
         checkout=SCRIPTS.parents[1],
         results=Path(snakemake.output.record).parent,
         tables=files.results,
-        simulated=params.simulated,
+        simulated=about.simulated,
     )
     write_json(record, snakemake.output.record)
     write_json(run_crate(record, datetime.now(UTC)), snakemake.output.crate)

@@ -2,6 +2,7 @@
 
 from keygenes.cells.select import select_cells
 from keygenes.core.step import step
+from keygenes.core.tables import read_table, write_tsv
 
 with step(snakemake):
     select_cells(
@@ -12,3 +13,4 @@ with step(snakemake):
         where=snakemake.params.where,
         options=snakemake.params.options,
     )
+    write_tsv(read_table(snakemake.output.selection), snakemake.output.shown)

@@ -11,7 +11,7 @@ from messages import assert_sentence
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
 from keygenes.core.matrices import read_matrix, write_matrix
-from keygenes.core.step import software_versions, step
+from keygenes.core.step import FAILED, LogFile, job_name, software_versions, step
 from keygenes.core.tables import read_stamp, set_stamp, write_table
 
 
@@ -43,7 +43,7 @@ def test_the_log_holds_what_the_body_says_and_how_long_it_took(tmp_path):
         log.info("12 µM")
     first, last = log_of(tmp_path).splitlines()
     assert first == "12 µM"
-    assert last.startswith("umap: done in ")
+    assert last.startswith("done in ")
 
 
 def test_an_input_error_ends_the_job_with_its_sentence_alone(tmp_path):
@@ -51,8 +51,50 @@ def test_an_input_error_ends_the_job_with_its_sentence_alone(tmp_path):
     with pytest.raises(SystemExit) as stop, step(job(tmp_path)):
         raise error
     assert stop.value.code == 1
-    assert log_of(tmp_path) == "umap: config key 'a': found 1, expected 2; change it.\n"
+    sentence, last = log_of(tmp_path).splitlines()
+    assert sentence == "config key 'a': found 1, expected 2; change it."
+    assert last.startswith(FAILED)
     assert_sentence(error, "config key 'a'")
+
+
+def test_on_the_terminal_every_line_starts_with_the_job(tmp_path, capsys):
+    with step(job(tmp_path)) as log:
+        log.info("12 cells\nof 3 wells")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["umap seed 2: 12 cells", "umap seed 2: of 3 wells"]
+    assert "umap seed 2" not in log_of(tmp_path), "its name says so"
+
+
+def test_the_terminal_names_the_log_of_a_failed_job_and_leaves_the_error_to_it(tmp_path, capsys):
+    with pytest.raises(SystemExit), step(job(tmp_path)):
+        raise KeyError("gone")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("umap seed 2: failed after ")
+    assert line.endswith(f"log: {tmp_path / 'logs' / 'umap.log'}")
+
+
+def test_an_error_that_the_log_cannot_take_is_said_on_the_terminal(tmp_path, capsys, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SystemExit), step(job(tmp_path)):
+        monkeypatch.setattr(LogFile, "flush", full)
+        raise input_error("the disk", found="1", expected="2", remedy="change it")
+    monkeypatch.undo()
+    assert "the disk: found 1, expected 2; change it.\n" in capsys.readouterr().err
+
+
+def test_an_interrupted_job_leaves_no_traceback(tmp_path, capsys):
+    with pytest.raises(SystemExit), step(job(tmp_path)):
+        raise KeyboardInterrupt
+    assert log_of(tmp_path).startswith("interrupted\nfailed after ")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_jobs_name_has_its_wildcards():
+    wildcards = {"task": "level", "regime": "full\x1b[2J", "seed": "1"}.items()
+    assert job_name("finetune", wildcards) == "finetune level full [2J seed 1"
+    assert job_name("evaluate", {}.items()) == "evaluate"
 
 
 def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path):

@@ -10,6 +10,7 @@ import time
 import pytest
 from messages import assert_sentence
 
+from keygenes.core import progress
 from keygenes.core.errors import InputError
 from keygenes.inputs import download
 from keygenes.inputs.download import fetch
@@ -260,10 +261,11 @@ def test_lfs_pointer(tmp_path):
 
 
 def test_progress_is_logged(server, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(download, "PROGRESS_EVERY", 0.0)
+    monkeypatch.setattr(progress, "FIRST_AFTER_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     with caplog.at_level(logging.INFO, logger="keygenes"):
         get(tmp_path / "f", url=server["url"])
-    assert any("of 0.5 MB" in line for line in caplog.messages)
+    assert any("of 0.5 MB, " in line for line in caplog.messages)
 
 
 def test_server_that_stops_talking_is_left_and_asked_for_the_rest(server, tmp_path, monkeypatch):

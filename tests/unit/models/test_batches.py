@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 
@@ -9,7 +7,6 @@ from keygenes.models.batches import (
     padded,
     padding_waste,
     parts_of,
-    with_progress,
 )
 
 RNG = np.random.default_rng(0)
@@ -81,14 +78,3 @@ def test_little_of_a_study_s_batches_is_padding():
     assert padding_waste(lengths, batches) < 0.05
     parts = [part for batch in batches for part in parts_of(batch, lengths, 4096)]
     assert padding_waste(lengths, parts) < padding_waste(lengths, batches)
-
-
-def test_progress_passes_everything_on_and_logs_a_bar(caplog):
-    with caplog.at_level(logging.INFO, "keygenes"):
-        assert list(with_progress([1, 2, 3], "epoch 1/5", every_s=0)) == [1, 2, 3]
-    assert len(caplog.records) == 3
-    assert "epoch 1/5" in caplog.records[0].message
-    assert "3/3" in caplog.records[2].message
-    caplog.clear()
-    list(with_progress([1, 2, 3], "quiet"))
-    assert not caplog.records

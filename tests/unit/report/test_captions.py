@@ -43,7 +43,8 @@ def test_captions_are_valid_rst_and_plain_once_stripped(path):
     core = pytest.importorskip("docutils.core")
     jinja2 = pytest.importorskip("jinja2")
     source = path.read_text(encoding="utf-8")
-    rendered = jinja2.Template(source).render(snakemake={"config": {"study": "demo"}})
+    config = {"study": "demo", "dataset": "cells", "tasks": [{"name": "level"}, {"name": "dose"}]}
+    rendered = jinja2.Template(source).render(snakemake={"config": config})
     # halt_level 2: a warning is an error
     core.publish_string(rendered, writer="null", settings_overrides={"halt_level": 2})
     shown = plain_text(source)

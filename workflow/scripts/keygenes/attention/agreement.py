@@ -7,7 +7,8 @@ from scipy.special import rel_entr
 from scipy.stats import rankdata
 
 from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
-from keygenes.models.batches import budget_batches, padded, with_progress
+from keygenes.core.progress import with_progress
+from keygenes.models.batches import budget_batches, padded
 
 MEASURES = ("cosine", "pearson", "spearman", "jensen_shannon")
 FEWEST_CELLS = 10  # of a gene in each half, for its mean attention to count

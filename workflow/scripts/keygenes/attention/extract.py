@@ -132,6 +132,7 @@ def subset_sums(
             pair_norms=pair_norms,
             shard=shard,
             edges=length_edges(subsets[VEHICLE].lengths),
+            label=f"attention, {subset} cells",
         )
         for subset, part in subsets.items()
     }

@@ -9,8 +9,9 @@ from keygenes.attention.expected import length_bins
 from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.core.files import intact
+from keygenes.core.progress import with_progress
 from keygenes.core.tensors import check_tensors, write_tensors
-from keygenes.models.batches import budget_batches, padded, with_progress
+from keygenes.models.batches import budget_batches, padded
 
 GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
 NORM_MEASURES = ("value", "weighted")
@@ -210,6 +211,7 @@ def attention_sums(
     pair_norms=False,
     shard=(1, 1),
     edges=(),
+    label="attention",
 ):
     """Return the `Sums` of a model's attention over some cells.
 
@@ -228,6 +230,8 @@ def attention_sums(
         number of shards, and so is every cell's attention.
     edges : int array
         Of the bins of cell length (`expected.length_edges`).
+    label : str
+        What its progress is called in the log.
     """
     config = trunk.config
     trunk.set_attn_implementation(STREAM)
@@ -236,7 +240,7 @@ def attention_sums(
     lengths = np.array([len(cell) for cell in cells])
     of_length = length_bins(lengths, edges)
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
-    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], "attention"):
+    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
         ids, mask = padded([cells[i] for i in batch], trunk.device)
         layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
         row, positions = np.nonzero(mask.cpu().numpy())

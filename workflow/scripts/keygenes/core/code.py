@@ -13,7 +13,12 @@ from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE_ROOT.parent
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # named otherwise
+DISTRIBUTIONS = {  # of modules named otherwise
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "vl_convert": "vl-convert-python",
+    "yaml": "pyyaml",
+}
 
 
 def _module_file(name, scripts):
@@ -63,12 +68,15 @@ def modules_of(script, scripts=SCRIPTS):
 
 
 def code_digest(script, scripts=SCRIPTS):
-    """Return a sha256 over the names and bytes of every module behind `script`."""
+    """Return a sha256 over the names and bytes of every module behind `script`, named for it.
+
+    Where it changes, Snakemake shows the old and the new one as the reason to run a rule again.
+    """
     digest = hashlib.sha256()
     for file in modules_of(script, scripts):
         digest.update(str(file.relative_to(scripts)).encode())
         digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return f"code of {script}: {digest.hexdigest()}"
 
 
 def script_digests(scripts=SCRIPTS):

@@ -12,16 +12,29 @@ from keygenes import __version__
 from keygenes.core.code import packages_of
 from keygenes.core.errors import InputError
 from keygenes.core.files import digest_of
-from keygenes.core.shown import printable_lines
+from keygenes.core.shown import printable, printable_lines
 from keygenes.core.tables import set_stamp
+
+FAILED = "failed"  # the last line of the log of a job that failed by itself starts with it
 
 
 class _PlainLines(logging.Formatter):
     """Lines without control characters: a log goes to a terminal, names come from files."""
 
+    def __init__(self, start=""):
+        super().__init__()
+        self.start = start
+
     def format(self, record):
-        """Return the message, its lines kept."""
-        return printable_lines(super().format(record))
+        """Return the message, its lines kept, each with the same start."""
+        lines = printable_lines(super().format(record)).split("\n")
+        return "\n".join(self.start + line for line in lines)
+
+
+def job_name(rule, wildcards):
+    """Return a job in words: 'finetune level full seed 1'."""
+    numbered = (f"{key} {value}" if str(value).isdigit() else value for key, value in wildcards)
+    return printable(" ".join([rule, *map(str, numbered)]))
 
 
 def software_versions():
@@ -39,27 +52,32 @@ def software_versions():
 
 
 class LogFile(logging.FileHandler):
-    """A log file that does without what a full disk does not take: stderr has it, too."""
+    """A log file that does without what a full disk does not take."""
 
     def handleError(self, record):  # noqa: N802 (the name is logging's)
-        """Pass over a record that could not be written; no traceback into what the user reads."""
+        """Say on stderr what went wrong, if the log cannot; stderr has all the rest already."""
+        if record.levelno >= logging.ERROR:
+            print(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
 def step(snakemake):
     """Run a script's body with its log open, its tables stamped and its errors readable.
 
-    Everything the body logs goes to the rule's log file and to stderr. An `InputError`
-    ends the job with its sentence alone; any other error with its traceback in the log.
-    Outputs that a failed body left behind are removed by Snakemake, temporary files by
-    `core.files.written`.
+    Everything the body logs goes to the rule's log file; to stderr as well, where every line
+    starts with the job, as others talk there too. An `InputError` ends the job with its sentence
+    alone; any other error with its traceback. Both are in the log alone, which a run shows at its
+    end (`core.failures`): stderr says that the job failed. Outputs that a failed body left behind
+    are removed by Snakemake, temporary files by `core.files.written`.
     """
     log_path = str(snakemake.log[0])
     os.makedirs(os.path.dirname(log_path), exist_ok=True)
-    handlers = [LogFile(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()]
-    for handler in handlers:
-        handler.setFormatter(_PlainLines())
-    logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
+    log_file, terminal = LogFile(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()
+    log_file.setFormatter(_PlainLines())
+    name = job_name(snakemake.rule, snakemake.wildcards.items())
+    terminal.setFormatter(_PlainLines(f"{name}: "))
+    terminal.addFilter(lambda record: record.levelno < logging.ERROR)
+    logging.basicConfig(level=logging.INFO, handlers=[log_file, terminal], force=True)
     for noisy in ("httpx", "matplotlib", "fontTools", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
@@ -77,9 +95,13 @@ def step(snakemake):
     try:
         yield log
     except InputError as error:
-        log.error("%s: %s", snakemake.rule, error)
-        sys.exit(1)
+        log.error("%s", error)
+    except KeyboardInterrupt:
+        log.error("interrupted")
     except Exception:  # anything: the log file keeps the traceback, and the job fails
-        log.error("%s", traceback.format_exc())
-        sys.exit(1)
-    log.info("%s: done in %.1f s", snakemake.rule, time.monotonic() - started)
+        log.error("%s", traceback.format_exc().rstrip())
+    else:
+        log.info("done in %.1f s", time.monotonic() - started)
+        return
+    log.info("%s after %.1f s, log: %s", FAILED, time.monotonic() - started, log_path)
+    sys.exit(1)

@@ -15,13 +15,14 @@ import torch
 from keygenes.attention.extract import well_codes
 from keygenes.attention.flow import readout_and_rollout
 from keygenes.attention.stream import STREAM
+from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import attribution
 from keygenes.evidence.faithfulness import cell_faithfulness
 from keygenes.evidence.intervals import table_of
 from keygenes.evidence.orders import FROM_ATTENTION, attention_orders, gene_orders, orders_of
 from keygenes.evidence.randomisation import cell_randomisation
-from keygenes.models.batches import budget_batches, padded, with_progress
+from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import check_fit, load_classifier
@@ -149,7 +150,7 @@ def all_scores(model, cells, costly, tracks, *, steps, mask_token, specials, bat
     for track in [t for t in MANY_PASSES if t in tracks]:
         errors[track] = {}
         with timed(track, len(costly)):
-            for i in with_progress(costly, track):
+            for i in with_progress(costly, track, "cells"):
                 found, error = many_pass_scores(
                     model,
                     *padded([cells[i]], model.device),
@@ -262,7 +263,7 @@ def faithfulness_table(
         ids = torch.from_numpy(variants.astype(np.int64)).to(model.device)
         return attribution.contrasts(model, ids, **cost)
 
-    for i in with_progress(chosen, "faithfulness"):
+    for i in with_progress(chosen, "faithfulness", "cells"):
         cell, i = cells[i], int(i)
         genes = np.flatnonzero(~fixed(cell))
         if not len(genes):
@@ -379,7 +380,7 @@ def attribute_genes(
         )
     kept = without_rejected(scores, errors, options["max_completeness_error"])
     values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
+    for i, cell in enumerate(with_progress(cells, "logits", "cells")):
         one = torch.from_numpy(cell.astype(np.int64))[None].to(device)
         (values[i],) = attribution.contrasts(model, one, batch_tokens)
     write_table(well_table(kept, cells, wells, ids, specials), out_well_scores, "well_scores")

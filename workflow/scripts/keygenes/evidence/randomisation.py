@@ -14,6 +14,8 @@ import scipy.stats
 import torch
 from transformers import BertForSequenceClassification
 
+from keygenes.core.progress import Progress
+
 
 def stages_of(model):
     """Return [(name, name of the module)] from the classifier down to the first layer."""
@@ -68,10 +70,19 @@ def cell_randomisation(model, cells, scores_of, seed):
     DataFrame
         Columns at (place in `cells`), track, stage, depth (from 1), spearman.
     """
-    originals = [scores_of(model, cell) for cell in cells]
+    n_runs = (1 + len(stages_of(model))) * len(cells)
+    progress = Progress("randomisation", n_runs, "runs")
+
+    def counted(some_model, cell):
+        scores = scores_of(some_model, cell)
+        progress.step()
+        return scores
+
+    originals = [counted(model, cell) for cell in cells]
     rows = []
     for depth, (stage, changed) in enumerate(randomised(model, seed), start=1):
         for at, (cell, original) in enumerate(zip(cells, originals, strict=True)):
-            for track, scores in scores_of(changed, cell).items():
+            for track, scores in counted(changed, cell).items():
                 rows.append((at, track, stage, depth, similarity(original[track], scores)))
+    progress.end()
     return pd.DataFrame(rows, columns=["at", "track", "stage", "depth", "spearman"])

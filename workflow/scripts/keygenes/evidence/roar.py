@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from keygenes.cells.units import resampling_units
 from keygenes.core.matrices import read_matrix
+from keygenes.core.progress import Progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.baselines import fit_penalised
@@ -153,6 +154,7 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     names, first, codes = np.unique(units.astype(str), return_index=True, return_inverse=True)
     tally = np.zeros((len(names), len(sets), 2))  # cells named rightly, and all
     tested = np.zeros(len(labels), bool)
+    progress = Progress("removing genes", len(folds) * len(sets), "fits")
     for fold, (train, valid, test) in enumerate(folds):
         c = fit_penalised(matrix, labels, train, valid).C
         rng = np.random.default_rng([fold, 18])
@@ -165,7 +167,9 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
             hits = hits_without(matrix, labels, chosen, cells, removed[fold], c)
             np.add.at(tally[:, i, 0], codes[cells], hits)
             np.add.at(tally[:, i, 1], codes[cells], 1)
+            progress.step()
         log.info("fold %d: %d refits on %d cells, C = %g", fold + 1, len(sets), len(chosen), c)
+    progress.end()
     seen = tally[:, 0, 1] > 0
     draws = resample(tally[seen], names[seen], np.asarray(strata)[first][seen], n_bootstrap)
     draws = draws[..., 0] / draws[..., 1]

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pandas as pd
 
+from keygenes.core.progress import with_progress
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
@@ -136,7 +137,7 @@ def truth_rows(runs, facts, sets, *, n_bootstrap, n_null_draws):
     for run, score in runs.items():
         by_universe.setdefault((~np.isnan(score)).tobytes(), []).append(run)
     rows = []
-    for name, members in sets.items():
+    for name, members in with_progress(sets.items(), "against truth", "gene sets"):
         inside = membership(ids, facts["symbol"].to_numpy(), members)
         log.info("%s: %d of its genes are detected", name, inside.sum())
         for same in by_universe.values():
@@ -207,7 +208,7 @@ def expression_rows(runs, facts):
         target = runs.get((against, None, None))
         if target is None:
             continue
-        for run, score in runs.items():
+        for run, score in with_progress(runs.items(), f"against {against}", "rankings"):
             if run[0] == against:
                 continue
             both = ~np.isnan(score) & ~np.isnan(target)

@@ -17,13 +17,13 @@ import urllib3
 
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import checksum, read_json, writable, write_json, written
+from keygenes.core.progress import Progress
 
 log = logging.getLogger("keygenes")
 
 BLOCK = 1 << 20  # bytes
 TIMEOUT = (15, 60)  # s, to connect and between two reads
 LONGEST_PAUSE = 60.0  # s, whatever a server asks for
-PROGRESS_EVERY = 10.0  # s
 LFS_POINTER = b"version https://git-lfs"
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses worth another attempt
 
@@ -349,16 +349,13 @@ def _stream(url, part, note, name, size, *, trust_part):
 
 def _append(answer, part, have, total, name):
     """Write the body of an answer behind the first `have` bytes of `part`; return its length."""
-    started = told = time.monotonic()
+    whole = total / 1e6 if total else None
+    progress = Progress(name, whole, "MB", done=have / 1e6)
     got = have
     with open(part, "ab" if have else "wb") as handle:
         for block in answer.raw.stream(1 << 16, decode_content=False):
             handle.write(block)
             got += len(block)
-            now = time.monotonic()
-            if now - told >= PROGRESS_EVERY:
-                told = now
-                of = f" of {total / 1e6:.1f}" if total else ""
-                rate = (got - have) / 1e6 / (now - started)
-                log.info("%s: %.1f%s MB, %.1f MB/s", name, got / 1e6, of, rate)
+            progress.step(len(block) / 1e6)
+    progress.end()
     return got

@@ -18,6 +18,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
 from keygenes.core.matrices import read_matrix
+from keygenes.core.progress import Progress
 from keygenes.core.regimes import BASELINES
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.normalise import counts_per_10k
@@ -278,16 +279,21 @@ def baseline_probabilities(
     genes = [cell[~special[cell]] for cell in cells]
     first = np.array([cell[0] if len(cell) else NO_GENE for cell in genes], np.int64)
     found = {}
+    progress = Progress("baselines", len(BASELINES), "fits")
+
+    def keep(name, predicted):
+        found[name] = predicted
+        progress.step()
 
     def logistic(name, features, **options):
         log.info("%s: %d features", name, features.shape[1])
         model = fit_penalised(features, labels, train, valid, seed=seed, **options)
-        found[name] = model.predict_proba(features)
+        keep(name, model.predict_proba(features))
         return model
 
     logistic("length_only", length_features(presence, n_counts, train))
     log.info("token0")
-    found["token0"] = predict_from_first(first, labels, train, valid)
+    keep("token0", predict_from_first(first, labels, train, valid))
     model = logistic("bag_of_genes_l1", presence, l1=True)
     score, direction = importance(model, presence, train)
     logistic("bag_of_genes_l2", presence)
@@ -298,13 +304,14 @@ def baseline_probabilities(
     logistic("pca_lr", components)
     model = fit_boosting(expression.toarray(), labels, train, valid, seed)
     log.info("gradient_boosting: %d rounds", model.n_iter_)
-    found["gradient_boosting"] = model.predict_proba(expression.toarray())
+    keep("gradient_boosting", model.predict_proba(expression.toarray()))
     totals = np.asarray(counts.sum(1)).ravel()
     depth = depth or int(np.percentile(totals[train], DEPTH_PERCENTILE))
     log.info("equal depth: %d counts, which %.0f %% have", depth, 100 * (totals >= depth).mean())
     drawn, _ = thinned_counts(counts, depth, names, draw_seed)
     drawn_totals = np.asarray(drawn.sum(1)).ravel()
     logistic("equal_depth_lr", expression_features(drawn, drawn_totals, train))
+    progress.end()
     return {name: found[name] for name in BASELINES}, score, direction
 
 

@@ -1,13 +1,7 @@
 """Cells in batches: padding, and orders that waste little of it."""
 
-import logging
-import time
-
 import numpy as np
 import torch
-from tqdm import tqdm
-
-log = logging.getLogger("keygenes")
 
 
 def padded(cells, device="cpu"):
@@ -78,14 +72,3 @@ def padding_waste(lengths, batches):
     """Return the share of the positions of batches that is padding."""
     positions = sum(len(batch) * int(lengths[batch].max()) for batch in batches)
     return 1 - sum(int(lengths[batch].sum()) for batch in batches) / max(1, positions)
-
-
-def with_progress(batches, label, *, every_s=60):
-    """Yield the batches, logging a bar with rate and time left at most every `every_s` seconds."""
-    started = last = time.monotonic()
-    for n, batch in enumerate(batches):
-        yield batch
-        now = time.monotonic()
-        if now - last >= every_s:
-            last = now
-            log.info(tqdm.format_meter(n + 1, len(batches), now - started, prefix=label, ncols=90))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from keygenes.core.files import checksum, digest_of, write_json
+from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import predictions_table, task_cells
@@ -66,7 +67,8 @@ def class_logits(model, cells, *, batch_tokens, device, precision, states=None, 
         with autocast(device, precision):
             logits[batch] = batch_logits(model, cells, states, batch, device).float().cpu()
 
-    for batch in budget_batches(lengths, batch_tokens)[group.rank :: group.size]:
+    batches = budget_batches(lengths, batch_tokens)[group.rank :: group.size]
+    for batch in with_progress(batches, "predicting"):
         halving(keep, batch)
     return group.total(logits.to(device)).cpu() if group.size > 1 else logits
 

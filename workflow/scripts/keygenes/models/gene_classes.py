@@ -21,6 +21,7 @@ from transformers import BertForTokenClassification
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, digest_of, written
+from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import autocast, set_up_torch
@@ -217,7 +218,7 @@ def out_of_fold(
     digest = digest_of([run, options, seed, tokens.tolist(), labels.tolist(), fold.tolist()])
     state = load_checkpoint(done, digest) or {"digest": digest, "folds": {}}
     probabilities = np.empty((len(tokens), labels.max() + 1))
-    for k in range(fold.max() + 1):
+    for k in with_progress(range(fold.max() + 1), "all folds", "folds"):
         held_out = np.flatnonzero(fold == k)
         if k not in state["folds"]:
             rest = np.flatnonzero(fold != k)

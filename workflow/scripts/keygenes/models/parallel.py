@@ -79,7 +79,7 @@ def end_with_the_others(processes, done):
         for sentinel in multiprocessing.connection.wait(list(waiting), timeout=1.0):
             waiting.pop(sentinel).join()
         if (error := killed(processes)) and not done.wait(PATIENCE):
-            log.error("finetune: %s", error)
+            log.error("%s", error)
             os._exit(1)  # it sits in an exchange of torch, which no exception reaches
 
 

@@ -9,12 +9,8 @@ import torch
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import digest_of, written
-from keygenes.models.batches import (
-    length_grouped_batches,
-    padding_waste,
-    parts_of,
-    with_progress,
-)
+from keygenes.core.progress import Progress
+from keygenes.models.batches import length_grouped_batches, padding_waste, parts_of
 from keygenes.models.device import ALONE, autocast, free_memory, out_of_memory
 from keygenes.models.trained import train_mode
 
@@ -228,6 +224,7 @@ def train(
         schedule.load_state_dict(state["schedule"])
         history, best, first = state["history"], state["best"], state["epoch"] + 1
         log.info("%s: resuming after epoch %d", label, state["epoch"])
+    progress = Progress("training", total, "batches", done=(first - 1) * n_batches)
     for epoch in range(first, epochs + 1):
         # each process drops out other units; the first one those of a process alone
         torch.manual_seed(seed * 10_000 + epoch + group.rank * 10**9)
@@ -235,8 +232,7 @@ def train(
         batches = length_grouped_batches(lengths, batch_size, rng)
         train_mode(model)
         loss_sum, passed = 0.0, []
-        progress = with_progress(batches, f"{label} epoch {epoch}/{epochs}")
-        for step, batch in enumerate(progress, 1 + (epoch - 1) * n_batches):
+        for step, batch in enumerate(batches, 1 + (epoch - 1) * n_batches):
             own = batch[group.rank :: group.size]
             while True:
                 parts = parts_of(own, lengths, batch_tokens)
@@ -262,6 +258,7 @@ def train(
             optimizer.step()
             schedule.step()
             loss_sum += loss * len(batch)
+            progress.step()
         model.eval()
         valid_loss = valid_accuracy = math.nan
         if validate:
@@ -304,6 +301,7 @@ def train(
                 },
                 part,
             )
+    progress.end()
     put_tensors(model, best)
     model.eval()
     frame = pd.DataFrame(history)

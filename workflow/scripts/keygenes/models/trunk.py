@@ -15,8 +15,9 @@ import torch
 
 from keygenes.core.errors import InputError
 from keygenes.core.files import checksum, read_json, write_json, written
+from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table
-from keygenes.models.batches import budget_batches, padded, with_progress
+from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import autocast, halving, set_up_torch
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config
 from keygenes.models.head import pooled_states, set_pooling, states_between
@@ -151,7 +152,8 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
 
     try:
         with written(folder / f"{name}.bin") as part, open(part, "wb") as file:
-            for batch in with_progress(budget_batches(lengths, batch_tokens), name):
+            batches = budget_batches(lengths, batch_tokens)
+            for batch in with_progress(batches, f"frozen layers ({name})"):
                 halving(lambda part: keep(part, file), batch)
     except InputError as error:  # the disk filled up meanwhile
         log.warning("the frozen layers are computed anew in every epoch, as %s", error)

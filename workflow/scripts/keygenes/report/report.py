@@ -28,7 +28,7 @@ from keygenes.report.run_times import run_times
 from keygenes.report.study_counts import study_counts
 from keygenes.report.style import count
 
-SHARED_TABLES = ("selection", "labels", "splits", "tokens", "wilcoxon")
+SHARED_TABLES = ("selection", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
 CELL_TABLES = ("metrics", "cosine", "key_genes", "genes", "scorecard")
 SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
 GENE_TABLES = ("gene_classes", "gene_metrics", "gene_scores")
@@ -200,7 +200,7 @@ def shown_times(times):
             row.rule,
             count(row.n_jobs),
             *(duration(getattr(row, name)) for name in SECONDS),
-            count(row.max_rss_mb),
+            count(row.peak_mb),
         ]
         for row in times.itertuples()
     ]

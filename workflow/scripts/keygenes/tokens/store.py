@@ -16,6 +16,7 @@ from scipy import sparse
 from keygenes.cells.columns import passing_cells
 from keygenes.core.errors import input_error
 from keygenes.core.files import intact, written
+from keygenes.core.progress import with_progress
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import check_columns, read_table, table_metadata
 from keygenes.tokens.encode import encode_block, frame_tokens, plan_genes
@@ -282,6 +283,7 @@ def write_tokens(
         if not passing.all():
             log.info("%d of %d cells have filter_pass = 1", passing.sum(), len(passing))
         blocks = _blocks_of(shard or (0, 1), adata.n_obs)
+        blocks = with_progress(blocks, "encoding", f"blocks of {BLOCK:,} cells")
         encoded = _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream, draws)
         special = {"special_tokens": str(len(frame[0]) + len(frame[1]))}
         genes = {

@@ -1,0 +1,56 @@
+"""What a run says at its end when jobs failed: which, the last lines of their logs, what to do."""
+
+import textwrap
+from pathlib import Path
+
+from keygenes.core.shown import printable_lines
+from keygenes.core.step import FAILED
+
+LAST_LINES = 20
+ADVICE = (
+    "What to do: correct what a message names (docs/faults.md has the common ones), then run the "
+    "same command again. For a job that was killed for want of memory: fewer --cores, or a smaller "
+    "compute.batch_tokens. After a kill of Snakemake itself, run `snakemake --unlock` once with "
+    "the same --configfile; then the same command again: it resumes from what is finished."
+)
+
+
+def last_lines(path, since):
+    """Return the last lines of a log, or a sentence where the job did not write it.
+
+    Parameters
+    ----------
+    path : path-like
+    since : float
+        Time, in seconds since the epoch; an older log is of another run.
+    """
+    path = Path(path)
+    if not path.is_file() or path.stat().st_mtime < since:
+        return "It wrote no log: what it said, if anything, stands above."
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    if not (lines and lines[-1].startswith(FAILED)):
+        lines.append("(The log breaks off here: the job was killed, or the disk is full.)")
+    left_out = max(0, len(lines) - LAST_LINES)
+    kept = [f"... {left_out} lines before"] * bool(left_out) + lines[left_out:]
+    return printable_lines("\n".join(kept))
+
+
+def failure_text(failed, since, *, shown=False):
+    """Return what a run that failed says last.
+
+    Parameters
+    ----------
+    failed : list of (str, str)
+        Name and log of each job.
+    since : float
+        See `last_lines`.
+    shown : bool
+        Whether the logs stand above already.
+    """
+    n = f"{len(failed)} job{'s' * (len(failed) > 1)} failed"
+    parts = [f"{n}:" if failed else "The run was stopped before its end."]
+    for name, log in failed:
+        parts.append(f"\n{name} (log{', shown above' * shown}: {log})")
+        if not shown:
+            parts.append(textwrap.indent(last_lines(log, since), "    "))
+    return "\n".join([*parts, "", ADVICE])
