@@ -1,6 +1,6 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="a2f65a4d53a7a4a2d33ba2b87b61513e34a6b21e108b52c3949c8476a62df857"
+LABEL io.github.snakemake.conda_env_hash="bb3382ae24b482f518840f8f5193d8102f6ee5da60d945f7e11eb1e14694ab25"
 # Conda environment:
 #   source: envs/attribution.yaml
 #   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
@@ -260,7 +260,7 @@ RUN mkdir -p /conda-envs/45a5402f1b650a53d75772754104ea5c
 COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml
 # Conda environment:
 #   source: envs/report.yaml
-#   prefix: /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8
+#   prefix: /conda-envs/49fbf08d776462b1e6c75e3a1c311598
 #   # The page. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -279,9 +279,10 @@ COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environme
 #     - pillow ==13.0.0
 #     - pyarrow ==26.0.1
 #     - pyyaml ==6.0.3
+#     - scipy ==1.17.1
 #     - vl-convert-python ==1.9.0.post1
-RUN mkdir -p /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8
-COPY envs/report.yaml /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8/environment.yaml
+RUN mkdir -p /conda-envs/49fbf08d776462b1e6c75e3a1c311598
+COPY envs/report.yaml /conda-envs/49fbf08d776462b1e6c75e3a1c311598/environment.yaml
 # Conda environment:
 #   source: envs/tables.yaml
 #   prefix: /conda-envs/fab22b69a8b1922bb89b2032629a0624
@@ -332,7 +333,7 @@ RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --fil
     conda env create --prefix /conda-envs/29e5c5913be02c446cab2122cd99fa60 --file /conda-envs/29e5c5913be02c446cab2122cd99fa60/environment.yaml && \
     conda env create --prefix /conda-envs/01d8170795666e391567f09f07e93711 --file /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml && \
     conda env create --prefix /conda-envs/45a5402f1b650a53d75772754104ea5c --file /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml && \
-    conda env create --prefix /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8 --file /conda-envs/c9ce9d1e11fbf77b3dc84ddd933638e8/environment.yaml && \
+    conda env create --prefix /conda-envs/49fbf08d776462b1e6c75e3a1c311598 --file /conda-envs/49fbf08d776462b1e6c75e3a1c311598/environment.yaml && \
     conda env create --prefix /conda-envs/fab22b69a8b1922bb89b2032629a0624 --file /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.yaml && \
     conda env create --prefix /conda-envs/35a533781299d7e09c2df04f63f7ca8c --file /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml && \
     conda clean --all -y

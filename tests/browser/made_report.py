@@ -86,7 +86,7 @@ def make_report(folder):
         headline=[("cells in the study", "1,440", "made up"), (EVIL, EVIL, EVIL)],
         sections=sections,
         methods=["Cells were made up."],
-        references=["A. Author (2020). Title. Journal. doi:10.1000/1"],
+        references=[("author2020", "Author A. (2020). Title.", "https://doi.org/10.1000/1")],
         config_yaml="study: made up\n",
         versions={"keygenes": "0.1.0"},
         provenance={"config sha256": "0" * 64},

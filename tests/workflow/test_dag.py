@@ -445,6 +445,7 @@ def test_memory_grows_with_the_attempts_up_to_four_times(checkout, attempt, mem_
 def test_rule_names_are_verb_noun():
     verbs = [
         "adopt",
+        "profile",
         "attribute",
         "cache",
         "download",

@@ -65,7 +65,9 @@ def page(path, **changes):
         "simulated": "no cell is real",
         "answer": ["Which genes?", "These & <b>those</b>."],
         "methods": ["Cells were simulated (Author, 2020)."],
-        "references": ["Author A. (2020). <i>Title</i>."],
+        "references": [
+            ("author2020", "Author A. (2020). <i>Title</i>.", "https://doi.org/10.1000/1")
+        ],
         "headline": [("accuracy, level", 0.91234, "95 % interval"), ("cells", 1440, "<b>")],
         "sections": [
             {
@@ -117,7 +119,7 @@ def test_nothing_from_a_table_becomes_markup(tmp_path):
 def test_the_page_asks_for_its_folder_alone(tmp_path):
     reader, _ = page(tmp_path / "index.html")
     links = [value for name, value in reader.attributes if name in ("src", "href")]
-    own = ("#", "assets/", "figures/dose/figure4_cosine.", "references.bib")
+    own = ("#", "assets/", "figures/dose/figure4_cosine.", "references.bib", "https://doi.org/")
     assert all(link == "data:," or link.startswith(own) for link in links)
     names = {link.split("/")[1] for link in links if link.startswith("assets/")}
     assert names == {"page.css", "tables.css", "vega.js", "tables.js", "page.js"}
