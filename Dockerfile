@@ -1,6 +1,6 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="bb3382ae24b482f518840f8f5193d8102f6ee5da60d945f7e11eb1e14694ab25"
+LABEL io.github.snakemake.conda_env_hash="70587b4291b6f86978305c4716d61228615c57197921c3ceb9a60f5bef985aed"
 # Conda environment:
 #   source: envs/attribution.yaml
 #   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
@@ -260,7 +260,7 @@ RUN mkdir -p /conda-envs/45a5402f1b650a53d75772754104ea5c
 COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml
 # Conda environment:
 #   source: envs/report.yaml
-#   prefix: /conda-envs/49fbf08d776462b1e6c75e3a1c311598
+#   prefix: /conda-envs/c447a8ea57c07cffd97d71ac476f3792
 #   # The page. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -272,7 +272,6 @@ COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environme
 #     - itables ==2.9.1
 #     - jinja2 ==3.1.6
 #     - jsonschema ==4.26.0
-#     - markupsafe ==3.0.4
 #     - matplotlib-base ==3.11.2
 #     - numpy ==2.4.6
 #     - pandas ==2.3.3
@@ -281,8 +280,8 @@ COPY envs/pseudobulk.yaml /conda-envs/45a5402f1b650a53d75772754104ea5c/environme
 #     - pyyaml ==6.0.3
 #     - scipy ==1.17.1
 #     - vl-convert-python ==1.9.0.post1
-RUN mkdir -p /conda-envs/49fbf08d776462b1e6c75e3a1c311598
-COPY envs/report.yaml /conda-envs/49fbf08d776462b1e6c75e3a1c311598/environment.yaml
+RUN mkdir -p /conda-envs/c447a8ea57c07cffd97d71ac476f3792
+COPY envs/report.yaml /conda-envs/c447a8ea57c07cffd97d71ac476f3792/environment.yaml
 # Conda environment:
 #   source: envs/tables.yaml
 #   prefix: /conda-envs/fab22b69a8b1922bb89b2032629a0624
@@ -333,7 +332,7 @@ RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --fil
     conda env create --prefix /conda-envs/29e5c5913be02c446cab2122cd99fa60 --file /conda-envs/29e5c5913be02c446cab2122cd99fa60/environment.yaml && \
     conda env create --prefix /conda-envs/01d8170795666e391567f09f07e93711 --file /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml && \
     conda env create --prefix /conda-envs/45a5402f1b650a53d75772754104ea5c --file /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml && \
-    conda env create --prefix /conda-envs/49fbf08d776462b1e6c75e3a1c311598 --file /conda-envs/49fbf08d776462b1e6c75e3a1c311598/environment.yaml && \
+    conda env create --prefix /conda-envs/c447a8ea57c07cffd97d71ac476f3792 --file /conda-envs/c447a8ea57c07cffd97d71ac476f3792/environment.yaml && \
     conda env create --prefix /conda-envs/fab22b69a8b1922bb89b2032629a0624 --file /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.yaml && \
     conda env create --prefix /conda-envs/35a533781299d7e09c2df04f63f7ca8c --file /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml && \
     conda clean --all -y
