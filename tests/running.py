@@ -14,7 +14,7 @@ import yaml
 from keygenes.core.files import checksum
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TIMED = ("logs", "benchmarks", "ro-crate-metadata.json")
+TIMED = ("logs/", "benchmarks/", "ro-crate-metadata.json", "report/data/run_times.js")
 MICRO = ("config/demo.yaml", "tests/config/micro.yaml")  # configs of a study of a minute
 
 
@@ -122,7 +122,7 @@ def promised_bytes(results):
     """
     files = (path for path in sorted(results.rglob("*")) if path.is_file())
     named = {str(path.relative_to(results)): path for path in files}
-    return {name: checksum(path) for name, path in named.items() if name.split("/")[0] not in TIMED}
+    return {name: checksum(path) for name, path in named.items() if not name.startswith(TIMED)}
 
 
 def edited_config(path, changes, base=REPOSITORY / "config/demo.yaml"):
