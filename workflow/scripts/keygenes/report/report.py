@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from keygenes.core.config import read_yaml
 from keygenes.core.files import read_json, write_text
 from keygenes.core.tables import read_table
 from keygenes.core.tasks import cell_tasks, gene_tasks
