@@ -1,5 +1,7 @@
 """What the finished demo says: contents of tables, figures and pages, not that they are there."""
 
+import base64
+import gzip
 import html
 import json
 import re
@@ -497,11 +499,19 @@ def test_no_figure_is_unknown(results):
     assert found == set(FIGURES)
 
 
-def test_page_stands_alone_and_shows_everything(demo, results):
-    page = (results / "report/index.html").read_text(encoding="utf-8")
+def test_page_asks_for_its_folder_alone_and_shows_everything(demo, results):
+    folder = results / "report"
+    page = (folder / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page)
-    assert all(link.startswith(("data:", "#")) for link in links)
-    assert not re.search(r"@import|url\((?![\"']?data:)|<script", page)
+    files = {link for link in links if not link.startswith(("#", "data:", "https://"))}
+    assert {"assets/page.js", "references.bib", "tables/dose/genes.xlsx"} <= files
+    assert all((folder / link).is_file() for link in files)
+    asked = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="([^"]*)"', page)
+    assert not [link for link in asked if link.startswith("http")], "references are links alone"
+    made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    data = {f"data/{name}.js" for name in ("charts", "run_times")}
+    data |= {f"data/{of}.{task}.js" for of in ("genes", "details") for task in TASKS}
+    assert made - files == data | {"index.html", "summary.txt", "assets/licences.txt"}
     text = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
     assert "Simulated data" in text
     assert page.count("<img ") == len(FIGURES)
@@ -511,6 +521,48 @@ def test_page_stands_alone_and_shows_everything(demo, results):
             assert " ".join(paragraph.split()) in text, name
     assert "learning_rate: " in text
     assert "torch" in text
+    assert len(re.findall(r"<p>", page.split('id="answer"')[1].split("</section>")[0])) == 5
+
+
+def unpacked(path):
+    """Return the data in one of the page's scripts."""
+    packed = re.fullmatch(r'keygenes\.take\("[\w.]+", "(.*)"\);\n', path.read_text())[1]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def test_charts_and_files_hold_what_the_figures_draw(results):
+    specs = unpacked(results / "report/data/charts.js")
+    charted = {"figure1_umap"} | {
+        f"{task}/{name}"
+        for task in TASKS
+        for name in ("training_curves", "figure3_confusion", "forest", "figure4_cosine")
+        + ("figure5_rank_shift", "figure6_rank_shift_layers", "figure9_norms")
+    }
+    assert set(specs) == charted
+    for name in FIGURES:
+        table = pd.read_csv(results / f"figures/{name}.tsv", sep="\t")
+        assert len(table), name
+        assert table["simulated"].all()
+        copied = results / f"report/figures/{name}.tsv"
+        assert copied.read_bytes() == (results / f"figures/{name}.tsv").read_bytes()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_has_every_gene_with_its_ranks(results, task):
+    shown = unpacked(results / f"report/data/genes.{task}.js")
+    table = read_table(results / f"export/{task}/genes.parquet")
+    titles = [column["title"] for column in shown["columns"]]
+    frame = pd.DataFrame(shown["rows"], columns=titles)
+    assert frame["Ensembl id"].tolist() == table["ensembl_id"].tolist()
+    ranks = table["attention_received_rank"].astype(float)
+    assert frame["attention received"].astype(float).equals(ranks)
+    details = unpacked(results / f"report/data/details.{task}.js")
+    assert details["classes"] == TASKS[task]
+    assert len(details["scores"]) == len(details["attention"]) == len(table)
+    heads = read_table(results / f"evidence/{task}/gene_heads.parquet")
+    id_ = table["ensembl_id"].iloc[0]
+    of_gene = heads[heads["ensembl_id"] == id_].sort_values(["layer", "head"])["mean"]
+    assert details["attention"][0] == pytest.approx(of_gene.tolist(), rel=1e-3)
 
 
 def test_summary_says_what_the_tables_say(results):
