@@ -68,6 +68,8 @@ def make_report(folder):
     kind, (width, height) = copy_figure(figure, folder / "report" / stem)
     spec = chart_spec("figure4_cosine", cosine, {"level": TASKS["level"]})
     write_packed({"level/figure4_cosine": spec}, "charts", folder / "report/data/charts.js")
+    times = {"heads": ["rule", "jobs"], "rows": [["finetune", "20"]]}
+    write_packed(times, "run_times", folder / "report/data/run_times.js")
     write_assets(folder / "report/assets")
     shown = {"stem": stem, "source": f"{stem}.{kind}", "width": width, "height": height}
     shown |= {"chart": "level/figure4_cosine", "caption": f"Heads of {EVIL}. Seeds: 3."}

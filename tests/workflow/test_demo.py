@@ -692,7 +692,7 @@ def test_snakemakes_own_report_has_a_place_caption_and_labels_for_each_figure(sn
 def test_snakemakes_own_report_says_what_was_run(snakemake_report):
     page, _ = snakemake_report
     start = page.rindex("var workflow_desc = ")
-    text = re.sub(r"<[^>]+>|\\n", " ", page[start : page.index("</div>", start)])
-    text = " ".join(text.split())
+    text = re.sub(r"<[^>]+>", "", page[start : page.index("</div>", start)])
+    text = " ".join(text.replace("\\n", " ").split())
     assert "Study demo, dataset simulated_sciplex, tasks dose, level. " in text
     assert "{" not in text

@@ -46,7 +46,7 @@ READERS = {
     "fit_probe": "evaluate",
     "fit_baselines": "evaluate score_genes",
     "evaluate": "judge_claims plot_predictions write_model_cards",
-    "extract_attention": "attribute_genes compare_attention compare_inputs score_genes",
+    "extract_attention": "attribute_genes compare_attention compare_inputs profile_genes score_genes",
     "compare_attention": "collect_comparisons",
     "collect_comparisons": "judge_claims plot_attention plot_inputs compare_inputs",
     "compare_inputs": "judge_claims plot_inputs",
