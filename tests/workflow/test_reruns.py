@@ -46,7 +46,8 @@ READERS = {
     "fit_probe": "evaluate",
     "fit_baselines": "evaluate score_genes",
     "evaluate": "judge_claims plot_predictions write_model_cards",
-    "extract_attention": "attribute_genes compare_attention compare_inputs profile_genes score_genes",
+    "extract_attention": "attribute_genes compare_attention compare_inputs profile_genes "
+    "score_genes",
     "compare_attention": "collect_comparisons",
     "collect_comparisons": "judge_claims plot_attention plot_inputs compare_inputs",
     "compare_inputs": "judge_claims plot_inputs",
@@ -72,9 +73,10 @@ def after(*rules):
     return found
 
 
-# The encoding of the cells as they are is what the models that are attributed read.
-ATTRIBUTION = {"attribute_genes", "collect_attribution", "plot_faithfulness"}
-AFTER_VARIANTS = after("tokenize_variant") - ATTRIBUTION
+# What is made of the regimes 'full' and 'permuted_labels' alone, which have no frozen layers and
+# read the encoding of the cells as they are.
+OF_FULL = {"attribute_genes", "collect_attribution", "plot_faithfulness", "profile_genes"}
+AFTER_VARIANTS = after("tokenize_variant") - OF_FULL
 AFTER_TOKENS = after("tokenize_cells", "tokenize_variant")
 PLOTS = {  # of the demo, which has no task of genes
     *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
@@ -130,7 +132,7 @@ KEYS = {
     "tokens.depth": AFTER_TOKENS,
     "attention.max_cells": after("extract_attention"),
     "finetune.learning_rate": after("finetune"),
-    "finetune.cache.dtype": after("cache_trunk") - ATTRIBUTION,
+    "finetune.cache.dtype": after("cache_trunk") - OF_FULL,
     "compute.processes": after("finetune"),
     "pretrain.seed": after("pretrain"),
     "tokens.max_length": AFTER_TOKENS | after("tokenize_corpus"),
@@ -224,7 +226,7 @@ def test_another_choice_of_layers_has_states_of_its_own(demo, tmp_path):
     regime = {"name": "last_layer", "train": last}
     config = edited_config(tmp_path / "edited.yaml", {"regimes.1": regime}, demo / DEMO)
     jobs = dry_run(demo, "--configfile", config)
-    assert rules_of(jobs) == after("cache_trunk") - ATTRIBUTION
+    assert rules_of(jobs) == after("cache_trunk") - OF_FULL
     for rule, n in (("cache_trunk", 1), ("finetune", 4)):
         assert sum(name == rule for name, _ in jobs) == n
     assert {w["regime"] for rule, w in jobs if rule == "finetune"} == {"last_layer"}
