@@ -69,6 +69,20 @@ def test_a_gene_is_found_and_opened(visit):
     assert [row.inner_text() for row in tests.locator("tbody th").all()] == TASKS["dose"]
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("null", "–"),
+        ("0", "0"),
+        ("1234.56", "1,235"),
+        ("0.0123", "0.0123"),
+        ("-5.4e-21", "-5.40e-21"),
+    ],
+)
+def test_numbers_are_short(visit, value, text):
+    assert visit().page.evaluate(f"shownNumber({value})") == text
+
+
 def test_a_gene_without_attention_says_so(visit):
     page = visit().page
     page.locator(SEARCH).fill("CDKN1A")

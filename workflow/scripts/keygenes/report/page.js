@@ -33,6 +33,13 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Return a number as text, a dash where there is none. */
+function shownNumber(value) {
+  if (value === null) return "–";
+  if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(2);
+  return value.toLocaleString("en", { maximumSignificantDigits: 4 });
+}
+
 // ---- charts
 
 function theme() {
@@ -90,7 +97,7 @@ function column({ title, kind }, index) {
     gene: (value) => `<button type="button" class="gene">${text.display(value)}</button>`,
     text: (value) => text.display(value ?? ""),
     flag: (value) => (value ? "yes" : ""),
-    number: (value) => (value === null ? "–" : value.toLocaleString("en", { maximumSignificantDigits: 4 })),
+    number: shownNumber,
   }[kind];
   return {
     data: index,
@@ -139,8 +146,6 @@ function keepSet() {
 
 // ---- one gene
 
-const shownNumber = (value) => (value === null ? "–" : value.toLocaleString("en", { maximumSignificantDigits: 4 }));
-
 function listing(caption, heads, rows) {
   const cell = (text, i) => element(i ? "td" : "th", i ? {} : { scope: "row" }, text);
   return element(
@@ -154,7 +159,7 @@ function listing(caption, heads, rows) {
 function rankChart(details, ranks) {
   const values = details.classes.flatMap((name, i) => {
     const [mean, sd, n] = ranks[i];
-    return mean === null ? [] : [{ class: name, mean, low: mean - (sd ?? 0), high: mean + (sd ?? 0), n }];
+    return mean === null ? [] : [{ class: name, mean, low: Math.max(1, mean - (sd ?? 0)), high: mean + (sd ?? 0), n }];
   });
   const y = { field: "class", type: "nominal", sort: details.classes, title: null };
   const tooltip = ["class", "mean", "n"].map((field) => ({ field }));
@@ -164,7 +169,7 @@ function rankChart(details, ranks) {
     height: { step: 22 },
     encoding: { y, tooltip },
     layer: [
-      { mark: { type: "rule" , color: "#56B4E9", strokeWidth: 2 }, encoding: { x: { field: "low", type: "quantitative", title: "rank in a cell (1: first), mean ± sd", scale: { zero: false } }, x2: { field: "high" } } },
+      { mark: { type: "rule", color: "#56B4E9", strokeWidth: 2 }, encoding: { x: { field: "low", type: "quantitative", title: "rank in a cell (1: first), mean ± sd", scale: { zero: false } }, x2: { field: "high" } } },
       { mark: { type: "point", filled: true, size: 60, opacity: 1, color: "#0072B2" }, encoding: { x: { field: "mean", type: "quantitative" } } },
     ],
   };
