@@ -63,6 +63,12 @@ def test_five_sentences_with_their_numbers(study):
     assert "1 of 3 readings of the claims hold" in real
 
 
+def test_claims_about_another_study_are_not_counted_as_held_or_not(study):
+    study["claims"]["verdict"] = "not testable here"
+    *_, real = answer(study, CONFIG, "made-up cells", "Geneformer V1")
+    assert "none of 3 readings of the claims can be tested here" in real
+
+
 def test_without_sets_claims_and_tests_of_faithfulness(study):
     config = {**CONFIG, "evidence": {**CONFIG["evidence"], "gene_sets": []}}
     study["claims"] = None

@@ -154,9 +154,11 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     names, first, codes = np.unique(units.astype(str), return_index=True, return_inverse=True)
     tally = np.zeros((len(names), len(sets), 2))  # cells named rightly, and all
     tested = np.zeros(len(labels), bool)
+    # before the counting starts: a search for a penalty takes as long as many refits
+    penalties = [fit_penalised(matrix, labels, train, valid).C for train, valid, _ in folds]
     progress = Progress("removing genes", len(folds) * len(sets), "fits")
-    for fold, (train, valid, test) in enumerate(folds):
-        c = fit_penalised(matrix, labels, train, valid).C
+    for fold, (train, _, test) in enumerate(folds):
+        c = penalties[fold]
         rng = np.random.default_rng([fold, 18])
         chosen = np.flatnonzero(train)
         if len(chosen) > MAX_TRAINING_CELLS:

@@ -3,6 +3,7 @@
 from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.evidence.verdicts import HOLDS, UNTESTABLE, tally
 from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
     best_baseline,
@@ -136,8 +137,13 @@ def _real(tables, config, regime, task):
         )
     claims = tables["claims"]
     if claims is not None:
-        held = (claims["verdict"].astype(str) == "holds").sum()
-        said.append(f"{held} of {len(claims)} readings of the claims hold")
+        verdicts = tally(claims["verdict"])
+        testable = len(claims) - verdicts[UNTESTABLE]
+        said.append(
+            f"{verdicts[HOLDS]} of {len(claims)} readings of the claims hold"
+            if testable
+            else f"none of {len(claims)} readings of the claims can be tested here"
+        )
     if not said:
         return "There is no gene set, track or claim to hold this against."
     text = ", ".join(said)

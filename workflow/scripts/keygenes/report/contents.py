@@ -183,7 +183,8 @@ def page_sections(tables, config, shown, dataset):
         "well": "Whole wells are held out: seed k tests replicate k.",
         "replicate": "Whole replicates are held out: seed k tests replicate k.",
         "cell": "Cells are held out one by one (no replicates known, or split.by is 'random'), so "
-        "that cells of one well stand on both sides: read every accuracy as optimistic.",
+        "that cells that were handled together may stand on both sides: read every accuracy as "
+        "optimistic.",
     }[unit]
     text = (
         f"Dataset: {dataset['title']}. {split} The encoding loses on average {lost:.1%} of a "
