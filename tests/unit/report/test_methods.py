@@ -133,6 +133,14 @@ def test_a_key_that_changes_changes_the_text(changed, gone, there):
         assert gone in before and gone not in after
 
 
+def test_one_replicate_per_class_has_no_interval_to_tell_of():
+    counts = {**COUNTS, "unit": "replicate", "has_intervals": False, "has_wells": False}
+    text, _ = written(study("config"), counts)
+    assert "Accuracies have no interval, as one replicate of each dose was tested." in text
+    assert "resamples of replicates" not in text
+    assert "tested on replicate k" in text
+
+
 def test_cells_without_treatment_have_a_reference_and_no_vehicle():
     lines = {"A549": ["A549"], "H838": ["H838"]}
     changed = {

@@ -141,7 +141,7 @@ def _splits(config, entries, counts):
             f"validation (seed {seeds})"
         )
     return (
-        f"Seed k ({seeds}) tested on the {unit if unit == 'replicate' else 'wells of replicate'} k "
+        f"Seed k ({seeds}) tested on {unit if unit == 'replicate' else 'the wells of replicate'} k "
         f"and validated on {valid} of the other {'wells' if unit == 'well' else 'cells'} of each "
         f"{group}"
     )

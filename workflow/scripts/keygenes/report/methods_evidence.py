@@ -191,10 +191,15 @@ def statistics(config, entries, counts, cited, claims):
     n = listed(sorted(set(counts.get("n_units", {}).values())), "or")
     scored = "wells" if has_wells(counts) else "cells"
     resamples = counted(config["evidence"]["n_bootstrap"], "bootstrap resample")
+    group = stratum(config, entries)
+    of_units = f"of {unit}s within each {group}{f' (n = {n})' if n else ''}, "
+    if not counts.get("has_intervals", True):
+        yield f"Accuracies have no interval, as one {unit} of each {group} was tested"
+        of_units = ""
+    with_sets = " with gene sets" if config["evidence"]["gene_sets"] else ""
     yield (
-        f"Intervals are 95 %, from {resamples} of {unit}s within each {stratum(config, entries)}"
-        f"{f' (n = {n})' if n else ''}, of genes for agreement with gene sets, and from the "
-        f"variance between {scored} for scores"
+        f"Intervals are 95 %, from {resamples} {of_units}of genes for agreement{with_sets}, "
+        f"and from the variance between {scored} for scores"
     )
     if has_wells(counts):
         yield (
