@@ -116,6 +116,16 @@ def test_a_dose_that_no_cell_has():
     assert_sentence(error, "config key 'select.doses_um'", "1.25 uM", "doses among 0, 2.5, 25")
 
 
+def test_without_doses_the_subsample_is_of_each_value_of_the_vehicle_s_column(tmp_path):
+    obs = obs_of(30).drop(columns="dose_um")
+    obs["line"] = np.repeat(["A549", "H838", "H1975"], [16, 10, 4])
+    options = {"drug": None, "doses_um": None, "max_cells_per_dose": 6}
+    options["vehicle"] = {"column": "line", "value": "A549"}
+    counts, _, selection = selected(tmp_path, matrix_of(obs), **options)
+    assert counts.obs["line"].value_counts().to_dict() == {"A549": 6, "H838": 6, "H1975": 4}
+    assert "at most 6 per value of line" in set(selection["note"])
+
+
 def test_a_subsample_keeps_at_most_n_of_each_group():
     groups = np.repeat([0.0, 2.5, 25.0], [10, 3, 7])
     mask = select.subsample_mask(groups, 5, seed=1)

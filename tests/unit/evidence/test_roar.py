@@ -54,6 +54,17 @@ def removed_from(ranked, seed=0, **options):
     return table.set_index(["track", "fraction"])
 
 
+def test_one_unit_per_class_leaves_no_interval():
+    counts, labels, _, folds = world(0)
+    units = labels.astype(str)
+    table = remove_and_retrain(
+        *(np.log1p(counts[:, :60]).astype(np.float32), labels, folds[:1], {}, units, units),
+        **{"n_random": 1, "n_bootstrap": 50},
+    )
+    assert table["accuracy"].notna().all()
+    assert table[["ci_low", "ci_high", "drop_low", "drop_high", "p"]].isna().all(axis=None)
+
+
 def test_only_the_key_genes_are_missed():
     others = np.setdiff1d(np.arange(N_GENES), KEY)
     order = np.random.default_rng(1).permutation(others)

@@ -173,6 +173,21 @@ def test_every_interval_holds_its_value(scored):
     assert (metrics["ci_low"] < metrics["ci_high"]).mean() > 0.6
 
 
+def test_one_unit_per_stratum_leaves_no_interval_and_no_p():
+    label = np.arange(20) % 2
+    frame = pd.DataFrame({"cell": [f"c{i}" for i in range(20)], "split": "test", "label": label})
+    said = np.where(np.arange(20) < 8, label, 0)
+    predictions = {("full", 1): predictions_table(frame, np.eye(2)[said], CLASSES[:2])}
+    baselines = {("grouped", 1): baseline_table(frame, 1 - label, CLASSES[:2])}
+    baselines["grouped", 1].loc[0, "split"] = "train"
+    cells = pd.DataFrame({"unit_id": label.astype(str), "stratum": label.astype(str)}, frame.cell)
+    cells["unit"] = "replicate"  # a single one, of both classes
+    metrics, _ = evaluate(predictions, baselines, cells, CLASSES[:2], n_bootstrap=50, main="full")
+    assert metrics["value"].notna().all()
+    assert {"accuracy", "accuracy_gain"} <= set(metrics["metric"])
+    assert metrics[["ci_low", "ci_high", "p"]].isna().all(axis=None)
+
+
 def test_the_majority_is_the_commonest_training_class(scored):
     _, _, metrics, confusion = scored
     rows = metrics.query("regime == 'majority' and split == 'test'")

@@ -52,7 +52,7 @@ def test_five_sentences_with_their_numbers(study):
     asked, told, moved, genes, real = answer(study, CONFIG, "made-up cells", "Geneformer V1")
     assert "Geneformer V1" in asked
     assert "level (2 classes) of made-up cells" in asked
-    assert "1 test cells, held out by well" in asked
+    assert "1 test cells, held out by well, with one seed?" in asked
     assert "best of 9 baselines without a transformer (hvg lr) 0.53" in told
     assert "full and frozen, task level" in moved
     assert "Of the 2 genes" in genes
@@ -63,10 +63,36 @@ def test_five_sentences_with_their_numbers(study):
     assert "1 of 3 readings of the claims hold" in real
 
 
+def test_claims_about_another_study_are_not_counted_as_held_or_not(study):
+    study["claims"]["verdict"] = "not testable here"
+    *_, real = answer(study, CONFIG, "made-up cells", "Geneformer V1")
+    assert "none of 3 readings of the claims can be tested here" in real
+
+
 def test_without_sets_claims_and_tests_of_faithfulness(study):
     config = {**CONFIG, "evidence": {**CONFIG["evidence"], "gene_sets": []}}
     study["claims"] = None
     study["scorecard"]["level"] = study["scorecard"]["level"].head(0)
     found = answer(study, config, "made-up cells", "Geneformer V1")
-    assert found[3] == "The genes that receive most attention, task level, are A, B, C."
+    assert found[3] == (
+        "The genes that receive most attention, task level, are A, B, C; 1 of the first 2 are "
+        "among the 2 most differentially expressed ones."
+    )
     assert found[4].startswith("There is no gene set")
+
+
+def test_without_sets_tracks_are_held_against_differential_expression(study):
+    config = {**CONFIG, "evidence": {**CONFIG["evidence"], "gene_sets": []}}
+    card = study["scorecard"]["level"].head(4)
+    card = card.assign(metric="partial_spearman", against="wilcoxon", ci_low=[0.1, -0.1, 0.9, 0.9])
+    study["scorecard"]["level"] = card
+    *_, real = answer(study, config, "made-up cells", "Geneformer V1")
+    assert "1 of 2 attention and attribution tracks follow differential expression" in real
+
+
+def test_an_accuracy_without_an_interval_says_why(study):
+    metrics = study["metrics"]["level"]
+    study["metrics"]["level"] = metrics.assign(ci_low=np.nan, ci_high=np.nan, unit="replicate")
+    _, told, *_ = answer(study, CONFIG, "made-up cells", "Geneformer V1")
+    assert "(no interval: one replicate per class)" in told
+    assert "95 %" not in told

@@ -133,6 +133,33 @@ def test_a_key_that_changes_changes_the_text(changed, gone, there):
         assert gone in before and gone not in after
 
 
+def test_one_replicate_per_class_has_no_interval_to_tell_of():
+    counts = {**COUNTS, "unit": "replicate", "has_intervals": False, "has_wells": False}
+    text, _ = written(study("config"), counts)
+    assert "Accuracies have no interval, as one replicate of each dose was tested." in text
+    assert "resamples of replicates" not in text
+    assert "tested on replicate k" in text
+
+
+def test_cells_without_treatment_have_a_reference_and_no_vehicle():
+    lines = {"A549": ["A549"], "H838": ["H838"]}
+    changed = {
+        "select": {
+            **{"drug": None, "doses_um": None, "max_cells_per_dose": 40},
+            "vehicle": {"column": "cell_line", "value": "A549"},
+        },
+        "tasks": [{"name": "line", "column": "cell_line", "classes": lines}],
+        **{"dataset": "simulated_atlas", "regimes": study("micro")["regimes"]},
+        **{"attention": {"pairs": [["full", "frozen"]]}, "evidence": {"regimes": ["full"]}},
+    }
+    text, _ = written(merged(study("config"), changed))
+    assert "vehicle" not in text
+    assert "Cells (reference: cell_line A549) are from" in text
+    assert "against the others and against the reference cells" in text
+    assert "in the reference cells of training" in text
+    assert "At most 40 cells per value of cell_line were drawn" in text
+
+
 def test_a_regime_with_options_of_its_own_says_them():
     config = study("config")
     config["regimes"][2] |= {"epochs": 9, "learning_rate": 1.0e-4}

@@ -17,6 +17,7 @@ def tables():
         "metric": ["accuracy", "accuracy", "accuracy", "macro_f1"],
         "design": ["grouped", "grouped", "random", "grouped"],
         "n_units": [2, 3, 9, 8],
+        "ci_low": [0.1, 0.1, None, 0.1],
     }
     genes = {"track": ["pseudobulk", "rollout", "rollout"], "regime": [None, "full", "full"]}
     return {
@@ -34,6 +35,7 @@ def test_a_study_is_counted_from_its_tables():
     assert study_counts(tables(), CONFIG) == {
         **{"n_cells": 4, "n_genes": 20, "hash_columns": ["top_to_second_best_ratio", "hash_umis"]},
         **{"filter_pass": False, "unit": "well", "n_units": {"dose": 3}, "has_wells": True},
+        "has_intervals": True,
         **{"n_vocabulary": 3, "n_cut": 2, "median_length": 7.5},
         **{"n_layers": 2, "n_heads": 3, "tracks": ["rollout"]},
     }

@@ -162,11 +162,12 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
     if options["doses_um"] is not None:
         note = "uM: " + ", ".join(f"{dose:g}" for dose in options["doses_um"])
         keep(dose_mask(adata.obs, options["doses_um"]), "doses", note)
-    vehicle = vehicle_cells(adata.obs, options["vehicle"])
+    vehicle_cells(adata.obs, options["vehicle"])  # refuses a vehicle that is not there
     if options["max_cells_per_dose"] is not None:
-        groups = adata.obs.get("dose_um", vehicle)
-        mask = subsample_mask(groups, options["max_cells_per_dose"], options["seed"])
-        keep(mask, "subsample", f"at most {options['max_cells_per_dose']} per dose")
+        column = "dose_um" if "dose_um" in adata.obs else options["vehicle"]["column"]
+        mask = subsample_mask(adata.obs[column], options["max_cells_per_dose"], options["seed"])
+        group = "dose" if column == "dose_um" else f"value of {column}"
+        keep(mask, "subsample", f"at most {options['max_cells_per_dose']} per {group}")
     adata = adata[:, detected_genes(adata, options["min_cells_per_gene"])].copy()
     record("detected genes", f"seen in >= {options['min_cells_per_gene']} cells")
     if options["highly_variable_genes"] is not None:

@@ -133,6 +133,13 @@ def kind_of(regime):
     return "probe" if "method" in regime else "trained"
 
 
+# Of lists that a config does not give, config/config.yaml's are read, which are about its tasks.
+AMONG_OWN = (
+    "name a task of cells; where your config has no 'regimes', those of config/config.yaml are "
+    "read: list your own"
+)
+
+
 def _known(key, names, known, remedy):
     for name in names:
         if name not in known:
@@ -173,7 +180,7 @@ def check_regimes(config):
     for name, regime in regimes.items():
         check_regime(regime)
         key = f"regimes.{name}"
-        _known(f"{key}.tasks", regime.get("tasks", []), tasks, "name a task of cells")
+        _known(f"{key}.tasks", regime.get("tasks", []), tasks, AMONG_OWN)
         variant = [regime["tokens"]] if "tokens" in regime else []
         known = list(config["tokens"]["variants"])
         _known(f"{key}.tokens", variant, known, "name an entry of tokens.variants, or add it")

@@ -46,7 +46,7 @@ def _location(spec, where):
                 f"{where}, key 'path'",
                 found=f"no file at {spec['path']}",
                 expected="an existing file",
-                remedy="correct the path (it is relative to the folder you run in)",
+                remedy="correct the path (relative to the folder you run in, ~ written out)",
             )
         return spec["path"], False
     return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True

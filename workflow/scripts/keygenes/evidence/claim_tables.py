@@ -37,6 +37,9 @@ def accuracy_row(tables, task, regime, design=None, metric="accuracy"):
         rows = rows[rows["design"] == design]
     if rows.empty:
         raise NotTestable(f"the study has no {metric} of '{regime}' for task {task}")
+    if rows["ci_low"].isna().iloc[0]:
+        unit = rows["unit"].iloc[0]
+        raise NotTestable(f"there is one {unit} per class in task {task}, so no interval")
     return rows.iloc[0]
 
 

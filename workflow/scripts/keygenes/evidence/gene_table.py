@@ -125,7 +125,7 @@ def explained_columns(table, title, sets):
     """
     said = {
         "ensembl_id": ("Ensembl gene id without version", ""),
-        "symbol": ("gene symbol as the dataset gives it", ""),
+        "symbol": ("gene symbol of the dataset, or of the vocabulary where it gives none", ""),
         "n_cells": ("test cells looked at that have the gene among their tokens", "cells"),
         "group": ("class in which the gene stands out most; of two classes the last", ""),
         "log2fc": ("log2 fold change of `group` against all other cells", "log2 ratio"),

@@ -22,7 +22,7 @@ from keygenes.core.progress import Progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.baselines import fit_penalised
-from keygenes.models.evaluate import interval, resample, two_sided_p
+from keygenes.models.evaluate import can_resample, interval, resample, two_sided_p
 
 log = logging.getLogger("keygenes")
 
@@ -131,8 +131,8 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     DataFrame
         Columns track, fraction, n_removed, accuracy, ci_low, ci_high, matched (mean accuracy of
         the draws), drop (matched less accuracy), drop_low, drop_high, p (two-sided, bootstrap over
-        units), n_cells, n_units. Fraction 0 stands for all genes. A track with fewer genes than
-        are to go has no such row.
+        units; intervals and p are missing where no stratum has two), n_cells, n_units. Fraction 0
+        stands for all genes. A track with fewer genes than are to go has no such row.
     """
     n_genes = matrix.shape[1]
     detection = (matrix > 0).mean(0)
@@ -154,9 +154,11 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     names, first, codes = np.unique(units.astype(str), return_index=True, return_inverse=True)
     tally = np.zeros((len(names), len(sets), 2))  # cells named rightly, and all
     tested = np.zeros(len(labels), bool)
+    # before the counting starts: a search for a penalty takes as long as many refits
+    penalties = [fit_penalised(matrix, labels, train, valid).C for train, valid, _ in folds]
     progress = Progress("removing genes", len(folds) * len(sets), "fits")
-    for fold, (train, valid, test) in enumerate(folds):
-        c = fit_penalised(matrix, labels, train, valid).C
+    for fold, (train, _, test) in enumerate(folds):
+        c = penalties[fold]
         rng = np.random.default_rng([fold, 18])
         chosen = np.flatnonzero(train)
         if len(chosen) > MAX_TRAINING_CELLS:
@@ -171,8 +173,11 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
         log.info("fold %d: %d refits on %d cells, C = %g", fold + 1, len(sets), len(chosen), c)
     progress.end()
     seen = tally[:, 0, 1] > 0
-    draws = resample(tally[seen], names[seen], np.asarray(strata)[first][seen], n_bootstrap)
+    drawn_in = np.asarray(strata)[first][seen]
+    draws = resample(tally[seen], names[seen], drawn_in, n_bootstrap)
     draws = draws[..., 0] / draws[..., 1]
+    if not can_resample(drawn_in):
+        draws = np.full_like(draws, np.nan)
     values = tally[..., 0].sum(0) / tally[..., 1].sum(0)
     common = {"n_cells": int(tested.sum()), "n_units": int(seen.sum())}
 

@@ -173,12 +173,13 @@ def require_columns(frame, columns, path, what):
     missing = [column for column in columns if column not in frame]
     if missing:
         there = ", ".join(map(repr, frame.columns)) or "(none)"
+        index = " (or 'index')" if what == "var" else ""
         raise input_error(
             str(path),
             found=f"{what} columns {there}",
             expected=f"a column {missing[0]!r}",
-            remedy="name the right column (or 'index') under 'columns:' in the dataset registry, "
-            "or choose another layout",
+            remedy=f"name the right column{index} under 'columns:' in the dataset registry, leave "
+            "out what there is not, or choose another layout",
         )
 
 

@@ -77,6 +77,11 @@ def resample(confusions, units, strata, n_bootstrap, seed=0):
     return total
 
 
+def can_resample(strata):
+    """Return whether some stratum has several units; else every resample is the sample itself."""
+    return bool(pd.Series(strata).duplicated().any())
+
+
 def interval(draws):
     """Return the 95 % percentile interval of bootstrap draws: low, high."""
     return tuple(np.quantile(draws, [0.025, 0.975]))
@@ -84,6 +89,8 @@ def interval(draws):
 
 def two_sided_p(differences):
     """Return the bootstrap p of a difference: twice the share of resamples beyond zero."""
+    if np.isnan(differences).any():
+        return np.nan
     n = len(differences)
     tail = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
     return min(1.0, 2 * tail / (n + 1))
@@ -101,6 +108,7 @@ def _score(frame, names, k, n_bootstrap):
     -------
     dict {regime: {"values": {metric: float}, "draws": {metric: float array [n_bootstrap]},
     "n_cells": int, "n_units": int, "confusion": int array [k, k]}}
+        Draws are missing where no stratum has two units (one replicate per class, say).
     """
     units, first, codes = np.unique(
         frame["unit_id"].to_numpy(str), return_index=True, return_inverse=True
@@ -110,7 +118,10 @@ def _score(frame, names, k, n_bootstrap):
     np.add.at(stack, (codes, which, frame["true"], frame["predicted"]), 1)
     strata = frame["stratum"].to_numpy()[first]
     values = confusion_metrics(stack.sum(0))
-    draws = confusion_metrics(resample(stack, units, strata, n_bootstrap))
+    if can_resample(strata):
+        draws = confusion_metrics(resample(stack, units, strata, n_bootstrap))
+    else:
+        draws = {metric: np.full((n_bootstrap, len(names)), np.nan) for metric in values}
     return {
         name: {
             "values": {metric: float(v[i]) for metric, v in values.items()},

@@ -1,8 +1,11 @@
 """The question and the answer in five sentences, with their numbers."""
 
+import pandas as pd
+
 from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.evidence.verdicts import HOLDS, UNTESTABLE, tally
 from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
     best_baseline,
@@ -11,6 +14,7 @@ from keygenes.report.summaries import (
     top_expressed_members,
     top_members,
 )
+from keygenes.report.wording import counted
 
 
 def answer(tables, config, dataset, model):
@@ -46,18 +50,20 @@ def _asked(tables, config, dataset, model, regime, tasks):
     return (
         f"Which genes does {model} look at when it is fine-tuned (regime {spoken(regime)}) to tell "
         f"{asked} of {dataset} apart, and is that real: asked of {tested['cell'].nunique():,} test "
-        f"cells, held out by {tested['unit'].iloc[0]}, with {tested['seed'].nunique()} seeds?"
+        f"cells, held out by {tested['unit'].iloc[0]}, with "
+        f"{counted(tested['seed'].nunique(), 'seed')}?"
     )
 
 
 def _told(tables, regime, tasks):
-    told = []
+    told, known = [], False
     for task in tasks:
         metrics = tables["metrics"][task]
         row, majority = pooled(metrics, regime), pooled(metrics, "majority")
         if row is None:
             continue
         best = best_baseline(metrics, row["design"])
+        known |= pd.notna(row["ci_low"])
         told.append(
             f"{task} with an accuracy of {interval(row)}, where always naming the commonest class "
             f"reaches {majority['value']:.2f} and the best of {len(BASELINES)} baselines without a "
@@ -65,7 +71,7 @@ def _told(tables, regime, tasks):
         )
     if not told:
         return "No test accuracy was measured."
-    return f"The model tells {'; '.join(told)} (95 % intervals)."
+    return f"The model tells {'; '.join(told)}{' (95 % intervals)' if known else ''}."
 
 
 def _moved(tables, config, task):
@@ -89,7 +95,14 @@ def _genes(tables, config, task):
     first = ", ".join(keys["symbol"].head(3).astype(str))
     sets = config["evidence"]["gene_sets"]
     if not sets:
-        return f"The genes that receive most attention, task {task}, are {first}."
+        leaders = set(keys["ensembl_id"].head(n_top))
+        tests = tables["genes"][task]
+        tested = tests[tests["track"].astype(str) == "wilcoxon"].sort_values("rank")
+        both = len(leaders & set(tested["ensembl_id"].head(n_top)))
+        return (
+            f"The genes that receive most attention, task {task}, are {first}; {both} of the first "
+            f"{n_top} are among the {n_top} most differentially expressed ones."
+        )
     found, expected = top_members(keys, sets[0], n_top)
     by_test = top_expressed_members(tables["genes"][task], keys, sets[0], n_top)
     return (
@@ -103,14 +116,21 @@ def _real(tables, config, regime, task):
     said = []
     sets = config["evidence"]["gene_sets"]
     card = tables["scorecard"][task]
+    metric, against = ("auprc", sets[0]) if sets else ("partial_spearman", "wilcoxon")
+    rows = card[
+        (card["metric"].astype(str) == metric)
+        & (card["against"].astype(str) == against)
+        & (card["regime"].astype(str) == regime)
+        & card["seed"].isna()
+        & card["track"].astype(str).isin([*ATTENTION, *ATTRIBUTIONS])
+    ].dropna(subset=["ci_low"])
+    if not sets and len(rows):
+        said.append(
+            f"{(rows['ci_low'] > 0).sum()} of {len(rows)} attention and attribution tracks follow "
+            "differential expression beyond what detection, mean expression and rank explain "
+            "(partial correlation above 0, interval and all)"
+        )
     if sets:
-        rows = card[
-            (card["metric"].astype(str) == "auprc")
-            & (card["against"].astype(str) == sets[0])
-            & (card["regime"].astype(str) == regime)
-            & card["seed"].isna()
-            & card["track"].astype(str).isin([*ATTENTION, *ATTRIBUTIONS])
-        ].dropna(subset=["ci_low"])
         above = rows[rows["ci_low"] > rows["base_rate"]]
         said.append(
             f"{len(above)} of {len(rows)} attention and attribution tracks rank that set above its "
@@ -136,8 +156,13 @@ def _real(tables, config, regime, task):
         )
     claims = tables["claims"]
     if claims is not None:
-        held = (claims["verdict"].astype(str) == "holds").sum()
-        said.append(f"{held} of {len(claims)} readings of the claims hold")
+        verdicts = tally(claims["verdict"])
+        testable = len(claims) - verdicts[UNTESTABLE]
+        said.append(
+            f"{verdicts[HOLDS]} of {len(claims)} readings of the claims hold"
+            if testable
+            else f"none of {len(claims)} readings of the claims can be tested here"
+        )
     if not said:
         return "There is no gene set, track or claim to hold this against."
     text = ", ".join(said)

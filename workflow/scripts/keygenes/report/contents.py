@@ -73,13 +73,15 @@ def headline_numbers(tables, config):
         if row is None:
             continue
         best = best_baseline(metrics, row["design"])
+        known = pd.notna(row["ci_low"])
+        over = f"95 % interval over {row['n_units']} {row['unit']}s, " if known else ""
         others = [f"{name} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
         others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {best['value']:.2f}")
         rows.append(
             (
                 f"accuracy of the {regime} model, task {task}",
                 interval(row),
-                f"95 % interval over {row['n_units']} {row['unit']}s, n = {row['n_cells']} cells; "
+                f"{over}n = {row['n_cells']} cells; "
                 f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
             )
         )
@@ -183,7 +185,8 @@ def page_sections(tables, config, shown, dataset):
         "well": "Whole wells are held out: seed k tests replicate k.",
         "replicate": "Whole replicates are held out: seed k tests replicate k.",
         "cell": "Cells are held out one by one (no replicates known, or split.by is 'random'), so "
-        "that cells of one well stand on both sides: read every accuracy as optimistic.",
+        "that cells that were handled together may stand on both sides: read every accuracy as "
+        "optimistic.",
     }[unit]
     text = (
         f"Dataset: {dataset['title']}. {split} The encoding loses on average {lost:.1%} of a "

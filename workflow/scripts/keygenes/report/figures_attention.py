@@ -407,7 +407,7 @@ def rank_shift_corrected(
     add_note(
         figure,
         "Left: as Figure 5. Right: the change of what attention is above the expectation from rank"
-        " and cell length, which each model has from its own untreated training cells (geometric"
+        " and cell length, which each model has from its own vehicle training cells (geometric"
         f" means over layers, heads and cells). {'; '.join(n_cells)}. Ranks reached by fewer than"
         f" {min_cells} cells are not drawn.",
         legend=axes[0, 0].get_legend_handles_labels(),

@@ -21,9 +21,10 @@ REFERENCE = "random"  # the order that has no rank-matched control: it is one
 
 
 def _sizes(frame):
-    wells = frame["n_wells"].max()
-    of_wells = "" if pd.isna(wells) else f", {plural(int(wells), 'well')}"
-    return f"{plural(int(frame['n_cells'].max()), 'cell')}{of_wells}"
+    wells, cells = frame["n_wells"].max(), plural(int(frame["n_cells"].max()), "cell")
+    if pd.isna(wells):
+        return f"over cells, as no wells are known. n = {cells}"
+    return f"over wells within dose. n = {cells}, {plural(int(wells), 'well')}"
 
 
 def by_gain(frame):
@@ -99,7 +100,7 @@ def comprehensiveness(faithfulness, *, regime, task=None):
         " F is the logit of the last class less the mean of the others, in the direction of the"
         " model's answer. Gain: mean comprehensiveness over the shares, less that of random genes"
         " of the same ranks (grey), by which the panels are ordered. Bands and brackets: 95 %"
-        f" bootstrap intervals over wells within dose. n = {_sizes(frame)}, pooled over seeds;"
+        f" bootstrap intervals {_sizes(frame)}, pooled over seeds;"
         " rejected attributions are left out.",
         legend=axes[0].get_legend_handles_labels(),
     )
@@ -144,7 +145,7 @@ def randomisation(table, *, regime, task=None):
     add_note(
         figure,
         "Spearman's correlation of the magnitudes over the genes of a cell, mean over cells; bars:"
-        f" 95 % bootstrap intervals over wells within dose. n = {_sizes(frame)}, pooled over"
+        f" 95 % bootstrap intervals {_sizes(frame)}, pooled over"
         " seeds. Attention ignores classifier and pooler, so it cannot change there.",
         legend=panel.get_legend_handles_labels(),
     )

@@ -189,7 +189,9 @@ def figure3_confusion(
             panel.tick_params(axis="x", rotation=40)
         row = _pooled_metric(metrics, regime, metric, split)
         value = _interval(row)
-        if row is not None and pd.notna(row.n_units) and pd.notna(row.unit):
+        if row is not None and pd.isna(row.ci_low) and pd.notna(row.unit):
+            unit_text = f" No intervals: one {row.unit} per class."
+        elif row is not None and pd.notna(row.n_units) and pd.notna(row.unit):
             # a "cell" bootstrap resamples cells: nothing to add to n
             unit_text = f" 95 % interval: bootstrap over {plural(int(row.n_units), row.unit)}."
         heading = f"{METRIC_NAMES.get(metric, metric)} {value}\n" if value else ""
@@ -311,19 +313,22 @@ def _forest_note(table, names, designs, main):
     units = pool[pool.unit.notna() & pool.n_units.notna()]
     text = f"Test cells of all seeds pooled, n = {count(pool.n_cells.max())}"
     if len(units):
-        n = plural(int(units.n_units.max()), str(units.unit.iloc[0]))
-        text += f"; bars: 95 % bootstrap interval over {n}"
+        unit = str(units.unit.iloc[0])
+        n = plural(int(units.n_units.max()), unit)
+        known = units.ci_low.notna().any()
+        text += f"; bars: 95 % bootstrap interval over {n}" if known else ""
+        text += "" if known else f"; no intervals: one {unit} per class"
     text += "."
     if len(designs) > 1:
         other = table[table.seed.isna() & (table.design == "random")].n_cells.max()
         text += (
             " Filled circles: whole wells or replicates held out. Open diamonds: cells held out"
-            f" one by one (n = {count(other)}), so that wells stand on both sides."
+            f" one by one (n = {count(other)}), so that wells or replicates stand on both sides."
         )
     if table.seed.nunique() > 1:
         text += f" Ticks: {plural(table.seed.nunique(), 'seed')}."
     if main in names:
-        text += f" Band: interval of {main}."
+        text += f" Band: interval of {main}." if pool.ci_low.notna().any() else ""
     return text + (" Dashed: always the largest class." if "majority" in names else "")
 
 
@@ -362,12 +367,16 @@ def roar(table, *, task=None):
             panel.set_xlabel("genes removed, %")
     add_title(figure, "Remove and retrain", task)
     row = table.iloc[0]
+    known = table.ci_low.notna().any()
+    band = (
+        "band: 95 % bootstrap interval over units" if known else "no intervals: one unit per class"
+    )
     step = table[table.fraction > 0].n_removed
     add_note(
         figure,
         "Logistic regression learnt again without the genes. Test cells of all seeds pooled,"
-        f" n = {count(row.n_cells)} from {count(row.n_units)} units; band: 95 % bootstrap interval"
-        f" over units. Removed: {count(step.min())} to {count(step.max())} genes. Panels by falling"
+        f" n = {count(row.n_cells)} from {count(row.n_units)} units; {band}."
+        f" Removed: {count(step.min())} to {count(step.max())} genes. Panels by falling"
         " loss against random genes at the largest share. training_difference ranks genes in"
         " training cells alone; differential expression has seen the test cells.",
         legend=axes[0].get_legend_handles_labels(),

@@ -38,7 +38,7 @@ def data(config, entries, counts, cited, simulated):
     drug = f" treated with {others_words(select['drug'])}" if select["drug"] else ""
     doses = f"{in_um(select['doses_um'])}; " if select["doses_um"] else ""
     yield (
-        f"Cells{drug} ({doses}vehicle: {_vehicle(select['vehicle'])}) are from "
+        f"Cells{drug} ({doses}{reference(config)}: {_vehicle(select['vehicle'])}) are from "
         f"{quoted(dataset, cited[name])}"
     )
     if dataset.get("simulate", {}).get("kind") == "dose_response":
@@ -50,6 +50,12 @@ def data(config, entries, counts, cited, simulated):
     tasks = [f"{task['name']} ({_classes(task)})" for task in cell_tasks(config)]
     yield f"{'Tasks were' if tasks[1:] else 'The task was'} {listed(tasks)}"
     yield _splits(config, entries, counts)
+
+
+def reference(config):
+    """Return what the cells of select.vehicle are called: 'reference' where no drug is chosen."""
+    select = config["select"]
+    return "vehicle" if select["drug"] or select["doses_um"] else "reference"
 
 
 def _vehicle(vehicle):
@@ -76,8 +82,9 @@ def _kept(select, counts, group):
     yield f"We kept cells{tests} with {listed(had)}"
     if select["max_cells_per_dose"] is not None:
         n = counted(select["max_cells_per_dose"], "cell")
-        each = "per dose" if group == "dose" else "of the treated and of the vehicle"
-        yield f"At most {n} {each} were drawn at random"
+        column = others_words(select["vehicle"]["column"])
+        each = "dose" if group == "dose" else f"value of {column}"
+        yield f"At most {n} per {each} were drawn at random"
     genes = f"genes seen in at least {counted(select['min_cells_per_gene'], 'cell')}"
     if select["highly_variable_genes"] is None:
         genes = f"We used all {genes}"
@@ -134,7 +141,7 @@ def _splits(config, entries, counts):
             f"validation (seed {seeds})"
         )
     return (
-        f"Seed k ({seeds}) tested on the {unit if unit == 'replicate' else 'wells of replicate'} k "
+        f"Seed k ({seeds}) tested on {unit if unit == 'replicate' else 'the wells of replicate'} k "
         f"and validated on {valid} of the other {'wells' if unit == 'well' else 'cells'} of each "
         f"{group}"
     )

@@ -3,7 +3,7 @@
 from keygenes.core.regimes import counterpart
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
-from keygenes.report.methods_cells import class_name, quoted, stratum
+from keygenes.report.methods_cells import class_name, quoted, reference, stratum
 from keygenes.report.methods_models import pooling
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
@@ -69,8 +69,8 @@ def attention(config, entries, counts, cited):
     )
     together = ", also of heads together" if keys["pair_norms"] else ""
     yield (
-        "Residual attention is its log2 less what rank and cell length predict in the vehicle "
-        "cells of training; norms weigh it by the vectors that it carries "
+        "Residual attention is its log2 less what rank and cell length predict in the "
+        f"{reference(config)} cells of training; norms weigh it by the vectors that it carries "
         f"[@kobayashi2020]{together}"
     )
     bounds = ["another seed"] if len(config["seeds"]) > 1 else []
@@ -88,10 +88,11 @@ def expression(config, entries, counts, cited):
     wells = ""
     if has_wells(counts):
         wells = ", and between wells by DESeq2 on summed counts [@love2014; @muzellec2023]"
+    against = "vehicle" if reference(config) == "vehicle" else "the reference cells"
     yield (
-        "Differential expression of each class, against the others and against vehicle, was tested "
-        f"between cells by Wilcoxon tests on counts per 10,000{wells}, with log2 fold changes of "
-        f"means plus {number(keys['pseudocount'])}"
+        f"Differential expression of each class, against the others and against {against}, was "
+        f"tested between cells by Wilcoxon tests on counts per 10,000{wells}, with log2 fold "
+        f"changes of means plus {number(keys['pseudocount'])}"
     )
     if stratum(config, entries) == "dose":
         yield (
@@ -190,13 +191,21 @@ def statistics(config, entries, counts, cited, claims):
     n = listed(sorted(set(counts.get("n_units", {}).values())), "or")
     scored = "wells" if has_wells(counts) else "cells"
     resamples = counted(config["evidence"]["n_bootstrap"], "bootstrap resample")
+    group = stratum(config, entries)
+    of_units = f"of {unit}s within each {group}{f' (n = {n})' if n else ''}, "
+    if not counts.get("has_intervals", True):
+        yield f"Accuracies have no interval, as one {unit} of each {group} was tested"
+        of_units = ""
+    with_sets = " with gene sets" if config["evidence"]["gene_sets"] else ""
     yield (
-        f"Intervals are 95 %, from {resamples} of {unit}s within each {stratum(config, entries)}"
-        f"{f' (n = {n})' if n else ''}, of genes for agreement with gene sets, and from the "
-        f"variance between {scored} for scores"
+        f"Intervals are 95 %, from {resamples} {of_units}of genes for agreement{with_sets}, "
+        f"and from the variance between {scored} for scores"
     )
     if has_wells(counts):
-        yield "Wells of the last class and of vehicle were compared by moderated t [@smyth2004]"
+        yield (
+            f"Wells of the last class and of {reference(config)} were compared by moderated t "
+            "[@smyth2004]"
+        )
     yield "False discovery rates are over genes [@benjamini1995]"
     if claims:
         yield (

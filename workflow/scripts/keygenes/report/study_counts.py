@@ -18,7 +18,8 @@ def study_counts(tables, config):
     dict
         n_cells, n_genes (of the study); hash_columns (of the hash filter, that the cells have);
         filter_pass (whether the cells have this column); unit ('well', 'replicate' or 'cell': what
-        was held out whole); n_units {task: int} (units tested); has_wells (whether wells could be
+        was held out whole); n_units {task: int} (units tested); has_intervals (whether accuracies
+        have some: a class has several units); has_wells (whether wells could be
         compared); n_vocabulary (genes, where the vocabulary is given); n_cut (cells longer than
         a model reads), median_length (tokens); n_layers, n_heads; tracks (of models, that have
         scores).
@@ -36,6 +37,9 @@ def study_counts(tables, config):
         "filter_pass": "filter_pass" in notes,
         "unit": str(tables["splits"]["unit"].iloc[0]),
         "n_units": {task: _units(tables["metrics"][task]) for task in tasks},
+        "has_intervals": any(
+            metrics["ci_low"].notna().any() for metrics in map(_pooled, tables["metrics"].values())
+        ),
         "has_wells": any((table["track"].astype(str) == "pseudobulk").any() for table in scored),
         **_genes(tables.get("vocabulary")),
         "n_cut": int((tokens["n_truncated"] > 0).sum()),
@@ -48,10 +52,15 @@ def study_counts(tables, config):
     }
 
 
+def _pooled(metrics):
+    """Return the accuracies over all seeds, with cells held out as the study holds them out."""
+    pooled = metrics[metrics["seed"].isna() & (metrics["metric"].astype(str) == "accuracy")]
+    return pooled[pooled["design"].astype(str) == "grouped"]
+
+
 def _units(metrics):
     """Return how many units were tested, over all seeds."""
-    pooled = metrics[metrics["seed"].isna() & (metrics["metric"].astype(str) == "accuracy")]
-    return int(pooled.loc[pooled["design"].astype(str) == "grouped", "n_units"].max())
+    return int(_pooled(metrics)["n_units"].max())
 
 
 def _genes(vocabulary):

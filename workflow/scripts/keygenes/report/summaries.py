@@ -1,5 +1,7 @@
 """Numbers of the tables that the page and the terminal tell of."""
 
+import pandas as pd
+
 from keygenes.core.regimes import BASELINES
 
 
@@ -37,7 +39,9 @@ def metric_summary(metrics):
 
 
 def interval(row):
-    """Return a value with its interval as text."""
+    """Return a value with its interval as text; where there is none, why."""
+    if pd.isna(row["ci_low"]):
+        return f"{row['value']:.2f} (no interval: one {row['unit']} per class)"
     return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
 
 
