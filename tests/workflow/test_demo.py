@@ -555,7 +555,7 @@ def test_the_page_has_every_gene_with_its_ranks(results, task):
     frame = pd.DataFrame(shown["rows"], columns=titles)
     assert frame["Ensembl id"].tolist() == table["ensembl_id"].tolist()
     ranks = table["attention_received_rank"].astype(float)
-    assert frame["attention received"].astype(float).equals(ranks)
+    assert frame["attention received, rank"].astype(float).equals(ranks)
     details = unpacked(results / f"report/data/details.{task}.js")
     assert details["classes"] == TASKS[task]
     assert len(details["scores"]) == len(details["attention"]) == len(table)

@@ -36,8 +36,8 @@ def test_a_row_per_gene_with_its_rank_on_every_track(table):
     shown = gene_rows(table, explained_columns(table, "all", {"p53": "targets"}))
     titles = [column["title"] for column in shown["columns"]]
     assert titles == [
-        *("gene", "Ensembl id", "p53", "most different in", "log2 fold change", "adjusted p"),
-        "attention received",
+        *("gene", "Ensembl id", "p53", "most different in", "its log2 fold change"),
+        *("its adjusted p", "attention received, rank"),
     ]
     assert [column["kind"] for column in shown["columns"]] == [
         *("gene", "text", "flag", "text", "number", "number", "number")

@@ -14,7 +14,7 @@ from keygenes.report.summaries import (
     top_expressed_members,
     top_members,
 )
-from keygenes.report.wording import counted
+from keygenes.report.wording import counted, listed
 
 
 def answer(tables, config, dataset, model):
@@ -38,15 +38,10 @@ def answer(tables, config, dataset, model):
     ]
 
 
-def _listed(parts):
-    parts = list(parts)
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def _asked(tables, config, dataset, model, regime, tasks):
     tested = tables["splits"][tables["splits"]["split"] == "test"]
     classes = {task: len(tables["labels"][task].cat.categories) for task in tasks}
-    asked = _listed(f"{task} ({n} classes)" for task, n in classes.items())
+    asked = listed([f"{task} ({n} classes)" for task, n in classes.items()])
     return (
         f"Which genes does {model} look at when it is fine-tuned (regime {spoken(regime)}) to tell "
         f"{asked} of {dataset} apart, and is that real: asked of {tested['cell'].nunique():,} test "
@@ -128,31 +123,32 @@ def _real(tables, config, regime, task):
         said.append(
             f"{(rows['ci_low'] > 0).sum()} of {len(rows)} attention and attribution tracks follow "
             "differential expression beyond what detection, mean expression and rank explain "
-            "(partial correlation above 0, interval and all)"
+            "(partial correlation above 0 with all of its interval)"
         )
     if sets:
         above = rows[rows["ci_low"] > rows["base_rate"]]
         said.append(
             f"{len(above)} of {len(rows)} attention and attribution tracks rank that set above its "
-            "base rate, interval and all"
+            "base rate (with all of their interval)"
         )
         twins = rows.dropna(subset=["null_mean"])
         if len(twins):
             beyond = twins[twins["ci_low"] > twins["null_mean"]]
             said.append(
-                f"{len(beyond)} of {len(twins)} above the same track of models trained on permuted "
-                "labels"
+                f"{len(beyond)} of {len(twins)} above the mean of the same track in models trained "
+                "on permuted labels"
             )
     gains = card[
         (card["metric"].astype(str) == "comprehensiveness_gain")
         & (card["regime"].astype(str) == regime)
         & card["seed"].isna()
+        & card["track"].astype(str).isin([*ATTENTION, *ATTRIBUTIONS])
     ]
     if len(gains):
         moving = (gains["ci_low"] > 0).sum()
         said.append(
-            f"masking a cell's first genes moves its logit more than masking random genes of the "
-            f"same ranks for {moving} of {len(gains)} tracks"
+            f"masking the genes that a track puts first moves the model's answer more than masking "
+            f"random genes of the same ranks for {moving} of {len(gains)} of them"
         )
     claims = tables["claims"]
     if claims is not None:
@@ -166,4 +162,4 @@ def _real(tables, config, regime, task):
     if not said:
         return "There is no gene set, track or claim to hold this against."
     text = ", ".join(said)
-    return f"Is it real? {text[0].upper()}{text[1:]}."
+    return f"Is it real? In task {task}, {text}."

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.shown import gene_name
+from keygenes.core.tracks import BASELINES
 from keygenes.evidence.gene_table import sets_of, tracks_of
 from keygenes.report.panels import spoken
 
@@ -21,6 +22,10 @@ def _rounded(values):
     found[whole] = [int(value) for value in rounded[whole]]
     found[~np.isfinite(rounded)] = None
     return found.tolist()
+
+
+def _models_first(tracks):
+    return sorted(tracks, key=lambda track: track in BASELINES)  # else they keep their order
 
 
 def gene_rows(table, explained):
@@ -46,11 +51,16 @@ def gene_rows(table, explained):
             for name in sets_of(table)
         ),
         ("group", "most different in", "text", table["group"].astype(object)),
-        ("log2fc", "log2 fold change", "number", _rounded(table["log2fc"])),
-        ("p_adj", "adjusted p", "number", _rounded(table["p_adj"])),
+        ("log2fc", "its log2 fold change", "number", _rounded(table["log2fc"])),
+        ("p_adj", "its adjusted p", "number", _rounded(table["p_adj"])),
         *(
-            (f"{track}_rank", spoken(track), "number", table[f"{track}_rank"].astype(object))
-            for track in tracks_of(table)
+            (
+                f"{track}_rank",
+                f"{spoken(track)}, rank",
+                "number",
+                table[f"{track}_rank"].astype(object),
+            )
+            for track in _models_first(tracks_of(table))
         ),
     ]
     values = [[None if pd.isna(v) else v for v in column] for *_, column in columns]

@@ -72,19 +72,17 @@ async function drawFigure(figure) {
   const spec = { ...specs[figure.dataset.chart], description: figure.querySelector("img").alt };
   await draw(box, spec);
   drawn.set(box, spec);
-  box.hidden = false;
-  figure.classList.add("drawn");
 }
 
-function watchCharts() {
-  const seen = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) {
-      if (!isIntersecting) continue;
-      seen.unobserve(target);
-      drawFigure(target).catch((error) => console.warn(`${target.dataset.chart}: ${error.message}`));
-    }
-  }, { rootMargin: "600px" });
-  for (const figure of document.querySelectorAll("figure[data-chart]")) seen.observe(figure);
+function offerCharts() {
+  for (const figure of document.querySelectorAll("figure[data-chart]")) {
+    const explore = figure.querySelector(".explore");
+    explore.hidden = false; // without this script there is nothing to open
+    explore.addEventListener("toggle", () => {
+      const box = explore.querySelector(".chart");
+      if (explore.open && !drawn.has(box)) drawFigure(figure).catch((error) => { box.textContent = `The chart cannot be drawn: ${error.message}`; });
+    });
+  }
 }
 
 // ---- the table of genes
@@ -177,6 +175,7 @@ function rankChart(details, ranks) {
 
 function headChart(details, attention) {
   const values = attention.map((value, i) => ({ layer: Math.floor(i / details.heads) + 1, head: (i % details.heads) + 1, value }));
+  const span = Math.max(0.1, ...attention.map((value) => Math.abs(value - 1))); // smaller differences stay pale
   return {
     data: { values },
     width: { step: 26 },
@@ -185,7 +184,7 @@ function headChart(details, attention) {
     encoding: {
       x: { field: "head", type: "ordinal", axis: { labelAngle: 0 } },
       y: { field: "layer", type: "ordinal" },
-      color: { field: "value", type: "quantitative", title: "attention (1: uniform)", scale: { scheme: "viridis" } },
+      color: { field: "value", type: "quantitative", title: "attention (1: uniform)", scale: { scheme: "purpleorange", domain: [1 - span, 1 + span] } },
       tooltip: ["layer", "head", "value"].map((field) => ({ field })),
     },
   };
@@ -197,7 +196,7 @@ async function openGene(row) {
   const [symbol, id] = row;
   const dialog = document.getElementById("gene");
   dialog.querySelector("h2").textContent = symbol;
-  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}`;
+  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}; test cells, all seeds pooled; n: cells behind a score`;
   const body = dialog.querySelector(".details");
   const scores = details.tracks.map((track, i) => [track, ...details.scores[at][i].map(shownNumber)]);
   const tests = details.groups.map((group, i) => [group, ...details.tests[at][i].map(shownNumber)]);
@@ -249,6 +248,6 @@ function followTheme() {
 
 dark.addEventListener("change", followTheme);
 followTheme();
-watchCharts();
+offerCharts();
 watchGenes();
 showTimes().catch((error) => console.warn(error.message));
