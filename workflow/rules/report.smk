@@ -336,6 +336,7 @@ rule write_report:
         gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=TASKS),
         gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=TASKS),
         gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),
+        gene_columns=expand(out("export/{task}/columns.tsv"), task=TASKS),
         gene_tsv=expand(out("export/{task}/genes.tsv"), task=TASKS),
         gene_xlsx=expand(out("export/{task}/genes.xlsx"), task=TASKS),
         gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),

@@ -8,9 +8,9 @@ import yaml
 
 from keygenes.core.config import read_yaml
 from keygenes.core.files import read_json, write_text
+from keygenes.core.progress import duration
 from keygenes.core.tables import read_table
 from keygenes.core.tasks import cell_tasks, gene_tasks
-from keygenes.evidence.gene_table import explained_columns
 from keygenes.report.answer import answer
 from keygenes.report.charts import CHARTS, chart_spec
 from keygenes.report.contents import (
@@ -90,18 +90,14 @@ def place_figures(names, source, folder, classes):
     return shown, {name: spec for name, spec in specs.items() if spec}
 
 
-def write_genes(folder, tasks, tables, files, sets):
-    """Write the genes of each task: as files, for the page's table, and what opens for one of them.
-
-    Parameters
-    ----------
-    sets : dict {gene set: what it is}
-    """
+def write_genes(folder, tasks, tables, files):
+    """Write the genes of each task: as files, for the page's table, and what opens for one."""
     for i, task in enumerate(tasks):
         for kind in ("gene_tsv", "gene_xlsx"):
             copy_file(files[kind][i], folder / f"tables/{task}/{Path(files[kind][i]).name}")
         table = read_table(files["gene_tables"][i])
-        shown = gene_rows(table, explained_columns(table, "", sets))
+        explained = pd.read_csv(files["gene_columns"][i], sep="\t", keep_default_na=False)
+        shown = gene_rows(table, explained)
         write_packed(shown, f"genes.{task}", folder / f"data/genes.{task}.js")
         tests = tables["wilcoxon"][tables["wilcoxon"]["task"].astype(str) == task]
         ranks, heads = (read_table(files[name][i]) for name in ("gene_ranks", "gene_heads"))
@@ -141,7 +137,8 @@ def write_report(files, folder, *, config, entries, model, figures, claims, simu
     Parameters
     ----------
     files : dict {name: path or list of paths}
-        The tables of `read_tables`; per task of cells gene_tables, gene_tsv, gene_xlsx, gene_ranks
+        The tables of `read_tables`; per task of cells gene_tables,
+        gene_columns, gene_tsv, gene_xlsx, gene_ranks
         and gene_heads; provenance; references, references_schema and citation.
     folder : path-like
         Of the report; figures are taken from ``figures`` beside it, times from ``benchmarks``.
@@ -164,8 +161,7 @@ def write_report(files, folder, *, config, entries, model, figures, claims, simu
     shown, specs = place_figures(figures, folder.parent / "figures", folder, classes)
     write_assets(folder / "assets")
     write_packed(specs, "charts", folder / "data/charts.js")
-    sets = {name: entry["title"] for name, entry in entries["gene_sets"].items()}
-    write_genes(folder, [task["name"] for task in cell_tasks(config)], tables, files, sets)
+    write_genes(folder, [task["name"] for task in cell_tasks(config)], tables, files)
     times = run_times(folder.parent / "benchmarks")
     write_packed(shown_times(times), "run_times", folder / "data/run_times.js")
     paragraphs, references = write_methods(
@@ -200,7 +196,7 @@ def shown_times(times):
         [
             row.rule,
             count(row.n_jobs),
-            *(duration(getattr(row, name)) for name in SECONDS),
+            *(_time(getattr(row, name)) for name in SECONDS),
             count(row.peak_mb),
         ]
         for row in times.itertuples()
@@ -208,12 +204,5 @@ def shown_times(times):
     return {"heads": heads, "rows": rows}
 
 
-def duration(seconds):
-    """Return a time as text: "12 s", "3 min 05 s", "2 h 07 min"."""
-    if not np.isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    if not minutes:
-        return f"{rest} s"
-    hours, part = divmod(minutes, 60)
-    return f"{hours} h {part:02d} min" if hours else f"{part} min {rest:02d} s"
+def _time(seconds):
+    return duration(seconds) if np.isfinite(seconds) else "–"
