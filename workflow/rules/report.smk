@@ -330,6 +330,7 @@ rule write_report:
         vocabulary=out("vocabulary.parquet"),
         metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
         cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
+        comparison_bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
         genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
         scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import report_tables as tables
 
-from keygenes.report.answer import answer
+from keygenes.report.answer import answer, passes_every
 
 
 @pytest.fixture
@@ -21,7 +21,8 @@ def study():
             "null_mean": [0.35, np.nan, np.nan, 0.0],
         }
     )
-    gain = card.head(2).assign(metric="comprehensiveness_gain", ci_low=[0.1, -0.1])
+    masking = {"metric": "comprehensiveness_gain", "against": "matched_random"}
+    gain = card.head(2).assign(**masking, ci_low=[0.1, -0.1])
     keys = pd.DataFrame({"ensembl_id": list("abcd"), "symbol": list("ABCD")})
     keys["in_p53"] = [True, False, False, True]
     ranks = pd.DataFrame({"track": "wilcoxon", "rank": [1, 2, 3, 4], "ensembl_id": list("dacb")})
@@ -34,6 +35,7 @@ def study():
         "labels": labels,
         "metrics": {"level": metrics},
         "cosine": {"level": tables.cosine_table([("full", "frozen")])},
+        "comparison_bounds": {"level": tables.bounds_table()},
         "key_genes": {"level": keys},
         "genes": {"level": ranks},
         "scorecard": {"level": pd.concat([card, gain], ignore_index=True)},
@@ -53,14 +55,59 @@ def test_five_sentences_with_their_numbers(study):
     assert "Geneformer V1" in asked
     assert "level (2 classes) of made-up cells" in asked
     assert "1 test cells, held out by well, with one seed?" in asked
-    assert "best of 9 baselines without a transformer (hvg lr) 0.53" in told
-    assert "full and frozen, task level" in moved
+    assert (
+        "of 9 baselines without a transformer, the best on these cells (hvg lr) 0.53 (0.48" in told
+    )
+    assert moved.startswith("The attention of full and frozen has a mean cosine of 0.896 (0.764")
+    assert "of 24 heads; n = 1,440 test cells)" in moved
+    assert "two seeds of full, which differ by chance alone, have a cosine of 0.970 and" in moved
     assert "Of the 2 genes" in genes
-    assert "(A, B, C first), 1 are of the set p53, 1.0 would be by chance, and 2 of" in genes
-    assert "1 of 2 attention and attribution tracks rank that set above" in real
-    assert "0 of 1 above the mean of the same track in models trained on permuted labels" in real
-    assert "for 1 of 2 of them" in real
-    assert "1 of 3 readings of the claims hold" in real
+    assert "1 (A, B, C first) are of the set p53; 1.0 would be by chance" in genes
+    assert "of the 2 most differentially expressed genes 2 are" in genes
+    assert real.startswith(
+        "Is it real? No: of the attention and attribution tracks 0 of 2 pass all"
+    )
+    assert "1 of 2 rank p53 above its base rate, 0 of 1 do so above the mean of the same" in real
+    assert "1 of 2 put genes first whose masking" in real
+    assert real.endswith("; 1 of 3 readings of the claims hold.")
+
+
+def test_every_task_is_told_of(study):
+    for name in ("metrics", "cosine", "comparison_bounds", "key_genes", "genes", "scorecard"):
+        study[name]["dose"] = study[name]["level"]
+    study["labels"] = study["labels"].assign(dose=study["labels"]["level"])
+    tasks = [{"name": name, "column": "x", "classes": {}} for name in ("dose", "level")]
+    card = study["scorecard"]["level"]
+    passed = card.assign(ci_low=0.9)
+    study["scorecard"]["level"] = passed[passed["track"] == "attention_received"]
+    _, told, moved, genes, real = answer(study, {**CONFIG, "tasks": tasks}, "cells", "V1")
+    assert "tells dose with" in told
+    assert "; level with" in told
+    assert "cosine of 0.970 in dose and level" in moved
+    assert "1 (A, B, C first) in dose and level are" in genes
+    assert real.startswith("Is it real? In part: of the attention")
+    assert "0 of 2 in dose and 1 of 1 in level pass" in real
+
+
+@pytest.mark.parametrize(("low", "verdict"), [(0.9, "Yes"), (0.1, "No")])
+def test_it_is_real_only_if_every_track_passes_every_test(study, low, verdict):
+    card = study["scorecard"]["level"]
+    study["scorecard"]["level"] = card[card["metric"] == "auprc"].assign(ci_low=low, null_mean=0.3)
+    *_, real = answer(study, CONFIG, "cells", "V1")
+    assert real.startswith(f"Is it real? {verdict}: ")
+    assert "pass both tests" in real
+
+
+def test_a_track_without_one_of_the_tests_does_not_pass_every_test():
+    made = {"set": pd.Series({"a": True, "b": True}), "masking": pd.Series({"a": True})}
+    assert passes_every(made).to_dict() == {"a": True, "b": False}
+
+
+def test_one_seed_has_no_other_to_compare_with(study):
+    bounds = study["comparison_bounds"]["level"]
+    study["comparison_bounds"]["level"] = bounds[bounds["bound"] == "split_half"]
+    _, _, moved, *_ = answer(study, CONFIG, "cells", "V1")
+    assert "two seeds" not in moved
 
 
 def test_claims_about_another_study_are_not_counted_as_held_or_not(study):
@@ -75,8 +122,8 @@ def test_without_sets_claims_and_tests_of_faithfulness(study):
     study["scorecard"]["level"] = study["scorecard"]["level"].head(0)
     found = answer(study, config, "made-up cells", "Geneformer V1")
     assert found[3] == (
-        "The genes that receive most attention, task level, are A, B, C; 1 of the first 2 are "
-        "among the 2 most differentially expressed ones."
+        "Of the 2 genes that receive most attention, 1 (A, B, C first) are among the 2 most "
+        "differentially expressed ones."
     )
     assert found[4].startswith("There is no gene set")
 
@@ -87,7 +134,8 @@ def test_without_sets_tracks_are_held_against_differential_expression(study):
     card = card.assign(metric="partial_spearman", against="wilcoxon", ci_low=[0.1, -0.1, 0.9, 0.9])
     study["scorecard"]["level"] = card
     *_, real = answer(study, config, "made-up cells", "Geneformer V1")
-    assert "1 of 2 attention and attribution tracks follow differential expression" in real
+    assert real.startswith("Is it real? In part: of the attention and attribution tracks 1 of 2")
+    assert "pass the one test made with their whole 95 % interval (1 of 2 follow diff" in real
 
 
 def test_an_accuracy_without_an_interval_says_why(study):

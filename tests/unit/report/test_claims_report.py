@@ -5,8 +5,8 @@ from PIL import Image
 from test_page import read
 
 from keygenes.evidence.verdicts import VERDICTS
-from keygenes.report.contents import claims_line, claims_section, summary_text
-from keygenes.report.figures_claims import MARKS, claims, shown_row
+from keygenes.report.contents import claims_section, summary_text, verdict_counts
+from keygenes.report.figures_claims import MARKS, claims, found_text, shown_row
 from keygenes.report.page import write_page
 from keygenes.report.style import save_figure
 
@@ -45,8 +45,16 @@ def test_a_study_without_claims_has_no_section_and_no_line():
 def test_the_terminal_has_one_line():
     lines = summary_text([("a", "1", "b")], "page", False, tables.claims_table()).splitlines()
     [line] = [line for line in lines if "claims:" in line]
-    assert line.strip() == claims_line(tables.claims_table())
+    assert line.strip() == f"claims: {verdict_counts(tables.claims_table())}"
     assert line.strip().startswith("claims: 2 hold, 1 in part, 1 fail, 1 not testable")
+
+
+def test_a_range_of_seeds_is_not_shown_as_an_interval():
+    row = {"value": 117, "ci_low": 223, "ci_high": 246, "unit": "rank; range of 2 single seeds"}
+    assert found_text(row) == "117 (single seeds 223 to 246)"
+    assert found_text({**row, "unit": "rank; 95 % interval"}) == "117 (223 to 246)"
+    assert found_text({**row, "ci_low": None}) == "117"
+    assert found_text({**row, "value": None}) == "–"
 
 
 def test_the_page_shows_every_reading_whole(tmp_path):

@@ -33,6 +33,7 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "splits": pd.DataFrame({"cell": ["a"], "seed": 1, "split": "test", "unit": "well"}),
         "metrics": {"level": metrics()},
         "cosine": {"level": tables.cosine_table()},
+        "comparison_bounds": {"level": tables.bounds_table()},
         "key_genes": {},
         "gene_metrics": {},
     }
@@ -41,5 +42,6 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "evidence": {"regime": "full", "gene_sets": [], "n_key_genes": 30},
         "attention": {"pairs": [["full", "frozen"]]},
     }
-    detail = headline_numbers(study, config)[1][2]
-    assert "length_only 0.47, token0 0.49, best of 9 baselines (hvg_lr) 0.53" in detail
+    _, (_, _, models), (_, _, attention) = headline_numbers(study, config)
+    assert "length_only 0.47, token0 0.49, best of 9 baselines (hvg_lr) 0.53 (0.48" in models
+    assert "n = 1440 test cells; between two seeds of full 0.970" in attention

@@ -11,6 +11,7 @@ from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
 from keygenes.report.summaries import (
+    attention_change,
     best_baseline,
     interval,
     metric_summary,
@@ -76,7 +77,7 @@ def headline_numbers(tables, config):
         known = pd.notna(row["ci_low"])
         over = f"95 % interval over {row['n_units']} {row['unit']}s, " if known else ""
         others = [f"{name} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
-        others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {best['value']:.2f}")
+        others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {interval(best)}")
         rows.append(
             (
                 f"accuracy of the {regime} model, task {task}",
@@ -86,18 +87,16 @@ def headline_numbers(tables, config):
             )
         )
     task = tasks[-1]
-    cosine = tables["cosine"][task]
-    compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
-    a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
-    pair = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
-    heads = pair.groupby(["layer", "head"], observed=True)["cosine"].mean()
-    lowest = heads.idxmin()
+    moved = attention_change(tables, config, task)
+    layer, head = moved["lowest"]
+    control = moved["other_seed"]
+    beside = f"; between two seeds of {moved['a']} {control['cosine']:.3f}" if control else ""
     rows.append(
         (
-            f"attention of {a} against {b}, task {task}",
-            f"cosine {heads.mean():.3f}",
-            f"mean of {len(heads)} heads; lowest {heads.min():.3f} in layer {lowest[0]}, head "
-            f"{lowest[1]}; n = {int(pair.drop_duplicates('seed')['n_cells'].sum())} test cells",
+            f"attention of {moved['a']} against {moved['b']}, task {task}",
+            f"cosine {moved['cosine']:.3f}",
+            f"mean of {moved['n_heads']} heads; lowest {moved['low']:.3f} in layer {layer}, head "
+            f"{head}; n = {moved['n_cells']} test cells{beside}",
         )
     )
     n_top = config["evidence"]["n_key_genes"]
@@ -274,8 +273,8 @@ def claims_section(table, claims, shown, simulated):
         {
             "title": claims["title"]
             + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
-            "text": f"What was said in: {claims['source']}. Judged here, reading by reading and "
-            f"task by task, {claims_line(table)}.",
+            "text": f"What was claimed is from: {claims['source']}. It is judged here reading by "
+            f"reading and task by task: {verdict_counts(table)}.",
             "figures": _figures(shown, "Claims", None),
             "claims": table,
         }
@@ -349,11 +348,11 @@ def provenance_facts(record):
     return facts
 
 
-def claims_line(table):
-    """Return the line of the summary that counts the verdicts."""
+def verdict_counts(table):
+    """Return how many readings of the claims hold, hold in part, fail and cannot be tested."""
     holds, part, fails, untestable = tally(table["verdict"]).values()
     return (
-        f"claims: {holds} hold, {part} in part, {fails} fail, {untestable} not testable "
+        f"{holds} hold, {part} in part, {fails} fail, {untestable} not testable "
         f"({len(table)} readings of {table['claim'].nunique()} claims)"
     )
 
@@ -368,5 +367,5 @@ def summary_text(headline, page, simulated, claims=None):
     for label, value, detail in headline:
         lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
     if claims is not None:
-        lines.append(f"  {claims_line(claims)}")
+        lines.append(f"  claims: {verdict_counts(claims)}")
     return printable_lines("\n".join([*lines, "", f"Report: {page}", ""]))

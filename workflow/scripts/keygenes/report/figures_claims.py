@@ -27,13 +27,16 @@ PER_LINE = 6  # marks side by side
 
 
 def found_text(row):
-    """Return a value with its interval, e.g. "0.49 (0.45 to 0.53)"."""
+    """Return a value with its interval, e.g. "0.49 (0.45 to 0.53)".
+
+    A range of seeds is said to be one, as the value of all cells together may lie outside.
+    """
     if pd.isna(row["value"]):
         return "–"
-    text = number(row["value"])
-    if pd.notna(row["ci_low"]):
-        text += f" ({number(row['ci_low'])} to {number(row['ci_high'])})"
-    return text
+    if pd.isna(row["ci_low"]):
+        return number(row["value"])
+    of = "single seeds " if str(row["unit"]).endswith("single seeds") else ""
+    return f"{number(row['value'])} ({of}{number(row['ci_low'])} to {number(row['ci_high'])})"
 
 
 def quantity(unit):

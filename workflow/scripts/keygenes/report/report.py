@@ -30,7 +30,7 @@ from keygenes.report.study_counts import study_counts
 from keygenes.report.style import count
 
 SHARED_TABLES = ("selection", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
-CELL_TABLES = ("metrics", "cosine", "key_genes", "genes", "scorecard")
+CELL_TABLES = ("metrics", "cosine", "comparison_bounds", "key_genes", "genes", "scorecard")
 SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
 GENE_TABLES = ("gene_classes", "gene_metrics", "gene_scores")
 

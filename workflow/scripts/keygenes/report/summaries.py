@@ -51,6 +51,37 @@ def top_members(key_genes, name, n_top):
     return int(flags[:n_top].sum()), flags.mean() * min(n_top, len(flags))
 
 
+def attention_change(tables, config, task):
+    """Return how far the attention of the first pair of models of a task differs.
+
+    Returns
+    -------
+    dict
+        a, b (regimes), n_heads, n_cells; cosine (mean over heads), low, high (heads), lowest
+        (layer, head), pearson; other_seed, {cosine, pearson} of two seeds of `a`, None where one
+        seed was trained.
+    """
+    cosine, bounds = tables["cosine"][task], tables["comparison_bounds"][task]
+    compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
+    a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
+    rows = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
+    heads = rows.groupby(["layer", "head"], observed=True)[["cosine", "pearson"]].mean()
+    same = (bounds["regime"].astype(str) == a) & (bounds["bound"].astype(str) == "other_seed")
+    return {
+        "a": a,
+        "b": b,
+        "n_heads": len(heads),
+        "n_cells": int(rows.drop_duplicates("seed")["n_cells"].sum()),
+        **heads.mean().to_dict(),
+        "low": heads["cosine"].min(),
+        "high": heads["cosine"].max(),
+        "lowest": heads["cosine"].idxmin(),
+        "other_seed": bounds.loc[same, ["cosine", "pearson"]].mean().to_dict()
+        if same.any()
+        else None,
+    }
+
+
 def best_baseline(metrics, design):
     """Return the row of the baseline with the highest pooled accuracy of a design."""
     rows = metrics[metrics["metric"].astype(str) == "accuracy"]
