@@ -12,6 +12,8 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/outputs.smk"
+include: "workflow/rules/messages.smk"
 
 
 # Holds every environment of envs/, for users of Apptainer; without --sdm apptainer it is ignored.

@@ -1,40 +1,32 @@
-# What the rule files share (the checked config, the registries, paths, targets).
+# What all rules share (the checked config, the registries, paths).
 # Comes in: config. Goes out: STUDY, TASKS, REGIMES, ... and the functions below.
 import logging
 import os
 import re
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 from snakemake.utils import validate
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
-from keygenes.core.changes import since_finished
 from keygenes.core.claims_file import read_claims
-from keygenes.core.code import code_digest, rules_digest, script_digests
-from keygenes.core.errors import InputError, input_error
-from keygenes.core.failures import failure_text
-from keygenes.core.files import check_room, digest_of, read_json
+from keygenes.core.code import code_digest
+from keygenes.core.errors import InputError
+from keygenes.core.files import check_room, digest_of
 from keygenes.core.regimes import (
     counterpart,
     embeddings_train,
     finetune_options,
-    kind_of,
     tasks_of,
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
-from keygenes.core.scheduler import killed_jobs
-from keygenes.core.step import job_name
 from keygenes.core.tasks import cell_tasks, gene_tasks
-from keygenes.core.version import check_version, write_version
+from keygenes.core.version import check_version
 
 
 def schema(name):
@@ -122,7 +114,6 @@ SIMULATED = next(  # what is simulated, if anything
     (DATASETS[name]["simulated"] for name in MEMBERS if DATASETS[name].get("simulated")), False
 )
 DOWNLOADS = RESOLVED["downloads"]
-STARTED = {"at": 0.0}  # when the run did
 
 
 wildcard_constraints:
@@ -347,222 +338,6 @@ def cells_or_shards(wildcards):
     }
 
 
-FIGURE_FILES = ["svg", "png", "tsv"]
-
-
-def carried(path, name, category, kind):
-    """Return an output that Snakemake's report carries, with the caption of that name.
-
-    All of them have the same labels: a list of the report has a column for each.
-    """
-    return report(
-        path,
-        caption=f"../report/{name}.rst",
-        category=category,
-        subcategory="Task {task}" if "{task}" in path else "All tasks",
-        labels={"name": name, "kind": kind},
-    )
-
-
-def figure(name, category, table=None):
-    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table.
-
-    With `table`, the name of its caption, the report carries the table as well.
-    """
-    stem = name.split("/")[-1]
-    svg, png, tsv = [out(f"figures/{name}.{kind}") for kind in FIGURE_FILES]
-    return [
-        carried(svg, stem, category, "figure"),
-        png,
-        carried(tsv, table, category, "table") if table else tsv,
-    ]
-
-
 def memory(base_mb):
     """Return a memory request that grows with each attempt, up to four times the base."""
     return lambda wildcards, attempt: base_mb * min(attempt, 4)
-
-
-def figure_names(task):
-    """Return the figures of one task."""
-    return [
-        f"{task}/{name}"
-        for name in (
-            *(["training_curves"] if FINETUNED else []),
-            "figure3_confusion",
-            "forest",
-            "figure4_cosine",
-            "figure5_rank_shift",
-            "figure6_rank_shift_layers",
-            "rank_shift_corrected",
-            "figure7_attended_vs_de",
-            "scorecard",
-            "agreement",
-            "roar",
-            "figure9_norms",
-            *(["equal_length"] if on_variants(task) else []),
-            *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
-        )
-    ]
-
-
-def dataset_has_doses():
-    """Return whether the study's cells carry doses (then they are screened one by one)."""
-    return any(
-        DATASETS[name]["layout"] != "h5ad" or "dose_um" in DATASETS[name].get("columns", {})
-        for name in MEMBERS
-    )
-
-
-SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has_doses() else [])
-FIGURES = [
-    *SHARED_FIGURES,
-    *[name for task in TASKS for name in figure_names(task)],
-    *[f"{task}/gene_classes" for task in GENE_TASKS],
-    *(["claims"] if CLAIMS else []),
-]
-
-
-def recorded_results():
-    """Return the tables and weights whose checksums are recorded: those that others build on."""
-    cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
-    tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
-    found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
-    for task in TASKS:
-        found += [f"models/{task}/metrics", f"models/{task}/confusion"]
-        found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
-        found += [f"evidence/{task}/{name}" for name in ("genes", "scorecard", "agreement", "roar")]
-        for kind, name, regimes in (
-            ("models", "predictions", REGIMES),
-            ("attention", "by_rank", ATTENDED),
-            ("attention", "by_gene", ATTENDED),
-            ("attention", "by_well", ATTENDED),
-            ("attention", "norms", ATTENDED),
-            ("evidence", "well_scores", ATTRIBUTED),
-            ("evidence", "faithfulness", ATTRIBUTED),
-            ("evidence", "randomisation", ATTRIBUTED),
-        ):
-            found += [f"{kind}/{task}/{r}/seed{seed}/{name}" for r, seed in runs(regimes, task)]
-    for task in GENE_TASKS:
-        found += [f"models/{task}/gene_metrics", f"evidence/{task}/genes"]
-    weights = [
-        out(f"models/{task}/{regime}/seed{seed}/model.safetensors")
-        for task in TASKS
-        for regime, seed in runs(REGIMES, task)
-    ]
-    return [*(out(f"{name}.parquet") for name in found), *weights]
-
-
-def export_targets():
-    """Return what others go on with: gene tables, cells with scores, cards of the classifiers."""
-    return [
-        *expand(out("export/{task}/genes.xlsx"), task=TASKS),
-        out("export/scored.h5ad"),
-        *of_classifiers("README.md"),
-    ]
-
-
-def all_targets():
-    """Return what the default target needs: the page, which needs what it shows, and the export."""
-    return [out("report/index.html"), *export_targets()]
-
-
-def de_targets():
-    """Return the study without a model: differential expression and its figures."""
-    return [
-        out("expression/wilcoxon.parquet"),
-        *[out(f"figures/{name}.svg") for name in SHARED_FIGURES],
-    ]
-
-
-def train_targets():
-    """Return every model with its predictions and metrics."""
-    return [
-        *[
-            out(f"models/{task}/{regime}/seed{seed}/predictions.parquet")
-            for task in TASKS
-            for regime, seed in runs(REGIMES, task)
-        ],
-        *expand(out("models/{task}/metrics.parquet"), task=TASKS),
-    ]
-
-
-def gene_class_targets(wildcards):
-    """Return the results of the tasks that classify genes; refuse where there is none."""
-    if not GENE_TASKS:
-        error = input_error(
-            "config key 'tasks'",
-            found="no task of type 'gene'",
-            expected="one, for the target gene_classes_only",
-            remedy="add {name: ..., type: gene, gene_classes: ...}",
-        )
-        raise WorkflowError(str(error))
-    return [
-        *expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
-        *expand(out("figures/{task}/gene_classes.svg"), task=GENE_TASKS),
-    ]
-
-
-def show_changes():
-    """Say where the report of a finished study is, and what of config and code differs since."""
-    page, record = Path(out("report/index.html")), Path(out("provenance.json"))
-    if not (page.exists() and record.exists() and page.stat().st_mtime >= record.stat().st_mtime):
-        return  # not finished, or not to the end since: the page comes last
-    try:
-        changes = since_finished(
-            read_json(record),
-            config=config,
-            entries=RESOLVED["entries"],
-            scripts=script_digests(),
-            rules=rules_digest(WORKFLOW.parent),
-        )
-    except (InputError, KeyError):  # a record that is damaged: it will be made again
-        return
-    logger.info(
-        f"This study was finished before, report: {page}. Changed since, of config and code:"
-        + ("".join(f"\n    {line}" for line in changes) or " nothing.")
-    )
-
-
-def claim_results():
-    """Note the version that makes the results; stop here if their folder cannot be written."""
-    STARTED["at"] = time.time()
-    try:
-        write_version(f"results/{STUDY}")
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
-
-
-def show_summary():
-    """Print the summary that this run has written; else say where its results are."""
-    summary = Path(out("report/summary.txt"))
-    if summary.exists() and summary.stat().st_mtime >= STARTED["at"]:
-        print(summary.read_text(encoding="utf-8"), file=sys.stderr)
-        return
-    print(
-        f"Done: results/{STUDY}/. The report is made by the same command without a target.",
-        file=sys.stderr,
-    )
-
-
-def failed_jobs():
-    """Return (name, log) of every job that failed for good; of a group, those not finished."""
-    jobs = []
-    for failed in workflow.scheduler.failed:
-        of_group = failed.jobs if failed.is_group() else [failed]
-        jobs += [job for job in of_group if not all(map(os.path.exists, job.output))]
-    return sorted((job_name(job.rule.name, job.wildcards.items()), job.log[0]) for job in jobs)
-
-
-def show_failure(log_paths):
-    """Say which jobs failed and how, and what to do."""
-    said = workflow.output_settings
-    quiet = {part.name for part in said.quiet or ()}
-    shown = said.show_failed_logs and not quiet & {"RULES", "ALL"}
-    logs = [Path(path).read_text(encoding="utf-8", errors="replace") for path in log_paths]
-    print(
-        failure_text(failed_jobs(), STARTED["at"], shown=shown),
-        *killed_jobs("".join(logs)),
-        sep="\n",
-        file=sys.stderr,
-    )

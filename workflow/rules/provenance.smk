@@ -1,5 +1,6 @@
 # Comes in: what the study was given, and every table and model that others build on. Goes out:
 # provenance.json and ro-crate-metadata.json.
+from types import SimpleNamespace
 
 # What the study is given by others: {what it is: path}.
 GIVEN = {

@@ -1,5 +1,6 @@
 # Comes in: tables. Goes out: figures/ (SVG, PNG and TSV) and report/, a folder
 # that opens from disk and by mail. Figures carry the numbers they have in the thesis.
+from keygenes.core.regimes import kind_of
 
 ASSETS = ["page.css", "page.js", "vega.js", "tables.js", "tables.css", "licences.txt"]
 GENE_FILES = [

@@ -1,0 +1,155 @@
+# What a study leaves behind: its figures, the results whose checksums are recorded, its targets.
+# Comes in: the names of common.smk. Goes out: FIGURES, the outputs of figures, *_targets().
+from snakemake.exceptions import WorkflowError
+
+from keygenes.core.errors import input_error
+
+FIGURE_FILES = ["svg", "png", "tsv"]
+
+
+def carried(path, name, category, kind):
+    """Return an output that Snakemake's report carries, with the caption of that name.
+
+    All of them have the same labels: a list of the report has a column for each.
+    """
+    return report(
+        path,
+        caption=f"../report/{name}.rst",
+        category=category,
+        subcategory="Task {task}" if "{task}" in path else "All tasks",
+        labels={"name": name, "kind": kind},
+    )
+
+
+def figure(name, category, table=None):
+    """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table.
+
+    With `table`, the name of its caption, the report carries the table as well.
+    """
+    stem = name.split("/")[-1]
+    svg, png, tsv = [out(f"figures/{name}.{kind}") for kind in FIGURE_FILES]
+    return [
+        carried(svg, stem, category, "figure"),
+        png,
+        carried(tsv, table, category, "table") if table else tsv,
+    ]
+
+
+def figure_names(task):
+    """Return the figures of one task."""
+    return [
+        f"{task}/{name}"
+        for name in (
+            *(["training_curves"] if FINETUNED else []),
+            "figure3_confusion",
+            "forest",
+            "figure4_cosine",
+            "figure5_rank_shift",
+            "figure6_rank_shift_layers",
+            "rank_shift_corrected",
+            "figure7_attended_vs_de",
+            "scorecard",
+            "agreement",
+            "roar",
+            "figure9_norms",
+            *(["equal_length"] if on_variants(task) else []),
+            *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
+        )
+    ]
+
+
+def dataset_has_doses():
+    """Return whether the study's cells carry doses (then they are screened one by one)."""
+    return any(
+        DATASETS[name]["layout"] != "h5ad" or "dose_um" in DATASETS[name].get("columns", {})
+        for name in MEMBERS
+    )
+
+
+SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has_doses() else [])
+FIGURES = [
+    *SHARED_FIGURES,
+    *[name for task in TASKS for name in figure_names(task)],
+    *[f"{task}/gene_classes" for task in GENE_TASKS],
+    *(["claims"] if CLAIMS else []),
+]
+
+
+def recorded_results():
+    """Return the tables and weights whose checksums are recorded: those that others build on."""
+    cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
+    tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
+    found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
+    for task in TASKS:
+        found += [f"models/{task}/metrics", f"models/{task}/confusion"]
+        found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
+        found += [f"evidence/{task}/{name}" for name in ("genes", "scorecard", "agreement", "roar")]
+        for kind, name, regimes in (
+            ("models", "predictions", REGIMES),
+            ("attention", "by_rank", ATTENDED),
+            ("attention", "by_gene", ATTENDED),
+            ("attention", "by_well", ATTENDED),
+            ("attention", "norms", ATTENDED),
+            ("evidence", "well_scores", ATTRIBUTED),
+            ("evidence", "faithfulness", ATTRIBUTED),
+            ("evidence", "randomisation", ATTRIBUTED),
+        ):
+            found += [f"{kind}/{task}/{r}/seed{seed}/{name}" for r, seed in runs(regimes, task)]
+    for task in GENE_TASKS:
+        found += [f"models/{task}/gene_metrics", f"evidence/{task}/genes"]
+    weights = [
+        out(f"models/{task}/{regime}/seed{seed}/model.safetensors")
+        for task in TASKS
+        for regime, seed in runs(REGIMES, task)
+    ]
+    return [*(out(f"{name}.parquet") for name in found), *weights]
+
+
+def export_targets():
+    """Return what others go on with: gene tables, cells with scores, cards of the classifiers."""
+    return [
+        *expand(out("export/{task}/genes.xlsx"), task=TASKS),
+        out("export/scored.h5ad"),
+        *of_classifiers("README.md"),
+    ]
+
+
+def all_targets():
+    """Return what the default target needs: the page, which needs what it shows, and the export."""
+    return [out("report/index.html"), *export_targets()]
+
+
+def de_targets():
+    """Return the study without a model: differential expression and its figures."""
+    return [
+        out("expression/wilcoxon.parquet"),
+        *[out(f"figures/{name}.svg") for name in SHARED_FIGURES],
+    ]
+
+
+def train_targets():
+    """Return every model with its predictions and metrics."""
+    return [
+        *[
+            out(f"models/{task}/{regime}/seed{seed}/predictions.parquet")
+            for task in TASKS
+            for regime, seed in runs(REGIMES, task)
+        ],
+        *expand(out("models/{task}/metrics.parquet"), task=TASKS),
+    ]
+
+
+def gene_class_targets(wildcards):
+    """Return the results of the tasks that classify genes; refuse where there is none."""
+    if not GENE_TASKS:
+        error = input_error(
+            "config key 'tasks'",
+            found="no task of type 'gene'",
+            expected="one, for the target gene_classes_only",
+            remedy="add {name: ..., type: gene, gene_classes: ...}",
+        )
+        raise WorkflowError(str(error))
+    return [
+        *expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
+        *expand(out("figures/{task}/gene_classes.svg"), task=GENE_TASKS),
+    ]
