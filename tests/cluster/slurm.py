@@ -13,6 +13,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sque
 # The profile, looking at the queue as often as suits a machine that has nothing else to do.
 THROUGH_SLURM = ("--workflow-profile", "profiles/slurm")
 THROUGH_SLURM += ("--slurm-init-seconds-before-status-checks", "3")
+CPUS = 4  # of a node
+THROUGH_SLURM += ("--cores", str(CPUS))  # else a group may ask for more than there are
 # Jobs lose SLURM_CONF on their way to srun, which then looks here: nodes see a folder of their own.
 ETC = "/etc/slurm"
 IN_ETC = ("unshare", "--mount", "sh", "-c", f'mount --bind "$0" {ETC} && exec "$@"')
@@ -51,7 +53,8 @@ AccountingStorageType=accounting_storage/none
 KillWait=5
 MinJobAge=7200
 """
-NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=64000"
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} "
+NODE += "RealMemory=64000"
 # Files that are devices: Slurm counts them as GPUs, and hands them out.
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
 GRES = "".join(f"NodeName=gpu1 Name=gpu Type=h200 File={device}\n" for device in DEVICES)
@@ -87,7 +90,7 @@ def write_config(root):
     lines = [CONFIG.format(host=host, port=port, root=root)]
     for (name, partition), node_port in zip(NODES.items(), ports, strict=True):
         gpus = f" Gres=gpu:h200:{len(DEVICES)}" if partition == "gpu" else ""
-        lines.append(NODE.format(name=name, host=host, port=node_port) + gpus + "\n")
+        lines.append(NODE.format(name=name, host=host, port=node_port, cpus=CPUS) + gpus + "\n")
     lines.append("PartitionName=cpu Nodes=cpu1,cpu2 Default=YES\nPartitionName=gpu Nodes=gpu1\n")
     (root / "slurm.conf").write_text("".join(lines), encoding="utf-8")
     (root / "gres.conf").write_text(GRES, encoding="utf-8")
