@@ -157,7 +157,7 @@ def bounds_table(regimes=("full", "last_layer", "frozen"), cosine=0.97, pearson=
         for head in range(1, 5)
     ]
     columns = ["regime", "bound", "layer", "head", "cosine", "pearson"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(seed=2, n_cells=50)
 
 
 def rank_shift_table(pairs=None, seeds=(1, 2, 3), layers=6, longest=1400, median=683, seed=0):

@@ -60,7 +60,8 @@ def test_five_sentences_with_their_numbers(study):
     )
     assert moved.startswith("The attention of full and frozen has a mean cosine of 0.896 (0.764")
     assert "of 24 heads; n = 1,440 test cells)" in moved
-    assert "two seeds of full, which differ by chance alone, have a cosine of 0.970 and" in moved
+    assert "; two models of full, trained with other seeds and splits, have a" in moved
+    assert "a cosine of 0.970 and a correlation of 0.90 (n = 50 cells)" in moved
     assert "Of the 2 genes" in genes
     assert "1 (A, B, C first) are of the set p53; 1.0 would be by chance" in genes
     assert "of the 2 most differentially expressed genes 2 are" in genes
@@ -83,7 +84,7 @@ def test_every_task_is_told_of(study):
     _, told, moved, genes, real = answer(study, {**CONFIG, "tasks": tasks}, "cells", "V1")
     assert "tells dose with" in told
     assert "; level with" in told
-    assert "cosine of 0.970 in dose and level" in moved
+    assert "a cosine of 0.970 in dose and level" in moved
     assert "1 (A, B, C first) in dose and level are" in genes
     assert real.startswith("Is it real? In part: of the attention")
     assert "0 of 2 in dose and 1 of 1 in level pass" in real
@@ -107,7 +108,7 @@ def test_one_seed_has_no_other_to_compare_with(study):
     bounds = study["comparison_bounds"]["level"]
     study["comparison_bounds"]["level"] = bounds[bounds["bound"] == "split_half"]
     _, _, moved, *_ = answer(study, CONFIG, "cells", "V1")
-    assert "two seeds" not in moved
+    assert "two models" not in moved
 
 
 def test_claims_about_another_study_are_not_counted_as_held_or_not(study):

@@ -101,9 +101,10 @@ def _moved(tables, config, tasks):
     if controls:
         same = _each({task: f"{row['cosine']:.3f}" for task, row in controls.items()})
         correlation = _each({task: f"{row['pearson']:.2f}" for task, row in controls.items()})
+        cells = _each({task: f"{row['n_cells']:,} cells" for task, row in controls.items()})
         said += (
-            f"; two seeds of {spoken(first['a'])}, which differ by chance alone, have a cosine of "
-            f"{same} and a correlation of {correlation}"
+            f"; two models of {spoken(first['a'])}, trained with other seeds and splits, have "
+            f"a cosine of {same} and a correlation of {correlation} (n = {cells})"
         )
     return f"{said}."
 

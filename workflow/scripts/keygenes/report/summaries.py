@@ -58,15 +58,18 @@ def attention_change(tables, config, task):
     -------
     dict
         a, b (regimes), n_heads, n_cells; cosine (mean over heads), low, high (heads), lowest
-        (layer, head), pearson; other_seed, {cosine, pearson} of two seeds of `a`, None where one
-        seed was trained.
+        (layer, head), pearson; other_seed, {cosine, pearson, n_cells} of two seeds of `a`, None
+        where one seed was trained.
     """
     cosine, bounds = tables["cosine"][task], tables["comparison_bounds"][task]
     compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
     a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
     rows = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
     heads = rows.groupby(["layer", "head"], observed=True)[["cosine", "pearson"]].mean()
-    same = (bounds["regime"].astype(str) == a) & (bounds["bound"].astype(str) == "other_seed")
+    same = bounds["regime"].astype(str) == a
+    again = bounds[same & (bounds["bound"].astype(str) == "other_seed")]
+    control = again[["cosine", "pearson"]].mean().to_dict()
+    control["n_cells"] = int(again.drop_duplicates("seed")["n_cells"].sum())
     return {
         "a": a,
         "b": b,
@@ -76,9 +79,7 @@ def attention_change(tables, config, task):
         "low": heads["cosine"].min(),
         "high": heads["cosine"].max(),
         "lowest": heads["cosine"].idxmin(),
-        "other_seed": bounds.loc[same, ["cosine", "pearson"]].mean().to_dict()
-        if same.any()
-        else None,
+        "other_seed": control if len(again) else None,
     }
 
 
