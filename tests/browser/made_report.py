@@ -6,7 +6,7 @@ import report_tables as tables
 
 from keygenes.evidence.gene_table import explained_columns
 from keygenes.report.charts import chart_spec
-from keygenes.report.figures_attention import figure4_cosine
+from keygenes.report.figures_cosine import figure4_cosine
 from keygenes.report.folder import copy_figure, write_assets, write_packed
 from keygenes.report.gene_data import gene_details, gene_rows
 from keygenes.report.page import write_page

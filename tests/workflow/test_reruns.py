@@ -261,7 +261,7 @@ FILES = {
     "workflow/scripts/keygenes/report/figures_inputs.py": {"plot_inputs"} | REPORT,
     "workflow/scripts/keygenes/attention/stream.py": after("extract_attention"),
     "workflow/scripts/keygenes/evidence/score.py": after("score_genes"),
-    "workflow/scripts/keygenes/report/figures_attention.py": {"plot_attention"} | REPORT,
+    "workflow/scripts/keygenes/report/figures_rank_shift.py": {"plot_attention"} | REPORT,
     "workflow/scripts/keygenes/report/style.py": PLOTS | REPORT,
     "workflow/scripts/keygenes/report/page.py": REPORT,
     "workflow/scripts/evaluate.py": after("evaluate"),  # a script: Snakemake's own watch

@@ -4,15 +4,15 @@ import pandas as pd
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_runs, read_table
-from keygenes.report.figures_attention import (
+from keygenes.report.figures_cosine import figure4_cosine
+from keygenes.report.figures_norms import figure9_norms
+from keygenes.report.figures_rank_shift import (
     change_by_layer,
     change_by_rank,
-    figure4_cosine,
     figure5_rank_shift,
     figure6_rank_shift_layers,
     rank_shift_corrected,
 )
-from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.plates import save_plate
 
 with step(snakemake):

@@ -3,20 +3,21 @@ import inspect
 import pytest
 
 from keygenes.report import (
-    figures_attention,
     figures_classes,
+    figures_cosine,
     figures_data,
     figures_genes,
     figures_inputs,
     figures_models,
     figures_norms,
+    figures_rank_shift,
     figures_scorecard,
 )
 from keygenes.report.captions import CAPTIONS, caption, plain_text
 
 FILES = sorted(CAPTIONS.glob("*.rst"))
 MODULES = (
-    *(figures_attention, figures_classes, figures_data),
+    *(figures_classes, figures_cosine, figures_data, figures_rank_shift),
     *(figures_genes, figures_inputs, figures_models, figures_norms, figures_scorecard),
 )
 DRAWN = [

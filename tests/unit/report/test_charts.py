@@ -7,7 +7,7 @@ import report_tables as tables
 import vl_convert
 
 from keygenes.report.charts import CHARTS, MAX_POINTS, chart_spec
-from keygenes.report.figures_attention import change_by_layer, change_by_rank
+from keygenes.report.figures_rank_shift import change_by_layer, change_by_rank
 
 HOSTILE = "<b>high</b>, \"quoted\" datum['x'] | \\n"
 CLASSES = {"dose": tables.DOSES, "level": ["low", HOSTILE]}

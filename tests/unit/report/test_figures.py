@@ -6,20 +6,20 @@ import pytest
 import report_tables as tables
 
 from keygenes.core.regimes import BASELINES
-from keygenes.report.figures_attention import (
-    change_by_layer,
-    change_by_rank,
-    figure4_cosine,
-    figure5_rank_shift,
-    figure6_rank_shift_layers,
-    rank_shift_corrected,
-)
 from keygenes.report.figures_classes import gene_classes
+from keygenes.report.figures_cosine import figure4_cosine
 from keygenes.report.figures_data import dose_screen, figure1_umap
 from keygenes.report.figures_genes import figure7_attended_vs_de
 from keygenes.report.figures_inputs import equal_length
 from keygenes.report.figures_models import figure3_confusion, forest, roar, training_curves
 from keygenes.report.figures_norms import figure9_norms
+from keygenes.report.figures_rank_shift import (
+    change_by_layer,
+    change_by_rank,
+    figure5_rank_shift,
+    figure6_rank_shift_layers,
+    rank_shift_corrected,
+)
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
 from keygenes.report.plates import save_plate
 from keygenes.report.style import empty_figure, save_figure

@@ -24,6 +24,11 @@ def distinct(values):
     return list(pd.unique(values.dropna().astype(object)))
 
 
+def pairs_of(frame):
+    """Return the distinct pairs of models (columns a, b) of a table, in their order."""
+    return list(frame[["a", "b"]].astype(str).drop_duplicates().itertuples(index=False, name=None))
+
+
 def seed_text(n):
     """Return what a value over `n` seeds is of; without a seed (0) it is of the pool."""
     return "pooled" if n == 0 else plural(n, "seed")

@@ -1,4 +1,4 @@
-"""The figures that compare the attention of two models: tables in, a matplotlib figure out.
+"""The figures of how attention moves over ranks between two models: tables in, a figure out.
 
 One pair of models or many, one seed or many (a null seed is the pool of all seeds). Layers, heads
 and ranks are counted from 1.
@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, is_finite, layer_head, numbered, seed_text
+from keygenes.report.panels import add_title, is_finite, pairs_of, seed_text
 from keygenes.report.style import (
     BLUE,
     DIVERGING,
@@ -20,95 +20,9 @@ from keygenes.report.style import (
     add_note,
     count,
     empty_figure,
-    heatmap,
     number,
-    panel_grid,
     styled,
 )
-
-
-def _pairs(frame):
-    return list(frame[["a", "b"]].astype(str).drop_duplicates().itertuples(index=False, name=None))
-
-
-def _cosine_texts(values, digits):
-    """Print cosines so that only an exact 1 reads as 1."""
-
-    def show(value):
-        text = f"{value:.{digits}f}"
-        return f">{1 - 10**-digits:.{digits}f}" if text[0] == "1" and value < 1 - 1e-6 else text
-
-    return [[show(value) for value in row] for row in values]
-
-
-def _bound_text(rows, bounds, regime):
-    """Say what else the agreement of a pair is, and that of its first regime trained twice."""
-    text = f"r {rows['pearson'].median():.2f}"
-    if bounds is not None:
-        again = bounds[(bounds.bound == "other_seed") & (bounds.regime == regime)]
-        if len(again):
-            cosine, r = (again[column].median() for column in ("cosine", "pearson"))
-            return f"{text}; again: cos {cosine:.2f}, r {r:.2f}"
-    return text
-
-
-@styled
-def figure4_cosine(cosine, bounds=None, *, task=None):
-    """Draw the cosine similarity of two models' attention per layer and head, a panel per pair.
-
-    Parameters
-    ----------
-    cosine : pandas.DataFrame
-        Schema ``cosine``. Seeds are averaged.
-    bounds : pandas.DataFrame, optional
-        Schema ``comparison_bounds``.
-    task : str, optional
-    """
-    pairs = _pairs(cosine)
-    if not pairs:
-        return empty_figure("no pair of models to compare")
-    layers, heads = int(cosine.layer.max()), int(cosine["head"].max())
-    width = max(2.3, 0.4 * heads + 0.6)
-    figure, axes = panel_grid(
-        len(pairs),
-        columns=3 if width < 3 else 1,
-        width=width,
-        height=0.24 * layers + 1.3,
-    )
-    lowest = float(np.floor(10 * cosine.cosine.min()) / 10)
-    lowest = min(lowest, 0.9) if np.isfinite(lowest) else 0.0
-    for panel, (a, b) in zip(axes, pairs, strict=True):
-        rows = cosine[(cosine.a == a) & (cosine.b == b)]
-        values = layer_head(rows, "cosine", layers, heads)
-        digits = 3 if np.nanmin(values, initial=1.0) >= 0.95 else 2
-        mesh = heatmap(
-            panel,
-            values,
-            rows=numbered(layers),
-            columns=numbered(heads),
-            texts=_cosine_texts(values, digits),
-            vmin=lowest,
-            size=7 if heads <= 8 else 5.5,
-        )
-        spread = number(rows["sd"].median(), 2)
-        n = rows.groupby("seed", dropna=False).n_cells.max().sum()
-        seeds = seed_text(rows.seed.nunique())
-        bound = _bound_text(rows, bounds, a)
-        names = f"{a} vs {b}" if len(a) + len(b) < 30 or width > 3 else f"{a}\nvs {b}"
-        panel.set_title(f"{names}\nn = {count(n)} cells, {seeds}, sd {spread}\n{bound}")
-        panel.set(xlabel="head", ylabel="layer")
-    bar = figure.colorbar(mesh, ax=axes, aspect=25, pad=0.02, shrink=0.8)
-    bar.set_label("cosine similarity")
-    bar.outline.set_visible(False)
-    add_title(figure, "Attention compared head by head", task)
-    add_note(
-        figure,
-        "Cosine of the two models' full attention matrices, cell by cell, averaged over test cells"
-        " and then over seeds; 1: equal. sd: between the cells of a seed. r: correlation of the"
-        " attention that genes receive. Again: the first model's regime trained with another seed,"
-        " on at most 50 test cells per seed. sd and r: medians over layers and heads.",
-    )
-    return figure
 
 
 def _rank_change(rows, by):
@@ -147,7 +61,7 @@ def change_by_rank(rank_shift, min_cells=10):
     """
     total = _without_pool(_over_layers(rank_shift))
     found = []
-    for a, b in _pairs(total):
+    for a, b in pairs_of(total):
         rows = total[(total.a == a) & (total.b == b)]
         reached = rows.groupby("rank").n_cells.sum()
         rows = rows[rows["rank"].isin(reached.index[reached >= min_cells])]
@@ -310,7 +224,7 @@ def figure5_rank_shift(
         Ranks in the running mean; drawn where there are at least three times as many ranks.
     """
     total = _without_pool(_over_layers(rank_shift))
-    pairs = _pairs(total)
+    pairs = pairs_of(total)
     if not pairs:
         return empty_figure("no pair of models to compare")
     figure = Figure(figsize=(6.8, 1.75 * len(pairs) + 1.9), layout="constrained")
@@ -361,7 +275,7 @@ def rank_shift_corrected(
     scale per pair. The marks are those of the study's encoding and stand in the first row.
     """
     total = _without_pool(rank_shift[rank_shift.layer.isna()])
-    pairs = _pairs(total)
+    pairs = pairs_of(total)
     if not pairs:
         return empty_figure("no pair of models to compare")
     figure = Figure(figsize=(6.8, 1.9 * len(pairs) + 1.9), layout="constrained")
@@ -429,7 +343,7 @@ def _layer_maps(rank_shift, min_cells):
     rows = rows.assign(rank=rows["rank"].astype(int), layer=rows.layer.astype(int))
     width = _bin_width(rows["rank"].max()) if len(rows) else 1
     maps = {}
-    for a, b in _pairs(rows):
+    for a, b in pairs_of(rows):
         pair = rows[(rows.a == a) & (rows.b == b)]
         # n per rank first: a bin is drawn where its ranks are reached by enough cells on average
         reach = pair[pair.layer == pair.layer.min()].groupby("rank").n_cells.sum()
