@@ -12,7 +12,7 @@ from keygenes.report.wording import listed, others_words, sentence
 PACKAGES = {  # as a paper calls them
     "torch": "PyTorch {} [@paszke2019]",
     "transformers": "transformers {} [@wolf2020]",
-    "captum": "Captum {} [@kokhlikyan2020]",
+    "captum": "Captum {}",  # cited where it is used
     "scikit-learn": "scikit-learn {} [@pedregosa2011]",
     "scanpy": "scanpy {} [@wolf2018]",
     "anndata": "anndata {} [@virshup2024]",
@@ -85,8 +85,11 @@ def computing(software):
     """Yield what the study ran with, and what is recorded of it."""
     versions = {package: " and ".join(found) for package, found in software.items()}
     own = f" {versions['keygenes']}" if "keygenes" in versions else ""
-    used = [f"Python {versions['python']}"] if "python" in versions else []
+    snakemake = f" {versions['snakemake']}" if "snakemake" in versions else ""
+    used = [f"Snakemake{snakemake} [@molder2021]"]
+    used += [f"Python {versions['python']}"] if "python" in versions else []
     used += [text.format(versions[name]) for name, text in PACKAGES.items() if name in versions]
-    by = f" with {listed(used)}" if used else ""
-    yield f"All was computed by keygenes{own}, a Snakemake workflow [@molder2021],{by}"
-    yield "An RO-Crate records inputs and results with checksums [@soilandreyes2022; @leo2024]"
+    yield (
+        f"Software was keygenes{own} with {listed(used)}; an RO-Crate records checksums "
+        "[@soilandreyes2022; @leo2024]"
+    )

@@ -34,20 +34,21 @@ def data(config, entries, counts, cited, simulated):
     dataset = entries["datasets"][name]
     if simulated:
         what = f" ({others_words(simulated)})" if isinstance(simulated, str) else ""
-        yield f"The data of this study are simulated{what}"
+        yield f"The data are simulated{what}"
     drug = f" treated with {others_words(select['drug'])}" if select["drug"] else ""
     doses = f"{in_um(select['doses_um'])}; " if select["doses_um"] else ""
-    yield (
-        f"Cells{drug} ({doses}{reference(config)}: {_vehicle(select['vehicle'])}) are from "
-        f"{quoted(dataset, cited[name])}"
-    )
+    planted = ""
     if dataset.get("simulate", {}).get("kind") == "dose_response":
-        yield (
-            "Genes that were made to respond include known targets of p53 "
+        planted = (
+            ", whose responding genes include p53 targets "
             "[@fischer2017; @sullivan2018; @engeland2018]"
         )
+    yield (
+        f"Cells{drug} ({doses}{reference(config)}: {_vehicle(select['vehicle'])}) are from "
+        f"{quoted(dataset, cited[name])}{planted}"
+    )
     yield from _kept(select, counts, stratum(config, entries))
-    tasks = [f"{task['name']} ({_classes(task)})" for task in cell_tasks(config)]
+    tasks = [f"{t['name']} ({_classes(t, select['doses_um'])})" for t in cell_tasks(config)]
     yield f"{'Tasks were' if tasks[1:] else 'The task was'} {listed(tasks)}"
     yield _splits(config, entries, counts)
 
@@ -66,7 +67,7 @@ def _vehicle(vehicle):
 
 
 def _kept(select, counts, group):
-    """Yield which cells and genes were kept, and how many these are."""
+    """Yield which cells and genes were kept, and how many."""
     limits = select["hash_filter"] or {}
     used = [key for key in limits if key in counts.get("hash_columns", limits)]
     passed = []
@@ -79,22 +80,21 @@ def _kept(select, counts, group):
     if select["max_percent_mito"] is not None:
         had.append(f"at most {number(select['max_percent_mito'])} % mitochondrial counts")
     tests = f" that pass {listed(passed)}" if passed else ""
-    yield f"We kept cells{tests} with {listed(had)}"
+    cells = f"cells{tests} with {listed(had)}"
     if select["max_cells_per_dose"] is not None:
         n = counted(select["max_cells_per_dose"], "cell")
         column = others_words(select["vehicle"]["column"])
         each = "dose" if group == "dose" else f"value of {column}"
-        yield f"At most {n} per {each} were drawn at random"
+        cells += f" (at most {n} per {each}, drawn at random)"
     genes = f"genes seen in at least {counted(select['min_cells_per_gene'], 'cell')}"
-    if select["highly_variable_genes"] is None:
-        genes = f"We used all {genes}"
-    else:
+    if select["highly_variable_genes"] is not None:
         n = number(select["highly_variable_genes"])
-        genes = f"We used the {n} most variable [@satija2015] of the {genes}"
+        genes = f"the {n} most variable [@satija2015] of the {genes}"
+    left = ""
     if "n_cells" in counts:
-        left = [counted(counts["n_cells"], "cell"), counted(counts["n_genes"], "gene")]
-        genes += f", in all {listed(left)}"
-    yield genes
+        kept = [counted(counts["n_cells"], "cell"), counted(counts["n_genes"], "gene")]
+        left = f": {', '.join(kept)}"
+    yield f"We kept {cells}, and {genes}{left}"
 
 
 def class_name(task, name):
@@ -105,11 +105,18 @@ def class_name(task, name):
     return f"{name} µM" if is_dose else others_words(name)
 
 
-def _classes(task):
-    """Return the classes of a task, and what is in them where the name does not say it."""
+def _classes(task, doses):
+    """Return the classes of a task, and what is in them where the name does not say it.
+
+    Parameters
+    ----------
+    doses : list or None
+        Those of the study, which need not be said twice.
+    """
     names = [class_name(task, name) for name in task["classes"]]
     if all(name.endswith(" µM") for name in names):
-        return f"{listed(task['classes'])} µM"
+        each = doses and list(map(number, doses)) == list(task["classes"])
+        return "each dose" if each else f"{listed(task['classes'])} µM"
     parts = []
     for name, values in zip(names, task["classes"].values(), strict=True):
         numbers = task["column"] == "dose_um" and not any(isinstance(v, str) for v in values)
@@ -141,7 +148,7 @@ def _splits(config, entries, counts):
             f"validation (seed {seeds})"
         )
     return (
-        f"Seed k ({seeds}) tested on {unit if unit == 'replicate' else 'the wells of replicate'} k "
+        f"Seed k ({seeds}) tested {unit if unit == 'replicate' else 'the wells of replicate'} k "
         f"and validated on {valid} of the other {'wells' if unit == 'well' else 'cells'} of each "
         f"{group}"
     )
@@ -153,19 +160,21 @@ def encoding(config, entries, counts, cited):
     name = title_of(vocabulary).split(",")[0] if vocabulary else ""
     corpus = f"the pretraining corpus of {name}" if vocabulary else "the pretraining cells"
     genes = f" ({counted(counts['n_vocabulary'], 'gene')})" if "n_vocabulary" in counts else ""
-    frame = " (<cls> and <eos> included)" if (vocabulary or {}).get("version") == "v2" else ""
+    said = ["<cls> and <eos> included"] if (vocabulary or {}).get("version") == "v2" else []
+    if "median_length" in counts:
+        said.append(f"median {number(counts['median_length'])}")
+        said += [f"{counted(counts['n_cut'], 'cell')} cut"] if counts["n_cut"] else []
+    inside = f" ({'; '.join(said)})" if said else ""
     yield (
-        f"A cell was encoded by rank value [@theodoris2023], in at most "
-        f"{number(tokens['max_length'])} tokens{frame}: its genes in falling order of their share "
-        f"of the cell's counts over their non-zero median in {corpus}{genes}"
+        "Cells were encoded by rank value [@theodoris2023]: at most "
+        f"{number(tokens['max_length'])} tokens{inside}, genes in "
+        "falling order of their share of counts over their non-zero median in "
+        f"{corpus}{genes}"
     )
     if tokens["upstream"]:
         yield "Identifiers were looked up as Geneformer's own tokenizer does"
     if drawn := drawn_words(tokens):
         yield f"All cells had {drawn}"
-    if "median_length" in counts:
-        cut = f"; {counted(counts['n_cut'], 'cell')} lost some" if counts["n_cut"] else ""
-        yield f"The median cell had {number(counts['median_length'])} tokens{cut}"
 
 
 def drawn_words(keys):

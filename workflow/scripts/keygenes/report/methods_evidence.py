@@ -8,7 +8,7 @@ from keygenes.report.methods_models import pooling
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
 MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
-COMPLETE = {"attattr": "ATTATTR", "integrated_gradients": "integrated gradients"}  # must add up
+COMPLETE = ("attattr", "integrated_gradients")  # whose scores add up to the change, or nearly
 TRACKS = {
     "attention_total": "sum over cells [@truetzscher2024]",
     "attention_received": "mean",
@@ -63,21 +63,18 @@ def attention(config, entries, counts, cited):
     """Yield what attention was reduced to, and how models were compared."""
     keys = config["attention"]
     cells = _in_cells(keys["max_cells"])
-    yield (
-        f"Attention received by a gene is its sum over a cell's queries, in {cells}, per layer and "
-        "head (uniform attention: 1)"
-    )
     together = ", also of heads together" if keys["pair_norms"] else ""
     yield (
-        "Residual attention is its log2 less what rank and cell length predict in the "
-        f"{reference(config)} cells of training; norms weigh it by the vectors that it carries "
+        f"Attention received by a gene is its sum over a cell's queries (uniform: 1) per layer and "
+        f"head, in {cells}; its residual is the log2 less what rank and length predict in "
+        f"{reference(config)} cells of training; norms weigh attention by the vectors it carries "
         f"[@kobayashi2020]{together}"
     )
     bounds = ["another seed"] if len(config["seeds"]) > 1 else []
     pairs = [f"{a}/{b}" for a, b in keys["pairs"]]
     yield (
-        f"Models ({listed(pairs)}) were compared by the cosine of attention, by correlations and "
-        "divergence of attention received, and by its change at each rank, beside "
+        f"Models ({listed(pairs)}) were compared by cosine of attention, correlations and "
+        "divergence of attention received, and its change at each rank, beside "
         f"{listed([*bounds, 'halves of the cells'])} of one model"
     )
 
@@ -87,16 +84,16 @@ def expression(config, entries, counts, cited):
     keys, umap = config["expression"], config["expression"]["umap"]
     wells = ""
     if has_wells(counts):
-        wells = ", and between wells by DESeq2 on summed counts [@love2014; @muzellec2023]"
+        wells = ", and by DESeq2 on counts summed per well [@love2014; @muzellec2023]"
     against = "vehicle" if reference(config) == "vehicle" else "the reference cells"
     yield (
-        f"Differential expression of each class, against the others and against {against}, was "
-        f"tested between cells by Wilcoxon tests on counts per 10,000{wells}, with log2 fold "
-        f"changes of means plus {number(keys['pseudocount'])}"
+        f"Differential expression of each class against the others and {against} was tested by "
+        f"Wilcoxon's test between cells (counts per 10,000; log2 fold changes of means plus "
+        f"{number(keys['pseudocount'])}){wells}"
     )
     if stratum(config, entries) == "dose":
         yield (
-            f"Genes respond to a dose at an adjusted p < {number(keys['fdr'])} and |log2 fold "
+            f"Genes respond to a dose at adjusted p < {number(keys['fdr'])} and |log2 fold "
             f"change| ≥ {number(keys['min_abs_log2fc'])}"
         )
     yield (
@@ -114,39 +111,39 @@ def tracks(config, entries, counts, cited):
     few = [name for name in found if name not in MANY_PASSES]
     many = [name for name in found if name in MANY_PASSES]
     parts = [
-        f"by {listed(TRACKS[name].format(**options) for name in some)} in {_in_cells(n, even=True)}"
+        f"{listed(TRACKS[name].format(**options) for name in some)} in {_in_cells(n)}"
         for some, n in ((few, options["max_cells"]), (many, options["costly_cells"]))
         if some
     ]
     if parts:
         last = [class_name(task, list(task["classes"])[-1]) for task in cell_tasks(config)]
+        checked = any(track in found for track in COMPLETE)
         yield (
             f"In {listed(attributed(config))}, the logit of {listed(last, 'or')} less the mean of "
-            f"the others was attributed to genes {', and '.join(parts)}"
+            f"the others was attributed to genes by {', and by '.join(parts)}"
         )
-    if complete := [name for track, name in COMPLETE.items() if track in found]:
-        yield (
-            f"Cells in which {listed(complete, 'or')} missed its change by more than "
-            f"{percent(options['max_completeness_error'])} were left out"
-        )
+        drawn = (few and options["max_cells"]) or (many and options["costly_cells"])
+        rules = ["drawn evenly from classes and wells"] if drawn else []
+        if checked:
+            most = percent(options["max_completeness_error"])
+            rules.append(f"dropped at completeness errors above {most}")
+        if rules:
+            yield f"Cells were {listed(rules)}"
     yield (
-        "Scores without a model were those of differential expression, detection, mean rank, an "
-        "L1-penalised regression, and chance"
+        "Scores without a model were differential expression, detection, mean rank, L1-penalised "
+        "regression and chance"
     )
     regimes = {regime["name"]: regime for regime in config["regimes"]}
     permuted = [name for name in regimes if "labels" in regimes[name] and name in attended(config)]
     null = [(name, counterpart(name, regimes, "labels")) for name in permuted]
     for name, regime in null:
         if regime:
-            yield f"The null of a score in {regime} is that in {name}"
+            yield f"The null of {regime} is {name}"
 
 
-def _in_cells(n, even=False):
+def _in_cells(n):
     """Return in how many test cells something is computed."""
-    if n is None:
-        return "all test cells"
-    drawn = ", drawn evenly from classes and wells" if even else ""
-    return f"{counted(n, 'test cell')} per seed{drawn}"
+    return "all test cells" if n is None else f"{counted(n, 'test cell')} per seed"
 
 
 def tests(config, entries, counts, cited):
@@ -159,29 +156,35 @@ def tests(config, entries, counts, cited):
         spared = pooling(config["finetune"], entries) == "first"
         yield (
             f"A score is faithful if masking its first {shares} % of genes, or all others, changes "
-            "this difference more than random genes of the same ranks do [@deyoung2020] "
-            f"({cells} per seed, {draws}{'; the top-ranked gene stays' if spared else ''})"
+            "this difference more than random genes of the same ranks do [@deyoung2020], in "
+            f"{cells} per seed and {draws}{'; the top-ranked gene stays' if spared else ''}"
         )
         if faith["randomised_cells"]:
             yield (
-                "Cascading randomisation [@adebayo2018] made weights random from the output layer "
-                f"down ({counted(faith['randomised_cells'], 'test cell')} per seed)"
+                "Weights were randomised from the output layer down [@adebayo2018] for "
+                f"{counted(faith['randomised_cells'], 'test cell')} per seed"
             )
     yield (
-        f"For {keys['regime']}, regressions on expression were retrained without a score's first 1 "
-        f"to 20 % of genes [@hooker2019], or as many equally detected ones ({draws})"
+        "Regressions on expression were retrained without the first 1 to 20 % of genes of a score "
+        f"of {keys['regime']} [@hooker2019], or as many equally detected ones ({draws})"
     )
     if keys["gene_sets"]:
         sets = [quoted(entries["gene_sets"][name], cited[name]) for name in keys["gene_sets"]]
         yield (
-            f"Scores were held against {listed(sets)} by areas under the ROC and precision-recall "
-            "curves and precision at 10 to 100 genes, with p from "
-            f"{counted(keys['n_null_draws'], 'random set')} matched on detection and rank"
+            f"Scores were held against {listed(sets)} by ROC-AUC, AUPRC and precision at 10 to 100 "
+            f"genes, with p from {counted(keys['n_null_draws'], 'random set')} matched on "
+            "detection and rank, and "
+            f"{_agreement(counts)}"
         )
-    yield (
-        "Agreement with differential expression is rank-biased overlap [@webber2010] and "
-        "Spearman's rho, also partial and between halves of the "
-        f"{'wells' if has_wells(counts) else 'cells'}"
+    else:
+        yield f"Scores were held {_agreement(counts)}"
+
+
+def _agreement(counts):
+    """Return how scores were held against differential expression."""
+    return (
+        "against differential expression by rank-biased overlap [@webber2010] and Spearman's rho, "
+        f"also partial and between halves of the {'wells' if has_wells(counts) else 'cells'}"
     )
 
 
@@ -197,18 +200,18 @@ def statistics(config, entries, counts, cited, claims):
         yield f"Accuracies have no interval, as one {unit} of each {group} was tested"
         of_units = ""
     with_sets = " with gene sets" if config["evidence"]["gene_sets"] else ""
-    yield (
-        f"Intervals are 95 %, from {resamples} {of_units}of genes for agreement{with_sets}, "
-        f"and from the variance between {scored} for scores"
+    tested = (
+        f", with p of moderated t between the last class and {reference(config)} [@smyth2004]"
+        if has_wells(counts)
+        else ""
     )
-    if has_wells(counts):
-        yield (
-            f"Wells of the last class and of {reference(config)} were compared by moderated t "
-            "[@smyth2004]"
-        )
+    yield (
+        f"Intervals (95 %) are from {resamples} {of_units}of genes for agreement{with_sets}, and "
+        f"for scores from the variance between {scored}{tested}"
+    )
     yield "False discovery rates are over genes [@benjamini1995]"
     if claims:
         yield (
             f"{others_words(claims['title'])} ({others_words(claims['source'])}) were tested "
-            "beside controls, with p of their primary readings adjusted after Holm [@holm1979]"
+            "beside controls, p of primary readings adjusted after Holm [@holm1979]"
         )

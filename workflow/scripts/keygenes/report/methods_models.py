@@ -84,7 +84,7 @@ def models(config, entries, counts, cited):
         f"{training if each else ''}"
     )
     yield (
-        f"AdamW [@loshchilov2019] minimised cross-entropy for "
+        f"Cross-entropy was minimised by AdamW [@loshchilov2019] for "
         f"{counted(section['epochs'], 'epoch')} ({_optimiser(section)}); the epoch of least "
         "validation loss was kept"
     )
@@ -100,25 +100,28 @@ def _pretraining(config, entries, cited):
         f"{quoted(entries['datasets'][name], cited[name])} with "
         f"{percent(keys['mask_fraction'])} of the tokens masked "
         f"({counted(keys['epochs'], 'epoch')} of AdamW, learning rate "
-        f"{number(keys['learning_rate'])}, linear warm-up over 10 % of the steps and linear decay, "
+        f"{number(keys['learning_rate'])}, linear warm-up over 10 % of steps and decay, "
         f"weight decay {number(keys['weight_decay'])}, batches of "
-        f"{counted(keys['batch_size'], 'cell')}; the epoch of least loss on "
-        f"{percent(keys['valid_fraction'])} of the cells was kept)"
+        f"{counted(keys['batch_size'], 'cell')}, {percent(keys['valid_fraction'])} for validation)"
     )
+
+
+def schedule(options):
+    """Return how the learning rate of a training rises and falls, in words."""
+    steps, share = options["warmup_steps"], options["warmup_fraction"]
+    if not steps or share == 0:
+        return "linear decay"
+    over = counted(steps, "step")
+    if share is not None:
+        over = f"{percent(share)} of steps, {number(steps)} at most,"
+    return f"linear warm-up over {over} and decay"
 
 
 def _optimiser(options):
     """Return the options of a training in words."""
-    steps, share = options["warmup_steps"], options["warmup_fraction"]
-    schedule = "linear decay"
-    if steps and share != 0:
-        over = counted(steps, "step")
-        if share is not None:
-            over = f"{percent(share)} of the steps, {number(steps)} at most,"
-        schedule = f"linear warm-up over {over} and linear decay"
     parts = [
         f"learning rate {number(options['learning_rate'])}",
-        schedule,
+        schedule(options),
         f"weight decay {number(options['weight_decay'])}",
         f"batches of {counted(options['batch_size'], 'cell')}",
     ]
@@ -196,8 +199,8 @@ def controls(config, entries, counts, cited):
     features = [*probes, "cell length", "the top-ranked gene", "genes present", "their ranks"]
     features += ["variable genes", "principal components", "counts at equal depth"]
     yield (
-        f"Baselines were the commonest class, logistic regressions on {listed(features)}, and "
-        "gradient boosting; test cells of all seeds were scored together"
+        "Baselines were the commonest class, gradient boosting, and logistic regressions on "
+        f"{listed(features, 'or')}; test cells of all seeds were pooled"
     )
 
 
