@@ -2,6 +2,8 @@
 # provenance.json and ro-crate-metadata.json.
 from types import SimpleNamespace
 
+from snakemake import __version__ as snakemake_version
+
 # What the study is given by others: {what it is: path}.
 GIVEN = {
     **RESOLVED["given"],
@@ -37,8 +39,8 @@ rule record_provenance:
         runtime=30,
     params:
         # Of such an object Snakemake keeps no copy, to show it whole with every edit of the config:
-        # its digest stands for it.
-        about=SimpleNamespace(**ABOUT),
+        # its digest stands for it. Another Snakemake makes the same tables: it is no reason to rerun.
+        about=SimpleNamespace(**ABOUT, snakemake=snakemake_version),
         digest=f"config, registry entries and code: {digest_of(ABOUT)}",
         code=code_digest("record_provenance"),
     script:

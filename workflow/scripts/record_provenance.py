@@ -17,6 +17,7 @@ with step(snakemake):
         entries=about.entries,
         code={"rules": about.rules, "scripts": about.scripts},
         checkout=SCRIPTS.parents[1],
+        snakemake=about.snakemake,
         results=Path(snakemake.output.record).parent,
         tables=files.results,
         simulated=about.simulated,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keygenes.core.step import step
+from keygenes.core.step import software_versions, step
 from keygenes.report.report import write_report
 
 with step(snakemake):
@@ -15,5 +15,6 @@ with step(snakemake):
         model=params.model,
         figures=params.figures,
         claims=params.claims,
+        software=software_versions(),
         simulated=params.simulated,
     )

@@ -8,7 +8,7 @@ from rocrate.rocrate import ROCrate
 
 from keygenes.core.files import checksum
 from keygenes.core.tables import set_stamp, write_table
-from keygenes.report.contents import provenance_facts
+from keygenes.report.contents import all_versions, provenance_facts
 from keygenes.report.provenance import (
     commit_of,
     provenance,
@@ -18,6 +18,18 @@ from keygenes.report.provenance import (
 )
 
 CONFIG = {"study": "tiny", "seeds": [1, 2], "tokens": {"seed": 3}, "select": {"min_counts": 1}}
+CONFIG |= {"model": "pretrain", "pretrain": {"dataset": "x"}}
+ENTRIES = {
+    "datasets": {
+        "a": {"title": "all cells", "licence": "CC0", "combine": ["x", "y"]},
+        "x": {"title": "made cells", "simulate": {"seed": 7, "kind": "atlas"}},
+    },
+    **{"model": None, "vocabulary": None, "gene_classes": {}},
+    "gene_sets": {
+        "b": {"title": "known genes", "file": {"path": "genes.tsv"}},
+        "planted": {"title": "planted genes", "file": {"truth_of": "x"}},
+    },
+}
 
 
 @pytest.fixture
@@ -44,9 +56,10 @@ def record(stamped, tmp_path):
         CONFIG,
         given={"dataset 'a', file 'matrix'": str(matrix), "gene set 'b'": str(genes)},
         sources={"dataset": {str(matrix): {"name": "dataset", "spec": spec}}},
-        entries={"datasets": {"a": {"title": "a", "combine": ["x", "y"]}}},
+        entries=ENTRIES,
         code={"rules": "r", "scripts": {"evaluate": "e"}},
         checkout=tmp_path,
+        snakemake="9.0",
         results=tmp_path / "results",
         tables=[stamped("one", torch="1.0"), stamped("two", torch="2.0", numpy="3.0")],
         simulated=False,
@@ -59,7 +72,15 @@ def test_every_seed_of_a_config_is_found():
 
 def test_versions_of_all_tables_show_an_update_in_between(stamped):
     tables = [stamped("one", torch="2.0"), stamped("two", torch="1.0", numpy="3.0")]
-    assert software_behind(tables) == {"numpy": ["3.0"], "torch": ["1.0", "2.0"]}
+    found = software_behind(tables, "9.0")
+    assert found == {"numpy": ["3.0"], "snakemake": ["9.0"], "torch": ["1.0", "2.0"]}
+
+
+def test_the_page_has_the_versions_that_wrote_it_too():
+    recorded = {"numpy": ["3.0"], "torch": ["1.0", "2.0"]}
+    assert all_versions(recorded, {"altair": "6.0", "numpy": "3.1"}) == {
+        **{"altair": "6.0", "numpy": "3.0, 3.1", "torch": "1.0, 2.0"},
+    }
 
 
 def test_inputs_and_results_have_their_checksums(record, tmp_path):
@@ -102,7 +123,7 @@ def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):
     inputs = [item for item in run["object"] if item.type == "MediaObject"]
     assert [item["sha256"] for item in inputs] == [i["sha256"] for i in record["inputs"]]
     packages = {item["name"]: item["version"] for item in run["instrument"]["softwareRequirements"]}
-    assert packages == {"numpy": "3.0", "torch": "1.0, 2.0"}
+    assert packages == {"numpy": "3.0", "snakemake": "9.0", "torch": "1.0, 2.0"}
     assert "Simulated" not in crate.description
     assert (
         "Simulated data: all"
@@ -113,9 +134,22 @@ def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):
 def test_facts_of_the_page(record):
     facts = provenance_facts(record)
     assert facts["seeds"] == "1, 2"
-    assert facts["dataset 'a'"] == "combined: x, y"
+    assert facts["dataset 'a'"] == "all cells. Combined from x, y. Licence: CC0"
     sha256 = record["inputs"][0]["sha256"]
     assert facts["dataset 'a', file 'matrix'"] == f"https://example.org/cells (sha256 {sha256})"
+    assert facts["dataset 'x'"] == "made cells. Simulated by this study (kind atlas, seed 7)"
+    assert facts["model"] == "pretrained by this study on dataset 'x'"
+    genes = record["inputs"][1]
+    assert facts["gene set 'b'"] == (
+        f"known genes. Local file {genes['path']} (sha256 {genes['sha256']})"
+    )
+    assert facts["gene set 'planted'"] == (
+        "planted genes. Written by this study with the simulated dataset 'x'"
+    )
+    assert list(facts).index("dataset 'a', file 'matrix'") == list(facts).index("dataset 'a'") + 1
+    assert facts["whole record"].startswith("provenance.json and ro-crate-metadata.json in ")
+    assert "results/tiny/" in facts["whole record"]
+    assert "2 inputs and 2 results" in facts["whole record"]
     assert "commit" not in facts["keygenes"]
     made = {"version": "1", "commit": "0123456789abcdef", "changed": True}
     assert provenance_facts({**record, "keygenes": made})["keygenes"] == (

@@ -98,10 +98,10 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     downloads = {"dataset": {}, "model": {}, "gene_set": {}}
     given = {}
 
-    def locate(kind, name, specs):
+    def locate(kind, what, specs):
         places = {}
         for part, spec in specs.items():
-            title = f"{kind.replace('_', ' ')} '{name}', file '{part}'"
+            title = what if list(specs) == ["file"] else f"{what}, file '{part}'"
             places[part], remote = _location(spec, title)
             given[title] = places[part]
             if remote:
@@ -132,7 +132,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                 expected="the files of its layout",
                 remedy="add them to the registry",
             )
-        return locate("dataset", name, found["files"])
+        return locate("dataset", f"dataset '{name}'", found["files"])
 
     def model_entry(name, key):
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
@@ -161,7 +161,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     else:
         model, where = model_entry(config["model"], "model")
         if "files" in model:
-            model_files = locate("model", config["model"], model["files"])
+            model_files = locate("model", where, model["files"])
         else:
             key = "folder" if "folder" in model else "finetuned"
             model_files = folder(model[key], where, key)
@@ -192,7 +192,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     if (name := config["tokens"]["vocabulary"]) != "dataset":
         key = "tokens.vocabulary"
         vocabulary = entry(models["vocabularies"], name, key, files["models"])
-        vocabulary_files = locate("model", name, vocabulary["files"])
+        vocabulary_files = locate("model", f"vocabulary '{name}'", vocabulary["files"])
     elif config["model"] != "pretrain":
         raise input_error(
             "config key 'tokens.vocabulary'",
@@ -207,12 +207,14 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             simulated = found["file"]["truth_of"]
             set_files[name] = f"results/{config['study']}/inputs/{simulated}.truth.parquet"
         else:
-            set_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+            files_of_set = locate("gene_set", f"gene set '{name}'", {"file": found["file"]})
+            set_files[name] = files_of_set["file"]
     class_files = {}
     for task in gene_tasks(config):
         name, key = task["gene_classes"], f"tasks.{task['name']}.gene_classes"
         found = entry(gene_classes, name, key, files["gene_sets"])
-        class_files[name] = locate("gene_set", name, {"file": found["file"]})["file"]
+        files_of_classes = locate("gene_set", f"gene classes '{name}'", {"file": found["file"]})
+        class_files[name] = files_of_classes["file"]
     return {
         "dataset": datasets[config["dataset"]],
         "combined": combined,

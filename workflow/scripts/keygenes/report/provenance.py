@@ -72,16 +72,22 @@ def given_files(given, sources):
     return files
 
 
-def software_behind(tables):
-    """Return {package: [versions]} over the stamps of tables: more than one after an update."""
-    found = {}
+def software_behind(tables, snakemake):
+    """Return {package: [versions]} of Snakemake and over the stamps of tables.
+
+    A package has more than one version after an update. Snakemake runs the rules and is in no
+    stamp: tables are the same whichever version of it made them.
+    """
+    found = {"snakemake": {snakemake}}
     for path in tables:
         for package, version in read_stamp(path).get("versions", {}).items():
             found.setdefault(package, set()).add(version)
     return {package: sorted(found[package]) for package in sorted(found)}
 
 
-def provenance(config, *, given, sources, entries, code, checkout, results, tables, simulated):
+def provenance(
+    config, *, given, sources, entries, code, checkout, snakemake, results, tables, simulated
+):
     """Return what a study rests on and what it made.
 
     The same config, code, inputs and machine give the same record: it holds no times.
@@ -95,6 +101,8 @@ def provenance(config, *, given, sources, entries, code, checkout, results, tabl
     code : dict {'rules': digest, 'scripts': {script: digest}}
     checkout : path-like
         Folder of the workflow.
+    snakemake : str
+        The version of Snakemake that runs it.
     results : path-like
         Folder of the study; the names of results are relative to it.
     tables : list of path-like
@@ -116,7 +124,9 @@ def provenance(config, *, given, sources, entries, code, checkout, results, tabl
         "config_sha256": digest_of(config),
         "seeds": seeds_of(config),
         "keygenes": {"version": __version__, **commit_of(checkout), **code},
-        "software": software_behind(path for path in tables if Path(path).suffix == ".parquet"),
+        "software": software_behind(
+            (path for path in tables if Path(path).suffix == ".parquet"), snakemake
+        ),
         "machine": {"platform": platform.platform(), "python": platform.python_implementation()},
         "entries": entries,
         "inputs": given_files(given, sources),

@@ -14,6 +14,7 @@ from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.answer import answer
 from keygenes.report.charts import CHARTS, chart_spec
 from keygenes.report.contents import (
+    all_versions,
     claims_section,
     headline_numbers,
     page_sections,
@@ -131,7 +132,7 @@ def write_methods(path, files, tables, record, entries, config, simulated, claim
     return paragraphs, reference_list(keys, references)
 
 
-def write_report(files, folder, *, config, entries, model, figures, claims, simulated):
+def write_report(files, folder, *, config, entries, model, figures, claims, software, simulated):
     """Write the report of a study, and the summary that the terminal prints.
 
     Parameters
@@ -150,6 +151,8 @@ def write_report(files, folder, *, config, entries, model, figures, claims, simu
     figures : list of str
     claims : dict or None
         title and source of the claims file.
+    software : dict {package: version}
+        That writes the report.
     simulated : bool or str
     """
     folder = Path(folder)
@@ -182,7 +185,7 @@ def write_report(files, folder, *, config, entries, model, figures, claims, simu
         methods=paragraphs,
         references=references,
         config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        versions={name: ", ".join(found) for name, found in record["software"].items()},
+        versions=all_versions(record["software"], software),
         provenance=provenance_facts(record),
     )
     summary = summary_text(headline, folder / "index.html", simulated, tables["claims"])
