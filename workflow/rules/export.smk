@@ -115,6 +115,7 @@ rule write_model_cards:
             for name in [*FINETUNED, *BROUGHT]
         },
         base=RESOLVED["model"] or {},
+        pretrained=None if RESOLVED["model"] else os.path.dirname(base_model("weights")),
         dataset={
             k: v for k, v in RESOLVED["dataset"].items() if k in ("title", "licence", "citation")
         },

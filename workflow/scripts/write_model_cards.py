@@ -23,6 +23,7 @@ with step(snakemake):
         study=params.study,
         regimes=params.regimes,
         base=params.base,
+        pretrained=params.pretrained,
         dataset=params.dataset,
         max_length=params.max_length,
         simulated=params.simulated,

@@ -27,7 +27,9 @@ BASE = {
         "config": {"url": "https://huggingface.co/owner/name/resolve/0123/config.json"},
     },
 }
-OPTIONS = {"epochs": 2, "learning_rate": 5e-5, "pooling": None}
+OPTIONS = {"epochs": 2, "batch_size": 12, "learning_rate": 5e-5, "weight_decay": 0.001}
+OPTIONS |= {"warmup_steps": 500, "warmup_fraction": 0.1, "max_grad_norm": 1.0}
+OPTIONS |= {"attention_dropout": None, "pooling": None}
 FULL = {"entry": {"name": "full", "train": ["*"]}, "patterns": ["*"], "options": OPTIONS}
 FULL |= {"finetuned": None, "encoding": None}
 
@@ -52,6 +54,7 @@ def folder_of(tmp_path):
     """Return a function that writes a study with one classifier and its card; it returns both."""
 
     def write(*, pooling=None, specials=("<pad>", "<mask>"), base=BASE, simulated=False, **how):
+        pretrained = None if base else tmp_path / "results/tiny/models/pretrained"
         root = tmp_path / "results/tiny"
         study = write_study(root, specials=specials)
         vocabulary = read_table(study["vocabulary"])
@@ -73,7 +76,7 @@ def folder_of(tmp_path):
         write_table(
             predictions_table(frame, p, classes), folder / "predictions.parquet", "predictions"
         )
-        write_json({"parameters": {"trained": 5, "all": 9}}, folder / "loading.json")
+        write_json({"parameters": {"trained": 4290, "all": 262082}}, folder / "loading.json")
         write_table(metrics_table(), root / "metrics.parquet", "metrics")
         names = {"config": "config.json", "loading": "loading.json", "card": "README.md"}
         names |= {"predictions": "predictions.parquet", "vocabulary": "vocabulary.tsv"}
@@ -89,6 +92,7 @@ def folder_of(tmp_path):
             study="tiny",
             regimes=regimes,
             base=base,
+            pretrained=pretrained,
             dataset={"title": "some cells", "licence": "CC0"},
             max_length=24,
             simulated=simulated,
@@ -147,8 +151,39 @@ def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
     assert "| always the commonest class, seed 1 | 0.500 | 0.400 to 0.600 | 12 cells" in card
     assert "| `full`, all seeds | 0.750 | 0.650 to 0.850 | 60 cells in 3 wells |" in card
     assert "Whole wells are held out." in card
-    assert "| learning_rate | 5e-05 |" in card
     assert "- 1: `high`" in card
+
+
+@pytest.mark.parametrize(
+    ("changed", "rows"),
+    [
+        (
+            {},
+            [
+                "| epochs | 2; the one of least validation loss was kept |",
+                "| batch | 12 cells |",
+                "| learning rate | 5 × 10⁻⁵, linear warm-up over 10 % of steps, 500 at most, and "
+                "decay |",
+                "| attention dropout | 0.1, as in the encoder |",
+            ],
+        ),
+        (
+            {"warmup_fraction": None, "attention_dropout": 0.1},
+            [
+                "| learning rate | 5 × 10⁻⁵, linear warm-up over 500 steps and decay |",
+                "| attention dropout | 0.1 |",
+            ],
+        ),
+        ({"warmup_steps": 0}, ["| learning rate | 5 × 10⁻⁵, linear decay |"]),
+    ],
+)
+def test_it_says_what_was_used_in_training_and_nothing_else(folder_of, changed, rows):
+    _, card = folder_of(options={**OPTIONS, **changed})
+    assert all(row in card for row in rows)
+    assert "| parameters | 262,082, 4,290 of them trained |" in card
+    assert "Trained: all parameters (`*`)." in card
+    assert "null" not in card and "None" not in card
+    assert card.endswith(".\n")
 
 
 def head_of(card):
@@ -167,13 +202,14 @@ def test_its_head_names_what_it_was_made_from(folder_of):
 
 @pytest.mark.parametrize("said", ["no cell is real", True])
 def test_simulated_data_are_said_aloud(folder_of, said):
-    _, card = folder_of(simulated=said, base={})
+    folder, card = folder_of(simulated=said, base={})
     head = head_of(card)
     assert "simulated-data" in head["tags"]
     assert not {"base_model", "license"} & set(head)
     first = card.split("\n# ")[1].split("\n\n")[1]
     assert first.startswith("> **SIMULATED DATA")
-    assert "an encoder that the study pretrained itself" in card
+    (path,) = re.findall(r"an encoder that the study pretrained itself \(`(.+)`\)", card)
+    assert (folder / path).resolve() == folder.parents[2] / "pretrained"
 
 
 @pytest.mark.parametrize(
@@ -199,13 +235,14 @@ def test_a_model_of_others_is_not_claimed_to_be_trained_here(folder_of):
     assert "It was fine-tuned elsewhere: theirs." in card
     assert "Taken over by keygenes" in card
     assert "None here." in card
+    assert "| parameters | 262,082 |" in card
     assert "base_model" not in head_of(card)
     assert "/a" not in card
 
 
 def test_it_names_the_variant_that_it_reads(folder_of):
     _, card = folder_of(encoding={"length": {"subsample": 50}})
-    assert '`{"length": {"subsample": 50}}`' in card
+    assert card.endswith(" This regime reads changed cells: 50 random genes per cell.\n")
 
 
 def test_licences_that_the_hub_does_not_list_keep_their_name():

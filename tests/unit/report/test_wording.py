@@ -1,6 +1,14 @@
 import pytest
 
-from keygenes.report.wording import counted, listed, number, others_words, percent, sentence
+from keygenes.report.wording import (
+    counted,
+    listed,
+    number,
+    others_words,
+    percent,
+    plural,
+    sentence,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +32,9 @@ def test_numbers_read_as_in_a_paper(value, text):
 def test_shares_counts_and_lists_read_as_in_a_sentence():
     assert percent(0.05) == "5 %"
     assert [counted(n, "cell") for n in (1, 3, 12)] == ["one cell", "three cells", "12 cells"]
+    assert [plural(n, "cell") for n in (0, 1, 3, 1200)] == [
+        *("0 cells", "1 cell", "3 cells", "1,200 cells"),
+    ]
     assert listed([]) == "" and listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a", "b"], "or") == "a or b"

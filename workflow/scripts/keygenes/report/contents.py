@@ -18,6 +18,7 @@ from keygenes.report.summaries import (
     top_expressed_members,
     top_members,
 )
+from keygenes.report.wording import plural
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
@@ -58,12 +59,11 @@ def headline_numbers(tables, config):
     tested = splits[splits["split"] == "test"]
     unit, n_seeds = tested["unit"].iloc[0], tested["seed"].nunique()
     kept = tables["selection"].iloc[-1]
-    seeds = f"{n_seeds} {'seed' if n_seeds == 1 else 'seeds'}"
     rows = [
         (
             "cells in the study",
             f"{kept['n_cells']:,}",
-            f"{tested['cell'].nunique():,} of them tested out of fold by {seeds} "
+            f"{tested['cell'].nunique():,} of them tested out of fold by {plural(n_seeds, 'seed')} "
             f"(held out by {unit}), {kept['n_genes']:,} genes",
         )
     ]

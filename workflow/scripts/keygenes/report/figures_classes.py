@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from keygenes.report.panels import add_title, distinct, plural
+from keygenes.report.panels import add_title, distinct
 from keygenes.report.style import (
     BLUE,
     GREY,
@@ -13,6 +13,7 @@ from keygenes.report.style import (
     empty_figure,
     styled,
 )
+from keygenes.report.wording import plural
 
 REAL = "pretrained"
 NAMES = {

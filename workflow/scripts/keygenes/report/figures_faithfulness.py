@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keygenes.report.panels import add_title, distinct, plural, spoken
+from keygenes.report.panels import add_title, distinct, spoken
 from keygenes.report.style import (
     BLUE,
     CATEGORIES,
@@ -15,6 +15,7 @@ from keygenes.report.style import (
     panel_grid,
     styled,
 )
+from keygenes.report.wording import plural
 
 METRICS = {"comprehensiveness": (BLUE, "-", "o"), "sufficiency": (VERMILLION, "--", "s")}
 REFERENCE = "random"  # the order that has no rank-matched control: it is one

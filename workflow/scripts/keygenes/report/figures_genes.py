@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, is_finite, plural
+from keygenes.report.panels import add_title, is_finite
 from keygenes.report.style import DOWN, GREY, PALE, UP, add_note, empty_figure, number, styled
+from keygenes.report.wording import plural
 
 
 def _de_colours(genes, fdr):

@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, distinct, is_finite, plural
+from keygenes.report.panels import add_title, distinct, is_finite
 from keygenes.report.style import BLUE, GREY, ORANGE, add_note, count, empty_figure, styled
+from keygenes.report.wording import plural
 
 PANELS = {  # measure or measures, with label and colour; axis label; factor
     "accuracy": ([("accuracy", None, BLUE)], "accuracy on test cells", 1),

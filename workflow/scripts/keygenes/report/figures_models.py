@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, distinct, plural, seed_text
+from keygenes.report.panels import add_title, distinct, seed_text
 from keygenes.report.style import (
     BLACK,
     BLUE,
@@ -27,6 +27,7 @@ from keygenes.report.style import (
     panel_grid,
     styled,
 )
+from keygenes.report.wording import plural
 
 FLOORS = ("length_only", "token0", "majority")  # what no one would call a finding
 KIND_COLOURS = {"probe": BLACK, "control": ORANGE, "trained": BLUE}

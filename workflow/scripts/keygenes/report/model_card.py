@@ -12,16 +12,19 @@ import jinja2
 import yaml
 
 from keygenes import __version__
-from keygenes.core.files import canonical_json, read_json, write_text
+from keygenes.core.files import read_json, write_text
 from keygenes.core.shown import printable
 from keygenes.core.tables import read_table, write_tsv
 from keygenes.report.gene_export import simulated_note
+from keygenes.report.methods_cells import drawn_words
+from keygenes.report.methods_models import schedule, what_trains
+from keygenes.report.wording import number, plural
 
 TEMPLATE = Path(__file__).resolve().with_suffix(".md")  # read by its rule as an input
 HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/")
 HUB_LICENCE = re.compile(r"(apache|mit|bsd|cc|gpl|lgpl|agpl|mpl|afl|ecl)(-[a-z0-9.]+)*")
 CONTROLS = {  # keys of a regime that make a control of it
-    "labels": "it was trained on permuted labels, which mean nothing.",
+    "labels": "it was trained on permuted labels, which mean nothing, and is tested on such.",
     "encoder": "its encoder started at random, without pretraining.",
     "tokens": "it reads cells that were changed on purpose.",
     "split": "it was trained on cells of the wells that test it.",
@@ -85,13 +88,13 @@ def accuracies(metrics, regime, seed):
         "always the commonest class, all seeds": ("majority", -1),
     }
     found = []
-    for name, (of, number) in wanted.items():
+    for name, (of, of_seed) in wanted.items():
         row = rows.loc[[of]]
-        found.append({"name": name, **row[row["seed"] == number].iloc[0].to_dict()})
+        found.append({"name": name, **row[row["seed"] == of_seed].iloc[0].to_dict()})
     return found
 
 
-def origin(regime, base, finetuned):
+def origin(regime, base, finetuned, pretrained):
     """Return the sentence that says where the weights come from.
 
     Parameters
@@ -102,6 +105,8 @@ def origin(regime, base, finetuned):
         Registry entry of the pretrained model; empty where the study pretrained one itself.
     finetuned : dict or None
         Registry entry of a classifier that was brought along.
+    pretrained : str or None
+        Path of the encoder that the study pretrained, from the folder of the card.
     """
     if finetuned:
         return f"It was fine-tuned elsewhere: {printable(finetuned['title'])}."
@@ -109,7 +114,29 @@ def origin(regime, base, finetuned):
         return "All of it started at random."
     if base:
         return f"It started from {printable(base['title'])}."
-    return "It started from an encoder that the study pretrained itself (`models/pretrained/`)."
+    return f"It started from an encoder that the study pretrained itself (`{pretrained}/`)."
+
+
+def training(options, config):
+    """Return what was used of the options of a training, as (what, how) in words.
+
+    Parameters
+    ----------
+    options : dict
+        Of the config. An attention dropout that is null was the encoder's own.
+    config : dict
+        Config of the trained model, which has the dropouts that it was trained with.
+    """
+    own = options["attention_dropout"] is None
+    dropout = number(float(config["attention_probs_dropout_prob"]))
+    return [
+        ("epochs", f"{number(options['epochs'])}; the one of least validation loss was kept"),
+        ("batch", plural(options["batch_size"], "cell")),
+        ("optimiser", f"AdamW, weight decay {number(options['weight_decay'])}"),
+        ("learning rate", f"{number(options['learning_rate'])}, {schedule(options)}"),
+        ("gradients", f"clipped at norm {number(options['max_grad_norm'])}"),
+        ("attention dropout", f"{dropout}{', as in the encoder' if own else ''}"),
+    ]
 
 
 def model_card(
@@ -127,6 +154,7 @@ def model_card(
     options,
     finetuned,
     base,
+    pretrained,
     dataset,
     held_out,
     encoding,
@@ -148,7 +176,7 @@ def model_card(
         Of the parameters that trained; None: taken over.
     options : dict
         Of training.
-    finetuned, base : dict
+    finetuned, base, pretrained
         See `origin`.
     dataset : dict
         Its registry entry.
@@ -167,6 +195,7 @@ def model_card(
     found = accuracies(metrics, regime, seed)
     pooling = config.get("classifier_pooling", "first")
     page = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    page.filters["count"] = number
     template = page.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         front_matter=front_matter({} if finetuned or "encoder" in entry else base, simulated),
@@ -178,15 +207,16 @@ def model_card(
         regime=regime,
         seed=seed,
         version=__version__,
-        origin=origin(entry, base, finetuned),
+        origin=origin(entry, base, finetuned, pretrained),
         brought=finetuned is not None,
         config=config,
         parameters=loading["parameters"],
         pooling=POOLINGS[pooling],
         mean_pooling=pooling == "mean",
-        classes=[(i, printable(name)) for i, name in sorted(config["id2label"].items())],
+        classes=sorted((int(i), printable(name)) for i, name in config["id2label"].items()),
         patterns=patterns,
-        options=[(name, canonical_json(value)) for name, value in options.items()],
+        trained=what_trains(entry) if patterns else "",
+        options=training(options, config) if patterns else [],
         dataset={
             key: printable(dataset.get(key, default))
             for key, default in (("title", ""), ("licence", "not known"), ("citation", ""))
@@ -198,12 +228,23 @@ def model_card(
         tokens=tokens,
         room=room,
         framed=framed,
-        variant=canonical_json(encoding) if encoding else "",
+        variant=drawn_words(encoding) if encoding else "",
     )
 
 
 def write_model_cards(
-    *, models, metrics, splits, vocabulary, study, regimes, base, dataset, max_length, simulated
+    *,
+    models,
+    metrics,
+    splits,
+    vocabulary,
+    study,
+    regimes,
+    base,
+    pretrained,
+    dataset,
+    max_length,
+    simulated,
 ):
     """Write README.md and vocabulary.tsv into the folder of every classifier.
 
@@ -217,6 +258,8 @@ def write_model_cards(
         entry, patterns, options, finetuned and encoding (see `model_card`); tokens, a path.
     base, dataset : dict
         Registry entries.
+    pretrained : path-like or None
+        Folder of the encoder that the study pretrained itself.
     max_length : int
         Tokens per cell.
     """
@@ -226,8 +269,9 @@ def write_model_cards(
     units = read_table(splits)["unit"].astype(str)
     for model in models:
         task, regime, seed = (model[key] for key in ("task", "regime", "seed"))
-        how = dict(regimes[regime])
-        tokens = os.path.relpath(how.pop("tokens"), Path(model["card"]).parent)
+        how, folder = dict(regimes[regime]), Path(model["card"]).parent
+        tokens = os.path.relpath(how.pop("tokens"), folder)
+        encoder = pretrained and Path(os.path.relpath(pretrained, folder)).as_posix()
         card = model_card(
             study=study,
             task=task,
@@ -239,6 +283,7 @@ def write_model_cards(
             metrics=metrics[task],
             **how,
             base=base,
+            pretrained=encoder,
             dataset=dataset,
             held_out="cell" if "split" in how["entry"] else units.iloc[0],
             tokens=Path(tokens).as_posix(),

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from keygenes.report.wording import plural
+
 
 def add_title(figure, text, task=None):
     """Write `text`, and the task if there is one, over the whole figure."""
@@ -12,11 +14,6 @@ def add_title(figure, text, task=None):
 def spoken(name):
     """Return the name of a track, order or regime for a reader."""
     return str(name).replace("_", " ")
-
-
-def plural(n, noun):
-    """Return a number with its noun: "1 seed", "2 seeds"."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def distinct(values):

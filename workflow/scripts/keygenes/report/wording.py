@@ -25,10 +25,15 @@ def percent(share):
     return f"{100 * share:g} %"
 
 
-def counted(n, noun, plural=None):
-    """Return a number of things: 'one seed', '3,000 cells' (words up to ten)."""
-    amount = WORDS[n] if n < len(WORDS) else number(n)
-    return f"{amount} {noun if n == 1 else plural or noun + 's'}"
+def plural(n, noun):
+    """Return a number of things in figures and tables: '1 seed', '3,000 cells'."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def counted(n, noun):
+    """Return a number of things in a sentence: 'one seed', '3,000 cells' (words up to ten)."""
+    amount, things = plural(n, noun).split(" ", 1)
+    return f"{WORDS[n] if n < len(WORDS) else amount} {things}"
 
 
 def listed(parts, joint="and"):
