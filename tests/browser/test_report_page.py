@@ -1,6 +1,8 @@
 """The page in a real browser, opened from disk."""
 
 import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from made_report import EVIL, N_GENES, TASKS
@@ -8,6 +10,7 @@ from made_report import EVIL, N_GENES, TASKS
 ROWS = "#genes-table tbody tr"
 SEARCH = "#genes-table input[type=search]"
 MS_PER_KEY = 200
+MAX_BYTES = 10_000_000  # that a reader loads
 
 
 def scrolled(page):
@@ -35,6 +38,21 @@ def test_it_opens_from_disk_without_an_error_or_a_request(visit, scheme):
     assert {url.split(":")[0] for url in opened.asked} <= {"file", "data", "blob"}
     assert page.title().startswith("made up"), "a name from a file ran as code"
     assert page.locator(".banner").inner_text() == "Simulated data: no cell is real."
+
+
+def test_all_that_a_reader_of_twenty_thousand_genes_loads_is_light(visit):
+    opened = visit()
+    page = scrolled(opened.page)
+    for task in TASKS:
+        page.locator("#genes-task").select_option(task)
+        page.wait_for_selector(f"table[aria-label='Genes, task {task}']")
+        page.locator(f"{ROWS} button.gene").first.click()
+        page.wait_for_selector("dialog[open] .chart svg")
+        page.keyboard.press("Escape")
+    files = {unquote(urlsplit(url).path) for url in opened.asked if url.startswith("file:")}
+    seen = {"index.html", "vega.js", "details.dose.js", "details.level.js"}
+    assert {Path(path).name for path in files} > seen
+    assert sum(Path(path).stat().st_size for path in files) < MAX_BYTES
 
 
 def test_what_files_say_stays_text(visit):

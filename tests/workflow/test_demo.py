@@ -631,6 +631,16 @@ def test_the_record_is_an_ro_crate(results):
     assert "Simulated" in crate.description
 
 
+def test_the_report_stays_light(results):
+    folder = results / "report"
+    page = folder / "index.html"
+    pictures = re.findall(r'<img src="([^"]+)"', page.read_text(encoding="utf-8"))
+    loaded = [page, *(folder / path for path in pictures)]
+    loaded += [path for name in ("assets", "data") for path in (folder / name).iterdir()]
+    assert len(pictures) == len(FIGURES)
+    assert sum(path.stat().st_size for path in loaded) < 10_000_000, "with all that may be opened"
+
+
 # Snakemake's own report
 
 TABLES_CARRIED = {

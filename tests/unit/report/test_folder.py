@@ -11,6 +11,8 @@ from keygenes.report.folder import _classic, copy_figure, write_assets, write_pa
 from keygenes.report.plates import save_plate
 from keygenes.report.style import empty_figure
 
+MAX_ASSETS_BYTES = 1_750_000  # of the libraries of charts and tables: 1.6 MB with these versions
+
 
 @pytest.fixture
 def figure(tmp_path):
@@ -74,6 +76,8 @@ def test_assets_name_their_makers_and_repeat(tmp_path):
     assert files == ["licences.txt", "page.css", "page.js", "tables.css", "tables.js", "vega.js"]
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    weight = sum((tmp_path / "a" / name).stat().st_size for name in files)
+    assert weight < MAX_ASSETS_BYTES, "every report carries them, and every reader loads them"
     said = (tmp_path / "a/licences.txt").read_text()
     assert all(
         f"{name}: " in said or f"{name}, " in said for name in files if name != "licences.txt"
