@@ -471,7 +471,12 @@ def test_scorecard_prints_one_models_pooled_numbers_and_marks_what_is_planted():
 
 def test_scorecard_leaves_out_what_was_not_measured():
     card, _ = tables.scorecard_table(faithful=False)
-    assert "gain over random" not in text(scorecard(card, regime="full"))
+    figure = scorecard(card, regime="full")
+    assert "gain over random" not in text(figure) and "Faithful" not in text(figure)
+    assert "AUPRC / base rate: 1 is chance" in text(figure) and "of the sets" in text(figure)
+    without_sets = text(scorecard(tables.scorecard_table(truths=())[0], regime="full"))
+    assert not [said for said in ("AUPRC", "p: random", "of the sets") if said in without_sets]
+    assert "Spearman's" in without_sets and "Faithful" in without_sets
     assert "no track" in text(scorecard(card.iloc[:0], regime="full"))
 
 

@@ -162,6 +162,15 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         return document
 
 
+def _syntax_error(error, path):
+    """Return the `InputError` of YAML that cannot be read: file and line, then what is wrong."""
+    place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+    started = f" that starts in line {error.context_mark.line + 1}" if error.context_mark else ""
+    within = f" {error.context}{started}" if error.context else ""
+    reason = printable(" ".join(f"{error.problem}{within}".split()))
+    return InputError(f"{path}{place}: not valid YAML ({reason}); correct the line.")
+
+
 def read_yaml(path):
     """Return the content of a YAML file: plain values, in a file of a sensible size."""
     try:
@@ -181,6 +190,8 @@ def read_yaml(path):
         ) from error
     except InputError:
         raise
+    except yaml.MarkedYAMLError as error:
+        raise _syntax_error(error, path) from error
     # a date, a number or a depth that there is not; text that is no UTF-8 or has a NUL
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
         reason = printable(" ".join(str(error).split()))

@@ -19,6 +19,16 @@ from keygenes.report.style import (
 
 ORDER = (*BASELINES, *ATTENTION, *ATTRIBUTIONS)
 CONFOUNDS = {"detection": "detection", "mean_rank": "mean rank", "length": "cell length"}
+NOTES = {  # what the note says of a panel, where the figure has it
+    "AUPRC / base rate": "AUPRC / base rate: 1 is chance.",
+    "the same, controls": "The same, controls: what the same track finds in models that cannot "
+    "know.",
+    "p, matched null": "p: random sets of as many genes, matched on detection and mean rank, which "
+    "may do worse than chance.",
+    "faithful": "Faithful: drop of the logit contrast when a track's first genes are masked, "
+    "beyond rank-matched random genes.",
+    "ρ with confounds": "ρ: Spearman's, of gene scores; mean rank 1 is the top of a cell.",
+}
 
 
 def _matrix(card, tracks, columns, value="value"):
@@ -177,15 +187,13 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
         if len(rows := sizes[sizes["against"] == name])
     ]
     n = card["n_genes"].dropna().astype(float)
+    of_sets = f", {', '.join(members)} of the sets" if members else ""
+    drawn = [title for title, *_ in panels]
+    said = [text for title, text in NOTES.items() if title in drawn]
     add_note(
         figure,
-        f"n = {span(n)} genes per track, {', '.join(members) or 'none'} of the sets: a track of "
-        "few cells scores fewer. Above the line: tracks that need no transformer. AUPRC / base "
-        "rate: 1 is chance; beside it, what the same track finds in models that cannot know. p: "
-        "random sets of as many genes, matched on detection and mean rank, which may do worse "
-        "than chance. Faithful: drop of the logit contrast when a track's first genes are "
-        "masked, beyond rank-matched random genes. ρ: Spearman's, of gene scores; mean rank 1 is "
-        "the top of a cell. Dashes: not measured.",
+        f"n = {span(n)} genes per track{of_sets}: a track of few cells scores fewer. Above the "
+        f"line: tracks that need no transformer. {' '.join(said)} Dashes: not measured.",
     )
     return figure
 
