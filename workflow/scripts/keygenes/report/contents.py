@@ -335,8 +335,8 @@ def provenance_facts(record):
     facts = {
         "keygenes": f"{made['version']}{f' (commit {commit})' if commit else ''}",
         "whole record": f"provenance.json and ro-crate-metadata.json in results/{record['study']}/"
-        f": config, versions, and the sha256 of {len(record['inputs'])} inputs and "
-        f"{len(record['results']):,} results",
+        f": config, versions, and the sha256 of {plural(len(record['inputs']), 'input')} and "
+        f"{plural(len(record['results']), 'result')}",
         "config sha256": record["config_sha256"],
         **record["seeds"],
         "seeds": ", ".join(map(str, record["seeds"]["seeds"])),
@@ -367,7 +367,7 @@ def _entries(record):
     if entries["vocabulary"]:
         yield f"vocabulary '{config['tokens']['vocabulary']}'", _about(entries["vocabulary"])
     else:
-        yield "vocabulary", [f"made by this study of dataset '{config['pretrain']['dataset']}'"]
+        yield "vocabulary", [f"made by this study from dataset '{config['pretrain']['dataset']}'"]
     for kind in ("gene set", "gene classes"):
         for name, entry in entries["gene_sets" if kind == "gene set" else "gene_classes"].items():
             yield f"{kind} '{name}'", _about(entry)
