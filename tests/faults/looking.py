@@ -1,6 +1,7 @@
 """What a user finds in a results folder: files that open, and what they hold."""
 
 import json
+import zipfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +23,11 @@ def _page(path):
     assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
 
 
+def _workbook(path):
+    with zipfile.ZipFile(path) as book:
+        assert book.testzip() is None
+
+
 def _picture(path):
     with Image.open(path) as image:
         image.load()
@@ -36,7 +42,8 @@ OPENS = {
     ".png": _picture,
     ".html": _page,
     ".txt": _text,
-    ".tsv": _text,
+    **dict.fromkeys((".tsv", ".md", ".bib", ".js", ".css"), _text),
+    ".xlsx": _workbook,
     ".pt": lambda path: torch.load(path, weights_only=True),
     ".bin": lambda path: None,  # plain numbers; their checksum is compared at the end
 }
