@@ -1,7 +1,7 @@
-"""Full disks and altered bytes under HDF5 are tried in a process of their own.
+"""Altered bytes under HDF5 are tried in a process of their own.
 
 The library may spoil its memory without a word, and end the process much later, in a test that has
-nothing to do with it: with a file that it could not close on a full disk, it does.
+nothing to do with it.
 """
 
 import re
@@ -12,7 +12,6 @@ import pytest
 
 MODULES = (
     "tests/faults/test_damage.py",
-    "tests/faults/test_writes.py",
     "tests/unit/inputs/test_hostile_h5ad.py",
 )
 

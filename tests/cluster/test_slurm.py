@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 import yaml
@@ -145,6 +146,7 @@ def head(cluster, copy):
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # background: ignored
         )
     try:
         wait_until(log.exists, "the script on the node", timeout=300)
@@ -163,6 +165,7 @@ def test_a_cancelled_job_is_submitted_again(cluster, finished, copy, head):
     assert process.wait(timeout=900) == 0, (copy / "head.log").read_text()[-5000:]
     first, second = jobs_since(cluster, before)
     assert [first["JobState"], second["JobState"]] == ["CANCELLED", "COMPLETED"]
+    assert [job["MinMemoryNode"] for job in (first, second)] == ["8000M", "16000M"]
     assert results(copy) == results(finished(*MICRO))
     assert_whole(copy)
 

@@ -11,7 +11,7 @@ import pytest
 from disks import remount, small_disk
 from looking import unreadable
 from messages import assert_sentence
-from writers import WRITERS, kinds
+from writers import WRITERS
 
 from keygenes.core.errors import InputError
 
@@ -47,7 +47,7 @@ def test_kills_while_files_are_written_leave_no_half_file(tmp_path):
     assert caught.total() > KILLS, f"few kills came in the middle of a file: {caught}"
 
 
-@pytest.mark.parametrize("kind", kinds(WRITERS))
+@pytest.mark.parametrize("kind", WRITERS)
 def test_full_disk_is_one_sentence_and_leaves_nothing(kind, tmp_path):
     with small_disk(tmp_path / "results", "200k") as folder:
         with pytest.raises(InputError) as error:
@@ -61,7 +61,7 @@ def test_full_disk_is_one_sentence_and_leaves_nothing(kind, tmp_path):
         assert [path for path in folder.iterdir() if path.stat().st_size > 200_000]
 
 
-@pytest.mark.parametrize("kind", kinds(WRITERS))
+@pytest.mark.parametrize("kind", WRITERS)
 def test_read_only_disk_is_one_sentence(kind, tmp_path):
     with small_disk(tmp_path / "results", "50M") as folder:
         remount(folder, "ro")

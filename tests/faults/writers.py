@@ -114,7 +114,7 @@ WRITERS = {
 def kinds(names):
     """Return kinds of files as parameters of a test, matrices in a process of their own.
 
-    HDF5 is the worse for a disk that was full, or for what a flipped bit left of a file.
+    HDF5 is the worse for what a flipped bit left of a file.
     """
     apart = {"matrix": pytest.mark.damaging}
     return [pytest.param(name, marks=apart.get(name, ())) for name in names]

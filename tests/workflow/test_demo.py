@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from looking import unreadable
 from rocrate.rocrate import ROCrate
 from running import run_snakemake
 from sklearn.metrics import (
@@ -705,3 +706,7 @@ def test_snakemakes_own_report_says_what_was_run(snakemake_report):
     text = " ".join(text.replace("\\n", " ").split())
     assert "Study demo, dataset simulated_sciplex, tasks dose, level. " in text
     assert "{" not in text
+
+
+def test_every_file_of_the_study_opens(results):
+    assert unreadable(results) == {}

@@ -105,6 +105,13 @@ def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path):
     assert "KeyError: 'gone'" in log_of(tmp_path)
 
 
+def test_too_little_memory_is_said_below_the_traceback(tmp_path):
+    with pytest.raises(SystemExit), step(job(tmp_path)):
+        raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
+    *_, said, _ = log_of(tmp_path).splitlines()
+    assert_sentence(said, "compute.device", "too little memory", "lower compute.batch_tokens")
+
+
 def test_tables_written_in_a_step_say_where_they_come_from(tmp_path):
     table = pd.DataFrame({"cell": ["a"], "umap1": [0.0], "umap2": [1.0]})
     with step(job(tmp_path, seed=3)):

@@ -113,8 +113,11 @@ def test_a_checkout_says_its_commit_and_changes(tmp_path):
 def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):
     ended = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     folder = tmp_path / "results"
-    (folder / "ro-crate-metadata.json").write_text(json.dumps(run_crate(record, ended)))
+    written = run_crate(record, ended)
+    assert {"sha256": "http://schema.org/sha256"} in written["@context"]
+    (folder / "ro-crate-metadata.json").write_text(json.dumps(written))
     crate = ROCrate(folder)
+    assert crate.root_dataset["license"].endswith("Licences of the inputs: CC0; not known")
     run = crate.dereference("#run")
     assert run["endTime"] == "2026-01-02T03:04:05+00:00"
     assert {file.id: file["sha256"] for file in run["result"]} == {

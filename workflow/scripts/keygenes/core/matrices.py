@@ -1,5 +1,7 @@
 """Matrices of cells x genes: one way to read and write them."""
 
+from pathlib import Path
+
 import anndata
 import h5py
 import pandas as pd
@@ -14,7 +16,11 @@ STORED = {**PACKED, "shuffle": True, "fletcher32": True}  # a checksum per block
 
 
 def write_matrix(adata, path):
-    """Write an AnnData as h5ad, atomically; text columns become categories."""
+    """Write an AnnData as h5ad, atomically; text columns become categories.
+
+    HDF5 makes the file in memory, where it never takes more than the matrix: with a disk that gets
+    full under an open file, the library prints what nobody can read, and may crash much later.
+    """
     for frame in (adata.obs, adata.var):
         for column in frame.columns:
             if frame[column].dtype == object or isinstance(frame[column].dtype, pd.StringDtype):
@@ -22,10 +28,13 @@ def write_matrix(adata, path):
     if scipy.sparse.issparse(adata.X):
         adata.X.sort_indices()
     parts = {"obs": adata.obs, "var": adata.var, "obsm": dict(adata.obsm), "uns": adata.uns}
+    with h5py.File("in memory", "w", driver="core", backing_store=False, block_size=2**22) as file:
+        write_elem(file, "/", anndata.AnnData(**parts), dataset_kwargs=PACKED)  # text: no checksum
+        write_elem(file, "X", adata.X, dataset_kwargs=STORED)
+        file.flush()
+        image = file.id.get_file_image()
     with written(path) as part:
-        anndata.AnnData(**parts).write_h5ad(part, **PACKED)  # text knows no checksum
-        with h5py.File(part, "r+") as file:
-            write_elem(file, "X", adata.X, dataset_kwargs=STORED)
+        Path(part).write_bytes(image)
 
 
 def read_matrix(path):

@@ -10,11 +10,17 @@ import traceback
 
 from keygenes import __version__
 from keygenes.core.code import packages_of
-from keygenes.core.errors import InputError
+from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
 from keygenes.core.shown import printable, printable_lines
 from keygenes.core.tables import set_stamp
 
+TOO_MUCH = input_error(
+    "config key 'compute.device'",
+    found="too little memory for what goes through the model at once",
+    expected="room for a cell of tokens.max_length at least",
+    remedy="lower compute.batch_tokens, use another GPU, or set compute.device: cpu",
+)
 FAILED = "failed"  # the last line of the log of a job that failed by itself starts with it
 
 
@@ -98,8 +104,10 @@ def step(snakemake):
         log.error("%s", error)
     except KeyboardInterrupt:
         log.error("interrupted")
-    except Exception:  # anything: the log file keeps the traceback, and the job fails
+    except Exception as error:  # anything: the log file keeps the traceback, and the job fails
         log.error("%s", traceback.format_exc().rstrip())
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which not every step has
+            log.error("%s", TOO_MUCH)
     else:
         log.info("done in %.1f s", time.monotonic() - started)
         return

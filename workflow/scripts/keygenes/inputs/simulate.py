@@ -21,7 +21,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
-from keygenes.core.files import written
+from keygenes.core.matrices import write_matrix
 from keygenes.core.tables import write_table
 from keygenes.inputs.genes import (
     HOUSEKEEPING,
@@ -109,8 +109,7 @@ def write_simulation(settings, matrix_path, truth_path):
         Parquet, the planted responses.
     """
     adata, truth = simulate(**settings)
-    with written(matrix_path) as part:
-        adata.write_h5ad(part, compression="gzip")
+    write_matrix(adata, matrix_path)
     write_table(truth, truth_path)
 
 

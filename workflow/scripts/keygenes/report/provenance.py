@@ -134,6 +134,14 @@ def provenance(
     }
 
 
+def licences(record):
+    """Return the licences of a study's inputs as the registries have them, sorted."""
+    entries = record["entries"]
+    named = [*entries["datasets"].values(), *entries["gene_sets"].values()]
+    named += [*entries["gene_classes"].values(), entries["model"], entries["vocabulary"]]
+    return sorted({entry.get("licence", "not known") for entry in named if entry})
+
+
 def run_crate(record, ended):
     """Return the metadata of an RO-Crate around a study's results, as JSON-LD.
 
@@ -151,6 +159,8 @@ def run_crate(record, ended):
     said = f" Simulated data: {record['simulated']}." if record["simulated"] else ""
     crate.description = f"Genes that a foundation model looks at, study {record['study']}.{said}"
     crate.datePublished = ended
+    crate.license = f"Not chosen here. Licences of the inputs: {'; '.join(licences(record))}"
+    crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"  # not in RO-Crate 1.1's own
     profile = {"@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
     crate.root_dataset["conformsTo"] = crate.add(ContextEntity(crate, PROFILE, profile))
 
