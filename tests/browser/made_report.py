@@ -6,9 +6,10 @@ import report_tables as tables
 
 from keygenes.evidence.gene_table import explained_columns
 from keygenes.report.charts import chart_spec
+from keygenes.report.contents import figure_title
 from keygenes.report.figures_cosine import figure4_cosine
 from keygenes.report.folder import copy_figure, write_assets, write_packed
-from keygenes.report.gene_data import gene_details, gene_rows
+from keygenes.report.gene_data import class_unit, gene_details, gene_rows
 from keygenes.report.page import write_page
 from keygenes.report.plates import save_plate
 
@@ -40,6 +41,7 @@ def gene_tables(classes, seed):
     long["class"] = pd.Categorical(classes * N_GENES, classes)
     ranks = long.assign(n_cells=40, rank_mean=rng.uniform(1, 900, len(long)), rank_sd=50.0)
     tests = long.rename(columns={"class": "group"}).assign(reference="rest", log2fc=0.5, p_adj=0.01)
+    tests = tests.assign(n_cells=480, n_reference=960)
     heads = pd.DataFrame({"ensembl_id": np.repeat(ids, LAYERS * HEADS), "n_cells": 100})
     heads["layer"] = np.tile(np.repeat(np.arange(1, LAYERS + 1), HEADS), N_GENES)
     heads["head"] = np.tile(np.arange(1, HEADS + 1), LAYERS * N_GENES)
@@ -54,9 +56,11 @@ def make_report(folder):
     for seed, (task, classes) in enumerate(TASKS.items()):
         table, tests, ranks, heads = gene_tables(classes, seed)
         explained = explained_columns(table, "made up", {"p53": "made up"})
+        unit = class_unit({"column": "dose_um"}, classes)
+        of = {"regime": "last_layer", "unit": unit}
         for name, value in (
-            (f"genes.{task}", gene_rows(table, explained)),
-            (f"details.{task}", gene_details(table, tests, ranks, heads)),
+            (f"genes.{task}", gene_rows(table, explained, unit)),
+            (f"details.{task}", gene_details(table, explained, tests, ranks, heads, **of)),
         ):
             write_packed(value, name, folder / f"report/data/{name}.js")
     cosine = tables.cosine_table().assign(spearman=0.9, jensen_shannon=0.01)
@@ -72,7 +76,8 @@ def make_report(folder):
     write_packed(times, "run_times", folder / "report/data/run_times.js")
     write_assets(folder / "report/assets")
     shown = {"stem": stem, "source": f"{stem}.{kind}", "width": width, "height": height}
-    shown |= {"chart": "level/figure4_cosine", "caption": f"Heads of {EVIL}. Seeds: 3."}
+    shown |= {"chart": "level/figure4_cosine", "title": figure_title("figure4_cosine")}
+    shown |= {"caption": f"Heads of {EVIL}. Seeds: 3."}
     sections = [
         {"title": "Attention", "figures": [shown]},
         {"title": "All genes, all tracks", "text": "Pick one.", "gene_tasks": list(TASKS)},

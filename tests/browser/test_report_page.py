@@ -63,14 +63,56 @@ def test_what_files_say_stays_text(visit):
     page.locator(f"{ROWS} button.gene").click()
     assert page.locator("dialog[open] h2").inner_text().startswith("<img src=x")
     page.keyboard.press("Escape")
-    page.locator("#genes-task").select_option("level")
-    page.wait_for_selector("table[aria-label='Genes, task level']")
+    page.locator("#genes-task").select_option("dose")
+    page.wait_for_selector("table[aria-label='Genes, task dose']")
     assert page.locator("main img[src=x]").count() == page.locator("main b[onclick]").count() == 0
     assert EVIL in page.locator("#answer").inner_text()
 
 
-def test_a_gene_is_found_and_opened(visit):
+def of_task(page, task):
+    """Return the page with the genes of a task."""
+    page.locator("#genes-task").select_option(task)
+    page.wait_for_selector(f"table[aria-label='Genes, task {task}']")
+    return page
+
+
+def test_the_genes_are_those_of_the_last_task(visit):
     page = visit().page
+    assert page.locator("#genes-task").input_value() == list(TASKS)[-1] == "level"
+    assert page.locator("table[aria-label='Genes, task level']").is_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 700, 400])
+def test_the_gene_stays_in_sight(visit, width):
+    page = visit(viewport={"width": width, "height": 800}).page
+    button = page.locator(f"{ROWS} button.gene").nth(3)
+    button.scroll_into_view_if_needed()
+    before = button.bounding_box()["x"]
+    scrolled = button.evaluate(
+        """(button) => {
+            const scrolls = (box) => getComputedStyle(box).overflowX !== "visible";
+            let box = button.closest("table").parentElement;
+            while (box.scrollWidth <= box.clientWidth || !scrolls(box)) box = box.parentElement;
+            box.scrollLeft = 1e6;
+            return box.scrollLeft;
+        }"""
+    )
+    assert scrolled > 100, "there is nothing to scroll"
+    assert button.bounding_box()["x"] == before
+    covered = """(button) => {
+        const { x, y, width, height } = button.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2) !== button;
+    }"""
+    assert not button.evaluate(covered)
+    background = button.evaluate(
+        "(button) => getComputedStyle(button.closest('td')).backgroundColor"
+    )
+    assert background == "rgb(255, 255, 255)", "what lies below shows through"
+    assert page.locator(SEARCH).bounding_box()["x"] >= 0
+
+
+def test_a_gene_is_found_and_opened(visit):
+    page = of_task(visit().page, "dose")
     page.locator(SEARCH).fill("mdm2")
     page.wait_for_function("document.querySelectorAll('#genes-table tbody tr').length === 1")
     assert first_symbol(page) == "MDM2"
@@ -78,14 +120,31 @@ def test_a_gene_is_found_and_opened(visit):
     page.locator("button.gene", has_text="MDM2").click()
     dialog = page.locator("dialog[open]")
     assert dialog.locator("h2").inner_text() == "MDM2"
-    assert dialog.locator(".of").inner_text().startswith("ENSG00000000000, task dose; test cells")
+    assert (
+        dialog.locator(".of")
+        .inner_text()
+        .startswith("ENSG00000000000, task dose, regime last layer; test cells")
+    )
     page.wait_for_selector("dialog[open] .chart:nth-of-type(1) svg")
     assert dialog.locator(".chart svg").count() == 2
-    tracks, tests = dialog.locator("table").all()
+    tests, tracks = dialog.locator("table").all()
     assert [row.inner_text() for row in tracks.locator("tbody th").all()] == [
         *("wilcoxon", "detection", "attention received", "attention residual", "rollout")
     ]
     assert [row.inner_text() for row in tests.locator("tbody th").all()] == TASKS["dose"]
+    said = (
+        "mean attention received per cell, over layers and heads [multiples of uniform attention]"
+    )
+    assert tracks.locator("tbody tr").nth(2).locator("td").last.inner_text() == said
+    assert [head.inner_text() for head in tests.locator("thead th").all()] == [
+        *("dose (µM)", "log2 fold change", "adjusted p", "n", "n rest")
+    ]
+    row = tests.locator("tbody tr").first.locator("td")
+    assert [cell.inner_text() for cell in row.all()] == ["0.5", "0.01", "480", "960"]
+    assert "n = 100 test cells" in dialog.locator("h3", has_text="Attention").inner_text()
+    drawn = [text.text_content() for text in dialog.locator(".chart").first.locator("text").all()]
+    assert "dose (µM)" in drawn
+    assert drawn.count("n = 40") == len(TASKS["dose"])
 
 
 @pytest.mark.parametrize(
@@ -158,12 +217,35 @@ def test_the_keyboard_is_enough(visit):
 def test_it_fits_a_phone(visit):
     page = scrolled(visit(viewport={"width": 400, "height": 800}).page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.locator("figure .files a").first.inner_text() == "figure4_cosine.svg"
     page.locator(f"{ROWS} button.gene").first.click()
     page.wait_for_selector("dialog[open] .chart svg")
     box = page.locator("dialog[open]").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 400
+    assert page.locator("dialog[open]").evaluate("(box) => box.scrollWidth <= box.clientWidth")
     assert page.evaluate("getComputedStyle(document.querySelector('main p')).fontSize") >= "16px"
+
+
+def test_verdicts_are_cards_on_a_phone_and_a_table_elsewhere(visit):
+    page = visit(viewport={"width": 400, "height": 800}).page
+    claims = page.locator(".claims")
+    assert claims.evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    verdict = claims.locator("td[data-label=verdict]").first
+    assert verdict.evaluate("(cell) => getComputedStyle(cell, '::before').content") == '"verdict"'
+    display = "(cell) => getComputedStyle(cell).display"
+    assert verdict.evaluate(display) == "block"
+    assert verdict.bounding_box()["width"] > 300
+    cells = claims.locator("tr:has(td)").first.locator("td").all()
+    assert {cell.bounding_box()["x"] for cell in cells} == {verdict.bounding_box()["x"]}, "a column"
+    assert claims.locator("td.nothing").count() == 1
+    assert not claims.locator("td.nothing").is_visible()
+    page.emulate_media(media="print")
+    assert verdict.evaluate(display) == "table-cell"
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert verdict.evaluate(display) == "table-cell"
+    assert claims.locator("td.nothing").is_visible()
 
 
 def test_charts_follow_the_reader_into_the_dark(visit):
@@ -203,9 +285,18 @@ def test_twenty_thousand_genes_are_searched_as_fast_as_one_types(visit):
     assert sorted(took)[len(took) // 2] < MS_PER_KEY
 
 
-def test_it_prints_its_figures_and_no_controls(visit, tmp_path):
-    page = scrolled(visit().page)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_prints_its_figures_on_white_and_no_controls(visit, scheme):
+    page = visit(color_scheme=scheme).page  # nobody has scrolled to the figure
+    page.wait_for_function("document.querySelector('figure img').naturalWidth > 0")
     page.emulate_media(media="print")
+    style = page.evaluate(
+        """(() => {
+            const { backgroundColor, color } = getComputedStyle(document.body);
+            return [backgroundColor, color];
+        })()"""
+    )
+    assert style == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
     assert page.locator("figure .sheet img").bounding_box()["width"] > 100
     assert not page.locator("figure .explore").is_visible()
     assert not page.locator("#genes-table").is_visible()

@@ -8,6 +8,7 @@ import vl_convert
 
 from keygenes.report.charts import CHARTS, MAX_POINTS, chart_spec
 from keygenes.report.figures_rank_shift import change_by_layer, change_by_rank
+from keygenes.report.style import BLUE, SKY
 
 HOSTILE = "<b>high</b>, \"quoted\" datum['x'] | \\n"
 CLASSES = {"dose": tables.DOSES, "level": ["low", HOSTILE]}
@@ -80,6 +81,33 @@ def test_confusion_shares_are_of_the_true_class():
     assert "majority" not in set(rows["regime"])
     totals = rows.groupby(["regime", "true"])["share"].sum()
     assert totals.between(0.999, 1.001).all()
+
+
+def test_charts_name_models_as_one_speaks_of_them():
+    table = tables.cosine_table([("full_equal_length", "upstream_freeze6")])
+    rows = data_of(chart_spec("figure4_cosine", cosine().assign(a=table.a[0], b=table.b[0]), DOSE))
+    assert set(rows["pair"]) == {"full equal length vs upstream freeze6"}
+    regimes = data_of(chart_spec("training_curves", tables.history_table(("last_layer",)), DOSE))
+    assert set(regimes["regime"]) == {"last layer"}
+
+
+def test_every_seed_has_a_colour_of_its_own():
+    table = change_by_rank(shift(seeds=(1, 2, 3, 4, 5), longest=30, median=15))
+    spec = chart_spec("figure5_rank_shift", table, DOSE)
+    scale = spec["spec"]["layer"][0]["encoding"]["color"]["scale"]
+    assert scale["domain"] == ["all cells", *(f"seed {i}" for i in range(1, 6))]
+    assert len(set(scale["range"])) == 6
+    assert scale["range"][:2] == [BLUE, SKY], "as in the figure"
+
+
+@pytest.mark.parametrize(("heads", "columns"), [(4, 4), (8, 3), (18, 1), (64, 1)])
+def test_as_many_panels_stand_side_by_side_as_the_page_is_wide(heads, columns):
+    table = tables.cosine_table(heads=heads).assign(spearman=0.5, jensen_shannon=0.1)
+    assert chart_spec("figure4_cosine", table, DOSE)["columns"] == columns
+
+
+def test_training_stands_in_three_columns():
+    assert chart_spec("training_curves", tables.history_table(tables.REGIMES), DOSE)["columns"] == 3
 
 
 def test_long_cells_are_drawn_pooled():

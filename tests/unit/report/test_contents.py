@@ -2,7 +2,15 @@ import numpy as np
 import pandas as pd
 import report_tables as tables
 
-from keygenes.report.contents import headline_numbers, metric_summary, pooled
+from keygenes.report.captions import caption
+from keygenes.report.contents import (
+    FIGURES,
+    figure_title,
+    headline_numbers,
+    metric_summary,
+    pooled,
+    shown_metrics,
+)
 
 
 def metrics():
@@ -20,6 +28,27 @@ def test_metrics_are_summed_up_in_a_row_per_regime_and_design():
     assert table["n_cells"].eq(1440).all()
     without = metric_summary(tables.metrics_table())
     assert not {"leak", "accuracy_gain"} & set(without.columns)
+
+
+def test_metrics_on_the_page_have_short_heads_and_intervals_in_words():
+    table = shown_metrics(metric_summary(metrics()))
+    assert list(table.columns) == [
+        *("regime", "design", "cells", "units", "accuracy", "95 % interval", "balanced_accuracy"),
+        *("macro F1", "kappa", "error", "gain", "p (gain)", "leak", "p (leak)"),
+    ]
+    row = table[(table["regime"] == "hvg_lr") & (table["design"] == "grouped")].iloc[0]
+    assert (row["accuracy"], row["95 % interval"]) == (0.53, "0.480 to 0.580")
+    without = metrics().assign(ci_low=np.nan, ci_high=np.nan)
+    assert shown_metrics(metric_summary(without))["95 % interval"].isna().all()
+
+
+def test_figures_of_the_thesis_keep_their_number_and_all_have_a_name():
+    assert figure_title("figure4_cosine") == "Figure 4 · attention of two models compared (cosine)"
+    assert figure_title("training_curves") == "Loss and accuracy while training"
+    titles = [figure_title(stem) for stem in FIGURES]
+    assert len(set(titles)) == len(titles)
+    assert not [title for title in titles if "_" in title]
+    assert all(caption(stem) for stem in FIGURES)
 
 
 def test_a_pooled_row_is_of_the_grouped_design():

@@ -21,6 +21,7 @@ from keygenes.report.figures_rank_shift import (
     rank_shift_corrected,
 )
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
+from keygenes.report.panels import spoken
 from keygenes.report.plates import save_plate
 from keygenes.report.style import empty_figure, save_figure
 
@@ -215,21 +216,40 @@ def rows_of(figure):
 def test_a_forest_stands_on_length_and_first_gene_and_shows_the_majority_as_a_line():
     figure = forest(tables.metrics_table(MANY[::-1]), **{**FOREST, "twins": {}})
     names = rows_of(figure)
-    assert names[:3] == ["length_only", "token0", "majority"]
-    assert set(names[3:10]) == set(BASELINES[2:])
-    assert names[10:12] == list(tables.REGIMES[5:])
-    assert names[-5:] == list(tables.REGIMES[:5])
+    assert names[:3] == ["length only", "token0", "majority"]
+    assert set(names[3:10]) == set(map(spoken, BASELINES[2:]))
+    assert names[10:12] == [spoken(name) for name in tables.REGIMES[5:]]
+    assert names[-5:] == [spoken(name) for name in tables.REGIMES[:5]]
     assert len(names) == len(MANY)
     lines = [line.get_xdata() for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     np.testing.assert_allclose(lines, [[0.22, 0.22]])
     assert "n = 1,440; bars: 95 % bootstrap interval over 18 wells" in text(figure)
 
 
+def test_models_are_named_as_one_speaks_of_them():
+    regimes = ("upstream_freeze6", "full_equal_length")
+    pairs = [("full_equal_length", "upstream_freeze6")]
+    shift = tables.rank_shift_table(pairs, longest=40, median=20)
+    for figure in (
+        training_curves(tables.history_table(regimes)),
+        figure3_confusion(tables.confusion_table(regimes)),
+        figure4_cosine(tables.cosine_table(pairs)),
+        figure5_rank_shift(shift),
+        figure6_rank_shift_layers(shift),
+        rank_shift_corrected(shift),
+        figure9_norms(tables.norms_table(regimes)),
+    ):
+        found = text(figure)
+        assert "full equal length" in found
+        assert "upstream freeze6" in found
+        assert "_" not in found
+
+
 def test_both_designs_of_a_regime_share_a_row():
     grouped = tables.metrics_table(["length_only", "full"])
     by_cell = tables.metrics_table(["length_only", "cells"], designs=("random",))
     figure = forest(pd.concat([grouped, by_cell]), **FOREST)
-    assert rows_of(figure) == ["length_only", "full"]
+    assert rows_of(figure) == ["length only", "full"]
     marks = {"o": [], "D": []}
     for line in figure.axes[0].lines:
         if line.get_marker() in marks:
@@ -245,7 +265,7 @@ def test_roar_sets_each_track_against_its_matched_genes():
     figure = roar(tables.roar_table())
     assert [panel.get_title(loc="left") for panel in figure.axes] == [
         "detection",
-        "attention_total",
+        "attention total",
         "wilcoxon",
     ]
     matched, accuracy = figure.axes[0].lines
@@ -495,9 +515,9 @@ def test_equal_length_shows_every_regime_measure_and_pair():
     dots, genes, shares, curve = figure.axes
     table = tables.input_length_table().set_index(["regime", "measure"])
     assert [label.get_text() for label in dots.get_yticklabels()] == [
-        *("full", "full_equal_length\n(tokens: equal_length)"),
-        "full_equal_depth\n(tokens: equal_depth)",
-        *("frozen", "frozen_equal_length\n(tokens: equal_length)"),
+        *("full", "full equal length\n(tokens: equal length)"),
+        "full equal depth\n(tokens: equal depth)",
+        *("frozen", "frozen equal length\n(tokens: equal length)"),
     ]
     points = [line for line in dots.lines if line.get_marker() == "o"]
     assert [line.get_xdata()[0] for line in points] == pytest.approx(
@@ -510,7 +530,7 @@ def test_equal_length_shows_every_regime_measure_and_pair():
     labels = [text.get_text() for text in curve.get_legend().get_texts()]
     assert labels == [
         "full vs frozen, median length 200",
-        "full_equal_length vs frozen_equal_length, median length 150",
+        "full equal length vs frozen equal length, median length 150",
     ]
 
 

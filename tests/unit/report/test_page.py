@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import report_tables as tables
 
 from keygenes.report.folder import TEMPLATES
 from keygenes.report.page import MAX_ROWS, format_value, write_page
@@ -41,6 +42,7 @@ def read(path):
 
 
 FIGURE = {
+    "title": "Figure 4 · two <models>",
     "stem": "figures/dose/figure4_cosine",
     "source": "figures/dose/figure4_cosine.svg",
     "width": 400,
@@ -55,6 +57,7 @@ def page(path, **changes):
         {
             "symbol": ["MDM2", "<script>alert(1)</script>", None],
             "rank": pd.array([1, 2048, None], "Int64"),
+            "regime": ["full", "last_layer", None],
             "p_adj": [1.234e-30, 0.04567, np.nan],
             "in_set": [True, False, False],
         }
@@ -97,15 +100,18 @@ def test_the_page_says_what_it_was_given(tmp_path):
         "accuracy, level 0.912 95 % interval",
         "1,440",
         "First paragraph. Second & last.",
-        "figure4_cosine Cosine. Units: none. More.",
-        "File: evidence/genes.parquet",
+        "Figure 4 · two <models>. Cosine. Units: none. More.",
+        "figure4_cosine.svg figure4_cosine.png figure4_cosine.tsv",
+        "In the results folder: evidence/genes.parquet",
+        "symbol rank regime p adj in set",
+        "last layer",
         "2,048",
         "1.23e-30",
         "keygenes 0.1.0",
         "note: <b> & {{ 1 + 1 }}",
     ):
         assert part in found
-    assert found.count("–") == 3
+    assert found.count("–") == 4
     assert reader.tags.count("table") == 1
 
 
@@ -139,10 +145,23 @@ def test_a_figure_has_its_files_and_its_chart_if_there_is_one(tmp_path):
     assert [v for k, v in reader.attributes if k == "data-chart"] == ["dose/figure4_cosine"]
 
 
+def test_the_parts_of_a_verdict_are_labelled(tmp_path):
+    sections = [{"title": "Claims", "claims": tables.claims_table()}]
+    reader, found = page(tmp_path / "index.html", sections=sections)
+    labels = [value for name, value in reader.attributes if name == "data-label"]
+    assert labels == 5 * ["claimed", "found here", "verdict", "why", "control"]
+    assert [v for k, v in reader.attributes if k == "class"].count("nothing") == 1  # nothing found
+    assert "In the results folder: evidence/claims.parquet" in found
+
+
 def test_genes_are_offered_per_task(tmp_path):
     sections = [{"title": "Genes", "gene_tasks": ["dose", "level"]}]
     reader, found = page(tmp_path / "index.html", sections=sections)
     assert reader.tags.count("option") == 3
+    assert (
+        "<option>dose</option><option selected>level</option>"
+        in (tmp_path / "index.html").read_text()
+    )
     assert ("href", "tables/level/genes.xlsx") in reader.attributes
     assert "needs JavaScript" in found
 

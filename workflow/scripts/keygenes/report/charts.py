@@ -6,11 +6,13 @@ Colours and fonts that follow the reader's light or dark setting are set where t
 import altair as alt
 import pandas as pd
 
-from keygenes.report.panels import distinct
+from keygenes.report.panels import distinct, spoken
 from keygenes.report.style import (
     BLUE,
     DIVERGING,
+    GREEN,
     ORANGE,
+    PURPLE,
     SEQUENTIAL,
     SKY,
     VERMILLION,
@@ -18,7 +20,12 @@ from keygenes.report.style import (
 )
 
 PANEL = 190  # pixels
+PAGE = 940  # pixels that the page has for panels side by side, their axes included
+STEP = 26  # pixels of a cell of a map
+AXES = 55  # pixels of a panel's labels and of the room to the next
+SEEDS = (SKY, PURPLE, GREEN, ORANGE, VERMILLION)  # single seeds, beside the pool in BLUE
 MAX_POINTS = 15_000  # of one chart
+BELOW = alt.Legend(orient="bottom")  # leaves the width to the panels
 SCHEMES = {SEQUENTIAL: "viridis", DIVERGING: "purpleorange"}
 
 
@@ -30,11 +37,16 @@ def _hex(colour):
 
 def _pairs(table):
     """Return the table with a column pair ("a vs b"), and the pairs in their order."""
-    table = table.assign(pair=table["a"].astype(str) + " vs " + table["b"].astype(str))
+    table = table.assign(pair=table["a"] + " vs " + table["b"])
     return table, distinct(table["pair"])
 
 
-def _map(table, x, y, colour, tooltip, step=26):
+def _columns(width):
+    """Return how many panels of a width stand side by side on the page, at most 4."""
+    return max(1, min(4, PAGE // (width + AXES)))
+
+
+def _map(table, x, y, colour, tooltip, step=STEP):
     """Return a map of coloured cells, each `step` pixels wide."""
     base = alt.Chart(table).mark_rect().encode(x=x, y=y, color=colour, tooltip=tooltip)
     return base.properties(width=alt.Step(step), height=alt.Step(step))
@@ -64,7 +76,7 @@ def umap(table, classes):
         panels.append(
             panel.add_params(zoom).properties(width=320, height=300, title=f"{task}{thinned}")
         )
-    return alt.hconcat(*panels).resolve_scale(color="independent")
+    return alt.concat(*panels, columns=2).resolve_scale(color="independent")
 
 
 def training(table, _classes):
@@ -81,7 +93,9 @@ def training(table, _classes):
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=alt.Y("loss:Q", title="cross-entropy (nats)"),
         color=alt.Color(
-            "loss of:N", scale=alt.Scale(domain=list(names.values()), range=[SKY, BLUE])
+            "loss of:N",
+            scale=alt.Scale(domain=list(names.values()), range=[SKY, BLUE]),
+            legend=BELOW,
         ),
         detail="seed:N",
         tooltip=["regime:N", "seed:Q", "epoch:Q", "loss of:N", "loss:Q", "valid_accuracy:Q"],
@@ -91,7 +105,7 @@ def training(table, _classes):
     kept = kept.mark_point(size=90, color=VERMILLION).encode(color=alt.value(VERMILLION))
     layers = (lines + kept).properties(width=PANEL, height=150)
     return layers.facet(
-        alt.Facet("regime:N", sort=distinct(table["regime"]), title=None), columns=4
+        alt.Facet("regime:N", sort=distinct(table["regime"]), title=None), columns=_columns(PANEL)
     )
 
 
@@ -104,6 +118,7 @@ def confusion(table, classes):
     totals = cells.groupby(["regime", "true"], observed=True)["n_cells"].transform("sum")
     cells["share"] = cells["n_cells"] / totals
     (order,) = classes.values()
+    step = 34  # pixels: room for "100%"
     chart = _map(
         cells,
         alt.X("predicted:N", sort=order),
@@ -112,18 +127,19 @@ def confusion(table, classes):
             "share:Q",
             title="share of the true class",
             scale=alt.Scale(scheme=SCHEMES[SEQUENTIAL], domain=[0, 1]),
+            legend=BELOW,
         ),
         [
             *(f"{key}:N" for key in keys),
             alt.Tooltip("n_cells:Q", title="cells"),
             alt.Tooltip("share:Q", format=".0%"),
         ],
-        step=34,
+        step=step,
     )
     dark = alt.condition("datum.share < 0.6", alt.value("white"), alt.value("black"))
     texts = chart.mark_text(fontSize=10).encode(text=alt.Text("share:Q", format=".0%"), color=dark)
     regimes = alt.Facet("regime:N", sort=distinct(cells["regime"]), title=None)
-    return (chart + texts).facet(regimes, columns=4)
+    return (chart + texts).facet(regimes, columns=_columns(step * len(order)))
 
 
 def forest(table, _classes):
@@ -164,10 +180,13 @@ def cosine(table, _classes):
         means,
         alt.X("head:O", axis=alt.Axis(labelAngle=0)),
         "layer:O",
-        alt.Color("cosine:Q", scale=alt.Scale(scheme=SCHEMES[SEQUENTIAL], domainMax=1)),
+        alt.Color(
+            "cosine:Q", scale=alt.Scale(scheme=SCHEMES[SEQUENTIAL], domainMax=1), legend=BELOW
+        ),
         ["pair:N", "layer:O", "head:O", *(alt.Tooltip(f"{c}:Q", format=".4f") for c in columns)],
     )
-    return chart.facet(alt.Facet("pair:N", sort=pairs, title=None), columns=4)
+    panels = alt.Facet("pair:N", sort=pairs, title=None)
+    return chart.facet(panels, columns=_columns(STEP * table["head"].nunique()))
 
 
 def rank_shift(table, _classes):
@@ -178,6 +197,7 @@ def rank_shift(table, _classes):
     table = table.assign(of=table["seed"].map("seed {:.0f}".format, na_action="ignore"))
     table["of"] = table["of"].fillna("all cells")
     seeds = [name for name in distinct(table["of"]) if name != "all cells"]
+    colours = [SEEDS[i % len(SEEDS)] for i in range(len(seeds))]
     table = table[["pair", "of", "rank", "percent_change", "n_cells"]]
     base = alt.Chart(table).encode(
         x=alt.X("rank:Q", title="rank in the cell's encoding (1: first)"),
@@ -185,7 +205,8 @@ def rank_shift(table, _classes):
         color=alt.Color(
             "of:N",
             title=None,
-            scale=alt.Scale(domain=["all cells", *seeds], range=[BLUE, *[SKY] * len(seeds)]),
+            scale=alt.Scale(domain=["all cells", *seeds], range=[BLUE, *colours]),
+            legend=alt.Legend(symbolStrokeWidth=3),
         ),
         tooltip=[
             *("pair:N", "of:N", "rank:Q"),
@@ -193,8 +214,8 @@ def rank_shift(table, _classes):
             "n_cells:Q",
         ],
     )
-    lines = base.transform_filter("datum.of !== 'all cells'").mark_line(strokeWidth=0.7)
-    pooled = base.transform_filter("datum.of === 'all cells'").mark_line(strokeWidth=1.4)
+    lines = base.transform_filter("datum.of !== 'all cells'").mark_line(strokeWidth=1)
+    pooled = base.transform_filter("datum.of === 'all cells'").mark_line(strokeWidth=1.6)
     zoom = alt.selection_interval(bind="scales", encodings=["x"])
     panel = (lines.add_params(zoom) + pooled).properties(width=620, height=110)
     return panel.facet(row=_row(pairs)).resolve_scale(y="independent")
@@ -243,7 +264,12 @@ def norms(table, _classes):
         means.reset_index(),
         alt.X("head:O", axis=alt.Axis(labelAngle=0)),
         "layer:O",
-        alt.Color("mean:Q", title="Σ ‖αf(x)‖", scale=alt.Scale(scheme=SCHEMES[SEQUENTIAL])),
+        alt.Color(
+            "mean:Q",
+            title="Σ ‖αf(x)‖",
+            scale=alt.Scale(scheme=SCHEMES[SEQUENTIAL]),
+            legend=BELOW,
+        ),
         [
             "regime:N",
             "layer:O",
@@ -252,7 +278,7 @@ def norms(table, _classes):
         ],
     )
     regimes = alt.Facet("regime:N", sort=distinct(rows["regime"]), title=None)
-    return chart.facet(regimes, columns=4)
+    return chart.facet(regimes, columns=_columns(STEP * rows["head"].nunique()))
 
 
 CHARTS = {
@@ -282,7 +308,13 @@ def chart_spec(name, table, classes):
     if name not in CHARTS or table.empty:
         return None
     with alt.data_transformers.enable("default", max_rows=None):  # bounded by MAX_POINTS
-        return _compact(CHARTS[name](table, classes).to_dict())
+        return _compact(CHARTS[name](_spoken(table), classes).to_dict())
+
+
+def _spoken(table):
+    """Return a table with its regimes named as a reader reads them."""
+    names = [column for column in ("regime", "a", "b") if column in table]
+    return table.assign(**{column: table[column].astype(str).map(spoken) for column in names})
 
 
 def _compact(spec):

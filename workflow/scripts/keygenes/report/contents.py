@@ -1,5 +1,6 @@
 """What the page says: its numbers, sections, captions and provenance, from tables alone."""
 
+import re
 import textwrap
 
 import pandas as pd
@@ -9,6 +10,7 @@ from keygenes.core.shown import printable_lines
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
+from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
@@ -22,27 +24,38 @@ from keygenes.report.wording import plural
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
-TITLES = {
-    "figure1_umap": "Data",
-    "dose_screen": "Data",
-    "training_curves": "Models",
-    "figure3_confusion": "Models",
-    "forest": "Models",
-    "figure4_cosine": "Attention",
-    "figure5_rank_shift": "Attention",
-    "figure6_rank_shift_layers": "Attention",
-    "rank_shift_corrected": "Attention",
-    "figure9_norms": "Attention",
-    "equal_length": "Attention",
-    "figure7_attended_vs_de": "Genes",
-    "scorecard": "Genes",
-    "agreement": "Genes",
-    "roar": "Genes",
-    "comprehensiveness": "Genes",
-    "randomisation": "Genes",
-    "gene_classes": "Gene classes",
-    "claims": "Claims",
+FIGURES = {  # where a figure stands on the page, and what it is called there beside its number
+    "figure1_umap": ("Data", "the cells by class (UMAP)"),
+    "dose_screen": ("Data", "genes that respond to each dose"),
+    "training_curves": ("Models", "loss and accuracy while training"),
+    "figure3_confusion": ("Models", "true and predicted classes (confusion)"),
+    "forest": ("Models", "accuracy beside its baselines"),
+    "figure4_cosine": ("Attention", "attention of two models compared (cosine)"),
+    "figure5_rank_shift": ("Attention", "change of attention along the ranks"),
+    "figure6_rank_shift_layers": ("Attention", "change along the ranks, layer by layer"),
+    "rank_shift_corrected": ("Attention", "change along the ranks, corrected for cell length"),
+    "figure9_norms": ("Attention", "norms of what attention adds"),
+    "equal_length": ("Attention", "equally long, equally deep and shuffled cells"),
+    "figure7_attended_vs_de": ("Genes", "most attended and most differentially expressed genes"),
+    "figure8_key_genes": ("Genes", "genes by the attention they receive"),
+    "scorecard": ("Genes", "every track against truth, chance and confounds"),
+    "agreement": ("Genes", "agreement of the tracks"),
+    "roar": ("Genes", "accuracy without the genes of a track (remove and retrain)"),
+    "comprehensiveness": ("Genes", "what masking the genes of a track does to the answer"),
+    "randomisation": ("Genes", "what is left of a track as weights become random"),
+    "gene_classes": ("Gene classes", "how well classes of genes are told apart"),
+    "claims": ("Claims", "the verdict on every claim"),
 }
+METRIC_HEADS = {
+    "n_cells": "cells",
+    "n_units": "units",
+    "macro_f1": "macro F1",
+    "quadratic_kappa": "kappa",
+    "mean_absolute_error": "error",
+    "accuracy_gain": "gain",
+    "p (accuracy_gain)": "p (gain)",
+}
+N_EXPRESSED = 5  # genes of a comparison on the page
 
 
 def headline_numbers(tables, config):
@@ -134,13 +147,32 @@ def gene_headline(task, metrics):
     )
 
 
-def _figures(shown, title, task):
+def figure_title(stem):
+    """Return what a figure is called on the page: "Figure 4 · attention ...", as in the thesis.
+
+    One that the thesis does not have has no number.
+    """
+    _, name = FIGURES[stem]
+    number = re.match(r"figure(\d+)_", stem)
+    return f"Figure {number[1]} · {name}" if number else name[0].upper() + name[1:]
+
+
+def _figures(shown, section, task):
     found = []
     for name, place in shown.items():
         *own, stem = name.split("/")
-        if TITLES[stem] == title and own == ([task] if task else []):
-            found.append({**place, "caption": caption(stem)})
+        if FIGURES[stem][0] == section and own == ([task] if task else []):
+            found.append({**place, "title": figure_title(stem), "caption": caption(stem)})
     return found
+
+
+def shown_metrics(summary):
+    """Return the result of `summaries.metric_summary` as wide as the page, with short heads."""
+    ends = [summary[end].map("{:.3f}".format) for end in ("ci_low", "ci_high")]
+    interval = (ends[0] + " to " + ends[1]).where(summary["ci_low"].notna())
+    table = summary.drop(columns=["ci_low", "ci_high"]).round(3)
+    table.insert(table.columns.get_loc("accuracy") + 1, "95 % interval", interval)
+    return table.rename(columns=METRIC_HEADS)
 
 
 def class_counts(labels, splits):
@@ -155,7 +187,7 @@ def class_counts(labels, splits):
 
 
 def top_expressed(wilcoxon, task, n):
-    """Return the `n` first genes of every comparison of a task."""
+    """Return the `n` first genes of every comparison of a task, as the table has them sorted."""
     table = wilcoxon[wilcoxon["task"].astype(str) == task]
     columns = ["group", "reference", "symbol", "log2fc", "auc", "p_adj", "detection"]
     columns += ["n_cells", "n_reference"]
@@ -171,7 +203,7 @@ def page_sections(tables, config, shown, dataset):
     config : dict
     shown : dict {name: dict}
         The figures in their order: stem, source, width, height and chart, as `page.write_page`
-        takes them.
+        takes them; their titles and captions are added here.
     dataset : dict
         Entry of the registry.
     """
@@ -212,8 +244,9 @@ def page_sections(tables, config, shown, dataset):
                 "figures": _figures(shown, "Models", task),
                 "tables": [
                     (
-                        caption("metrics"),
-                        metric_summary(tables["metrics"][task]),
+                        f"{caption('metrics')} kappa, error and gain stand for quadratic kappa, "
+                        "mean absolute error and accuracy_gain.",
+                        shown_metrics(metric_summary(tables["metrics"][task])),
                         f"models/{task}/metrics.parquet",
                     )
                 ],
@@ -227,27 +260,31 @@ def page_sections(tables, config, shown, dataset):
         {
             "title": "All genes, all tracks",
             "text": "Every gene that a track scores or a test covers, with its rank on each track "
-            f"(1: most key) of regime {evidence['regime']}, all seeds pooled. A click on a gene "
-            "shows its scores, its rank in cells of each class, the attention it receives by layer "
-            "and head, and its differential expression.",
+            f"(1: most key) of regime {spoken(evidence['regime'])}, all seeds pooled. A click on a "
+            "gene shows its scores, its rank in cells of each class, the attention it receives by "
+            "layer and head, and its differential expression.",
             "gene_tasks": tasks,
         }
     )
     for task in tasks:
         keys = tables["key_genes"][task].head(evidence["n_key_genes"])
+        keys = keys[["symbol", *keys.columns.drop("symbol")]]  # the first column stays in sight
         sections.append(
             {
                 "title": f"Genes, task {task}",
                 "figures": _figures(shown, "Genes", task),
                 "tables": [
                     (
-                        caption("figure8_key_genes"),
+                        f"{figure_title('figure8_key_genes')}. {caption('figure8_key_genes')}",
                         keys,
                         f"figures/{task}/figure8_key_genes.tsv",
                     ),
                     (
-                        caption("wilcoxon"),
-                        top_expressed(tables["wilcoxon"], task, 5),
+                        f"The {N_EXPRESSED} genes that differ most in each comparison: those with "
+                        "the smallest p, of equal ones the largest |z|, first. group: the class; "
+                        "reference: what it is held against, either with its n cells. "
+                        f"{caption('wilcoxon')}",
+                        top_expressed(tables["wilcoxon"], task, N_EXPRESSED),
                         "expression/wilcoxon.parquet",
                     ),
                 ],

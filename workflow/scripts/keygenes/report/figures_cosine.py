@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keygenes.report.panels import add_title, layer_head, numbered, pairs_of, seed_text
+from keygenes.report.panels import add_title, layer_head, numbered, pairs_of, seed_text, versus
 from keygenes.report.style import (
     add_note,
     count,
@@ -77,7 +77,9 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
         n = rows.groupby("seed", dropna=False).n_cells.max().sum()
         seeds = seed_text(rows.seed.nunique())
         bound = _bound_text(rows, bounds, a)
-        names = f"{a} vs {b}" if len(a) + len(b) < 30 or width > 3 else f"{a}\nvs {b}"
+        names = versus(a, b)
+        if len(names) > 33 and width <= 3:
+            names = names.replace(" vs ", "\nvs ")
         panel.set_title(f"{names}\nn = {count(n)} cells, {seeds}, sd {spread}\n{bound}")
         panel.set(xlabel="head", ylabel="layer")
     bar = figure.colorbar(mesh, ax=axes, aspect=25, pad=0.02, shrink=0.8)

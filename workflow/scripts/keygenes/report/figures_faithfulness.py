@@ -94,7 +94,7 @@ def comprehensiveness(faithfulness, *, regime, task=None):
         if i >= len(orders) - 4:
             panel.set_xlabel("genes masked or kept (%)")
             panel.tick_params(labelbottom=True)
-    add_title(figure, f"What masking does to the answer, {regime}", task)
+    add_title(figure, f"What masking does to the answer, regime {spoken(regime)}", task)
     add_note(
         figure,
         "Comprehensiveness: the first genes of the order are masked. Sufficiency: all others are."
@@ -142,7 +142,7 @@ def randomisation(table, *, regime, task=None):
     panel.set_xlabel("random from the classifier down to here")
     panel.set_ylim(min(-0.1, float(frame["ci_low"].min(skipna=True)) - 0.05), 1.05)
     panel.grid(axis="y")
-    add_title(figure, f"Cascading randomisation, {regime}", task)
+    add_title(figure, f"Cascading randomisation, regime {spoken(regime)}", task)
     add_note(
         figure,
         "Spearman's correlation of the magnitudes over the genes of a cell, mean over cells; bars:"

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, is_finite
+from keygenes.report.panels import add_title, is_finite, spoken
 from keygenes.report.style import DOWN, GREY, PALE, UP, add_note, empty_figure, number, styled
 from keygenes.report.wording import plural
 
@@ -137,7 +137,7 @@ def figure7_attended_vs_de(
     rho = round(rho, 2) + 0.0  # no "-0.00"
     expected = len(attended) * len(expressed) / n if n else np.nan
     heading = "Attended against differentially expressed genes"
-    add_title(figure, f"{heading}{f', regime {regime}' if regime else ''}", task)
+    add_title(figure, f"{heading}{f', regime {spoken(regime)}' if regime else ''}", task)
     of_set = f" Bold: in {gene_set.removeprefix('in_')}." if gene_set else ""
     if "group" in genes:
         of_set = f" Up, down: in the class that differs most from the rest.{of_set}"

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, distinct, is_finite
+from keygenes.report.panels import add_title, distinct, is_finite, spoken, versus
 from keygenes.report.style import BLUE, GREY, ORANGE, add_note, count, empty_figure, styled
 from keygenes.report.wording import plural
 
@@ -92,7 +92,9 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
         first = first or panel
         _dots(panel, table, measures, regimes, factor)
         names = [
-            name if encodings[name] == "main" else f"{name}\n(tokens: {encodings[name]})"
+            spoken(name)
+            if encodings[name] == "main"
+            else f"{spoken(name)}\n(tokens: {spoken(encodings[name])})"
             for name in regimes
         ]
         panel.set_yticks(range(len(regimes)), names if column == 0 else [""] * len(regimes))
@@ -110,7 +112,7 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
             if drawn is None:
                 continue
             change, median = _change_by_rank(rank_shift, drawn, min_cells)
-            name = f"{' vs '.join(drawn)}, median length {count(median)}"
+            name = f"{versus(*drawn)}, median length {count(median)}"
             panel.plot(change.index, change, color=colour, lw=weight, label=name)
             panel.axvline(median, color=colour, lw=1.0, ls=(0, (4, 2)))
         panel.set_ylabel("change of attention (%)")

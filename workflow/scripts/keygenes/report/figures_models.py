@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, distinct, seed_text
+from keygenes.report.panels import add_title, distinct, seed_text, spoken
 from keygenes.report.style import (
     BLACK,
     BLUE,
@@ -54,7 +54,7 @@ def training_curves(history, *, task=None):
         return empty_figure("no training history")
     columns = min(4, len(regimes))
     blocks = -(-len(regimes) // columns)
-    figure = Figure(figsize=(1.9 * columns + 0.7, 3.4 * blocks + 0.4), layout="constrained")
+    figure = Figure(figsize=(1.75 * columns + 0.7, 3.0 * blocks + 0.4), layout="constrained")
     grid = figure.subplots(2 * blocks, columns, squeeze=False)
     losses = history[["train_loss", "valid_loss"]].to_numpy(dtype=float)
     top = float(np.nanmax(losses)) if np.isfinite(losses).any() else 1.0
@@ -83,7 +83,7 @@ def training_curves(history, *, task=None):
                     ms=7,
                     label="kept epoch" if j == 0 and panel is upper else None,
                 )
-        upper.set_title(f"{regime}\n{plural(runs.seed.nunique(), 'seed')}")
+        upper.set_title(f"{spoken(regime)}\n{plural(runs.seed.nunique(), 'seed')}")
         upper.set_ylim(0, 1.06 * top)
         lower.set_ylim(0, 1.02)
         lower.set_xlabel("epoch")
@@ -196,7 +196,7 @@ def figure3_confusion(
             # a "cell" bootstrap resamples cells: nothing to add to n
             unit_text = f" 95 % interval: bootstrap over {plural(int(row.n_units), row.unit)}."
         heading = f"{METRIC_NAMES.get(metric, metric)} {value}\n" if value else ""
-        panel.set_title(f"{regime}\n{heading}n = {counts.sum():,.0f} cells")
+        panel.set_title(f"{spoken(regime)}\n{heading}n = {counts.sum():,.0f} cells")
         panel.set(xlabel="predicted", ylabel="true")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, aspect=25, pad=0.03)
     bar.set_label("share of the true class")
@@ -285,7 +285,7 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
             panel.axvline(floor, color=GREY, ls="--", lw=0.8, zorder=0)
         for end in ends:
             panel.axhline(end - 0.4, color=PALE, lw=0.6, zorder=0)
-        panel.set_yticks(range(len(names)), names if i == 0 else [""] * len(names))
+        panel.set_yticks(range(len(names)), [spoken(name) if i == 0 else "" for name in names])
         panel.set_ylim(len(names) - 0.4, -0.6)
         panel.set_xlim(0, 1.0)
         panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -329,7 +329,7 @@ def _forest_note(table, names, designs, main):
     if table.seed.nunique() > 1:
         text += f" Ticks: {plural(table.seed.nunique(), 'seed')}."
     if main in names:
-        text += f" Band: interval of {main}." if pool.ci_low.notna().any() else ""
+        text += f" Band: interval of {spoken(main)}." if pool.ci_low.notna().any() else ""
     return text + (" Dashed: always the largest class." if "majority" in names else "")
 
 
@@ -358,7 +358,7 @@ def roar(table, *, task=None):
         panel.plot(share, matched, color=GREY, label="random genes, as widely detected", **style)
         panel.fill_between(share, rows.ci_low, rows.ci_high, color=BLUE, alpha=0.18, lw=0)
         panel.plot(share, rows.accuracy, color=BLUE, label="most key genes", **style)
-        panel.set_title(track, fontsize=7)
+        panel.set_title(spoken(track), fontsize=7)
         panel.set_xticks([0, 5, 10, 20])
         panel.set_ylim(0, 1.0)
         panel.grid(axis="y")

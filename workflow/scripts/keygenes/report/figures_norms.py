@@ -5,7 +5,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from keygenes.report.panels import add_title, distinct, layer_head, numbered, seed_text
+from keygenes.report.panels import add_title, distinct, layer_head, numbered, seed_text, spoken
 from keygenes.report.style import SEQUENTIAL, SKY, add_note, count, empty_figure, heatmap, styled
 
 NORM_NAMES = {
@@ -62,7 +62,7 @@ def figure9_norms(norms, *, task=None, subset="test"):
                 size=6 if heads <= 8 else 5,
             )
             panel.set(xlabel="head", ylabel="layer")
-            panel.set_title(f"{regime}\n{NORM_NAMES[measure]}")
+            panel.set_title(f"{spoken(regime)}\n{NORM_NAMES[measure]}")
         panel = line[-1]
         output = mine[(mine.measure == "output") & mine.layer.notna()]
         output = output.groupby("layer")[["mean", "sd"]].mean()
@@ -80,7 +80,7 @@ def figure9_norms(norms, *, task=None, subset="test"):
         panel.set_xlim(0, 1.08 * longest)
         panel.tick_params(axis="y", length=0)
         panel.set(xlabel="norm (embedding units)")
-        panel.set_title(f"{regime}\n{NORM_NAMES['output']}")
+        panel.set_title(f"{spoken(regime)}\n{NORM_NAMES['output']}")
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 1), SEQUENTIAL),
         ax=list(grid.ravel()),

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, is_finite, pairs_of, seed_text
+from keygenes.report.panels import add_title, is_finite, pairs_of, seed_text, versus
 from keygenes.report.style import (
     BLUE,
     DIVERGING,
@@ -240,7 +240,7 @@ def figure5_rank_shift(
         limit = max(limit, int(pooled.index.max()) if len(pooled) else 1)
         _fit_change(panel, values)
         panel.set_ylabel("change (%)")
-        panel.set_title(f"{a} vs {b}", pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
+        panel.set_title(versus(a, b), pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
     for i, panel in enumerate(axes):
         panel.set_xlim(0, 1.02 * limit)
         _mark_ranks(panel, marks, 1.02 * limit, label=i == 0)
@@ -299,7 +299,7 @@ def rank_shift_corrected(
             heights.append(values)
             limit = max(limit, int(pooled.index.max()) if len(pooled) else 1)
             pad = 4 + 9 * len(marks) if i == 0 else 4
-            panel.set_title(f"{a} vs {b}\n{when} correction", pad=pad, fontweight="bold")
+            panel.set_title(f"{versus(a, b)}\n{when} correction", pad=pad, fontweight="bold")
         _fit_change(axes[i, 0], np.concatenate(heights))
         axes[i, 1].axhline(0, color="black", lw=0.6)
         axes[i, 1].grid(axis="y")
@@ -309,7 +309,7 @@ def rank_shift_corrected(
         axes[i, 0].set_ylabel("change (%)")
         n = rows.groupby("rank").n_cells.sum()
         reached = n if len(n) > len(reached) else reached
-        n_cells.append(f"n = {count(n.max())} cells for {a} vs {b}")
+        n_cells.append(f"n = {count(n.max())} cells for {versus(a, b)}")
     for panel in axes[0]:
         _mark_ranks(panel, marks, 1.02 * limit, label=True)
     for panel in axes[-1]:
@@ -411,7 +411,7 @@ def figure6_rank_shift_layers(
         panel.set_yticks(range(1, layers + 1, 1 if layers <= 12 else 3))
         panel.tick_params(axis="y", length=0)
         panel.set_ylabel("layer")
-        panel.set_title(f"{a} vs {b}", pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
+        panel.set_title(versus(a, b), pad=4 + 9 * len(marks) if i == 0 else 4, fontweight="bold")
     axes[-1].set_xlabel("rank in the cell's encoding (1: first)")
     bar = figure.colorbar(
         mesh, ax=list(axes), extend="both", extendfrac=0.03, aspect=25 * len(axes) ** 0.5, pad=0.02

@@ -179,7 +179,7 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     n_needed = sum(name in BASELINES for name in tracks)
     for ax in axes:
         ax.axhline(n_needed, color="black", lw=0.8)
-    add_title(figure, f"Scorecard of the tracks, regime {regime}", task)
+    add_title(figure, f"Scorecard of the tracks, regime {spoken(regime)}", task)
     sizes = truth[truth["metric"] == "auprc"].dropna(subset=["value"])
     members = [
         f"{name} {span(rows['n_positive'])}"
@@ -258,7 +258,7 @@ def agreement(table, *, regime, task=None):
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("rank-biased overlap")
     bar.outline.set_visible(False)
-    add_title(figure, f"Agreement of the tracks, regime {regime}", task)
+    add_title(figure, f"Agreement of the tracks, regime {spoken(regime)}", task)
     n = table.loc[table["track_a"].astype(str) != table["track_b"].astype(str), "n_genes"]
     add_note(
         figure,

@@ -7,6 +7,7 @@ from keygenes.core.shown import gene_name
 from keygenes.core.tracks import BASELINES
 from keygenes.evidence.gene_table import sets_of, tracks_of
 from keygenes.report.panels import spoken
+from keygenes.report.style import all_numbers
 
 DIGITS = 4  # significant ones of a number on the page; the files have all
 
@@ -28,13 +29,27 @@ def _models_first(tracks):
     return sorted(tracks, key=lambda track: track in BASELINES)  # else they keep their order
 
 
-def gene_rows(table, explained):
+def class_unit(task, classes):
+    """Return the unit of a task's classes: µM where they are doses themselves, else nothing.
+
+    Parameters
+    ----------
+    task : dict
+        Of the config.
+    classes : list of str
+    """
+    return "µM" if task["column"] == "dose_um" and all_numbers(classes) else ""
+
+
+def gene_rows(table, explained, unit=""):
     """Return the page's table of genes: {columns: [{title, hint, kind}], rows: [[...]]}.
 
     Parameters
     ----------
     table : result of `evidence.gene_table.gene_table`
     explained : result of `evidence.gene_table.explained_columns`
+    unit : str
+        Of the classes; may be empty.
 
     Returns
     -------
@@ -50,7 +65,12 @@ def gene_rows(table, explained):
             (f"in_{name}", spoken(name), "flag", table[f"in_{name}"].astype(int))
             for name in sets_of(table)
         ),
-        ("group", "most different in", "text", table["group"].astype(object)),
+        (
+            "group",
+            f"most different in{unit and f' ({unit})'}",
+            "text",
+            table["group"].astype(object),
+        ),
         ("log2fc", "its log2 fold change", "number", _rounded(table["log2fc"])),
         ("p_adj", "its adjusted p", "number", _rounded(table["p_adj"])),
         *(
@@ -72,21 +92,37 @@ def gene_rows(table, explained):
     }
 
 
-def gene_details(table, tests, ranks, heads):
+def _hints(tracks, explained):
+    """Return what the score of each track is, with its unit: "mean norm of ... [unit]"."""
+    said = explained.set_index("column")
+    found = [said.loc[f"{track}_score", ["meaning", "unit"]] for track in tracks]
+    return [
+        f"{meaning} [{unit}]" if unit not in ("", "none") else meaning for meaning, unit in found
+    ]
+
+
+def gene_details(table, explained, tests, ranks, heads, *, regime, unit=""):
     """Return what opens for each gene of `table`, in its order.
 
     Parameters
     ----------
     table : result of `evidence.gene_table.gene_table`
+    explained : result of `evidence.gene_table.explained_columns`
     tests : table 'wilcoxon' of the task
     ranks, heads : tables 'gene_ranks', 'gene_heads'
+    regime : str
+        Whose tracks, ranks and attention these are.
+    unit : str
+        Of the classes; may be empty.
 
     Returns
     -------
     dict
-        tracks, classes, groups (names); scores: per gene and track score, rank, q, n; ranks: per
-        gene and class mean, sd, n cells; tests: per gene and group log2fc, p_adj; layers, heads
-        (how many); attention: per gene, layer by layer, that of each head. None: there is none.
+        regime, unit; tracks, classes, groups (names); hints: per track what its score is; sizes:
+        per group its cells and those of the rest; scores: per gene and track score, rank, q, n;
+        ranks: per gene and class mean, sd, n cells; tests: per gene and group log2fc, p_adj;
+        layers, heads (how many); attention: per gene, layer by layer, that of each head; cells: per
+        gene those behind it. None: there is none.
     """
     ids = table["ensembl_id"]
     tracks = tracks_of(table)
@@ -98,6 +134,7 @@ def gene_details(table, tests, ranks, heads):
     classes = [str(c) for c in ranks["class"].cat.categories]
     tests = tests[tests["reference"].astype(str) == "rest"]
     groups = [str(c) for c in tests["group"].cat.categories if (tests["group"] == c).any()]
+    sizes = tests.groupby(tests["group"].astype(str))[["n_cells", "n_reference"]].max()
 
     def per_gene(frame, key, names, columns):
         """Return float [genes, names, columns]."""
@@ -111,14 +148,20 @@ def gene_details(table, tests, ranks, heads):
     place = (heads["layer"] - 1) * n_heads + heads["head"] - 1
     attention = heads.assign(place=place).pivot(index="ensembl_id", columns="place", values="mean")
     attention = attention.reindex(index=ids, columns=range(n_layers * n_heads)).to_numpy(float)
+    cells = heads.groupby("ensembl_id")["n_cells"].max().reindex(ids)
     return {
+        "regime": spoken(regime),
+        "unit": unit,
         "tracks": [spoken(track) for track in tracks],
+        "hints": _hints(tracks, explained),
         "scores": _rounded(scores),
         "classes": classes,
         "ranks": _rounded(per_gene(ranks, "class", classes, ["rank_mean", "rank_sd", "n_cells"])),
         "groups": groups,
+        "sizes": sizes.loc[groups].to_numpy().tolist(),
         "tests": _rounded(per_gene(tests, "group", groups, ["log2fc", "p_adj"])),
         "layers": n_layers,
         "heads": n_heads,
         "attention": _rounded(attention),
+        "cells": [None if pd.isna(n) else int(n) for n in cells],
     }

@@ -53,6 +53,7 @@ function theme() {
     legend: text,
     header: text,
     title: { color: ink },
+    text: { color: ink },
     view: { stroke: line },
   };
 }
@@ -144,31 +145,38 @@ function keepSet() {
 
 // ---- one gene
 
+/** Return a table; its caption may be text, or a list of texts and elements. */
 function listing(caption, heads, rows) {
   const cell = (text, i) => element(i ? "td" : "th", i ? {} : { scope: "row" }, text);
   return element(
     "table", {},
-    element("caption", {}, caption),
+    element("caption", {}, ...[caption].flat()),
     element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
     element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map(cell)))),
   );
 }
 
+const note = (text) => element("span", { class: "where" }, text);
+
+const classesOf = (details) => (details.unit ? `${genes.task} (${details.unit})` : genes.task);
+
 function rankChart(details, ranks) {
   const values = details.classes.flatMap((name, i) => {
     const [mean, sd, n] = ranks[i];
-    return mean === null ? [] : [{ class: name, mean, low: Math.max(1, mean - (sd ?? 0)), high: mean + (sd ?? 0), n }];
+    return mean === null ? [] : [{ class: name, mean, low: Math.max(1, mean - (sd ?? 0)), high: mean + (sd ?? 0), n, cells: `n = ${shownNumber(n)}` }];
   });
-  const y = { field: "class", type: "nominal", sort: details.classes, title: null };
+  const width = Math.min(240, window.innerWidth - 190); // beside it stand names and n
+  const y = { field: "class", type: "nominal", sort: details.classes, title: classesOf(details) };
   const tooltip = ["class", "mean", "n"].map((field) => ({ field }));
   return {
     data: { values },
-    width: 260,
+    width,
     height: { step: 22 },
     encoding: { y, tooltip },
     layer: [
-      { mark: { type: "rule", color: "#56B4E9", strokeWidth: 2 }, encoding: { x: { field: "low", type: "quantitative", title: "rank in a cell (1: first), mean ± sd", scale: { zero: false } }, x2: { field: "high" } } },
+      { mark: { type: "rule", color: "#56B4E9", strokeWidth: 2 }, encoding: { x: { field: "low", type: "quantitative", title: "rank in a cell (1: first), mean ± sd", scale: { zero: false }, axis: { tickCount: 5 } }, x2: { field: "high" } } },
       { mark: { type: "point", filled: true, size: 60, opacity: 1, color: "#0072B2" }, encoding: { x: { field: "mean", type: "quantitative" } } },
+      { mark: { type: "text", align: "left", dx: 6 }, encoding: { x: { value: width }, text: { field: "cells" } } },
     ],
   };
 }
@@ -184,7 +192,7 @@ function headChart(details, attention) {
     encoding: {
       x: { field: "head", type: "ordinal", axis: { labelAngle: 0 } },
       y: { field: "layer", type: "ordinal" },
-      color: { field: "value", type: "quantitative", title: "attention (1: uniform)", scale: { scheme: "purpleorange", domain: [1 - span, 1 + span] } },
+      color: { field: "value", type: "quantitative", title: "times uniform", scale: { scheme: "purpleorange", domain: [1 - span, 1 + span] } },
       tooltip: ["layer", "head", "value"].map((field) => ({ field })),
     },
   };
@@ -196,18 +204,22 @@ async function openGene(row) {
   const [symbol, id] = row;
   const dialog = document.getElementById("gene");
   dialog.querySelector("h2").textContent = symbol;
-  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}; test cells, all seeds pooled; n: cells behind a score`;
+  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}, regime ${details.regime}; test cells, all seeds pooled`;
   const body = dialog.querySelector(".details");
-  const scores = details.tracks.map((track, i) => [track, ...details.scores[at][i].map(shownNumber)]);
-  const tests = details.groups.map((group, i) => [group, ...details.tests[at][i].map(shownNumber)]);
+  const scores = details.tracks.map((track, i) => [track, ...details.scores[at][i].map(shownNumber), details.hints[i]]);
+  const tests = details.groups.map((group, i) => [group, ...[...details.tests[at][i], ...details.sizes[i]].map(shownNumber)]);
   const [ranks, heads] = [0, 1].map(() => element("div", { class: "chart" }));
+  const cells = details.cells[at] === null ? [] : [note(`mean over the n = ${shownNumber(details.cells[at])} test cells that have it; 1: uniform attention`)];
   body.replaceChildren(
     element("div", { class: "beside" },
-      element("section", {}, element("h3", {}, "Its rank in cells of each class"), ranks),
-      element("section", {}, element("h3", {}, "Attention it receives, by layer and head"), heads)),
-    element("div", { class: "beside" },
-      listing("What each track says of it", ["track", "score", "rank", "q", "n"], scores),
-      listing("Differential expression, each class against the rest", ["class", "log2 fold change", "adjusted p"], tests)),
+      element("section", {}, element("h3", {}, "Its rank in cells of each class"), ranks,
+        element("div", { class: "chart" }, listing(
+          ["Differential expression, each class against the rest", note("rank-sum test between all cells of the study; p: Benjamini-Hochberg over genes; n: cells of the class and of the rest")],
+          [classesOf(details), "log2 fold change", "adjusted p", "n", "n rest"], tests))),
+      element("section", {}, element("h3", {}, "Attention it receives, by layer and head", ...cells), heads)),
+    element("div", { class: "tracks" }, listing(
+      ["What each track says of it", note("rank 1: the most key; q: test between wells, Benjamini-Hochberg over genes; n: cells behind the score")],
+      ["track", "score", "rank", "q", "n", "what the score is [unit]"], scores)),
   );
   dialog.showModal();
   dialog.scrollTop = 0;
@@ -239,6 +251,11 @@ async function showTimes() {
   if (rows.length) document.getElementById("run-times").replaceChildren(listing("Jobs of all seeds and tasks together.", heads, rows));
 }
 
+/** Load all figures once the page is there: one that nobody has scrolled to would not be printed. */
+function loadFigures() {
+  for (const image of document.querySelectorAll("img[loading=lazy]")) image.loading = "eager";
+}
+
 // ---- all of it
 
 function followTheme() {
@@ -250,4 +267,5 @@ dark.addEventListener("change", followTheme);
 followTheme();
 offerCharts();
 watchGenes();
+window.addEventListener("load", loadFigures);
 showTimes().catch((error) => console.warn(error.message));

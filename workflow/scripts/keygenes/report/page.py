@@ -15,11 +15,12 @@ from keygenes.core.files import write_text
 from keygenes.core.shown import printable_lines
 from keygenes.evidence.verdicts import VERDICTS
 from keygenes.report.figures_claims import MARKS, found_text
-from keygenes.report.panels import distinct
+from keygenes.report.panels import distinct, spoken
 from keygenes.report.style import count, number
 
 HERE = Path(__file__).resolve().parent
 MAX_ROWS = 50  # of a table on the page; the file behind it has all
+NAMES = ("regime", "encoder", "metric")  # columns whose values are names that the pipeline gives
 
 
 def format_value(value):
@@ -46,11 +47,15 @@ def _is_number(series):
 def _table(caption, frame, source):
     """Return what the template needs of a table."""
     shown = frame.head(MAX_ROWS)
+    named = [name in NAMES for name in frame.columns]
     return {
         "caption": caption,
-        "columns": [(str(name), bool(_is_number(frame[name]))) for name in frame.columns],
+        "columns": [(spoken(name), bool(_is_number(frame[name]))) for name in frame.columns],
         "rows": [
-            [format_value(value) for value in row]
+            [
+                spoken(format_value(value)) if name else format_value(value)
+                for name, value in zip(named, row, strict=True)
+            ]
             for row in shown.astype(object).itertuples(index=False, name=None)
         ],
         "left_out": len(frame) - len(shown),
@@ -63,7 +68,7 @@ def _figure(figure):
     first = figure["caption"].split("\n", 1)[0]
     return {
         **figure,
-        "name": figure["stem"].rsplit("/", 1)[-1],
+        "file": figure["stem"].rsplit("/", 1)[-1],
         "alt": first.split(". ")[0],
         "paragraphs": _paragraphs(figure["caption"]),
     }
@@ -149,12 +154,12 @@ def write_page(
         ``("accuracy of level, full", 0.91, "95 % interval 0.88 to 0.94, n = 480 cells")``.
         Numbers are formatted, text is taken as it is.
     sections : list of dict
-        title and text (paragraphs split by an empty line); figures: list of dict with stem (path
-        in the folder, without ending), source (of the picture shown), width, height, caption and
-        chart (name of its chart in ``data/charts.js``, or None); tables: list of (caption,
-        DataFrame, path of the file behind it or None); claims: table 'claims', shown whole, claim
-        by claim; gene_tasks: tasks whose table of genes is shown. All but the title may be left
-        out.
+        title and text (paragraphs split by an empty line); figures: list of dict with title, stem
+        (path in the folder, without ending), source (of the picture shown), width, height, caption
+        and chart (name of its chart in ``data/charts.js``, or None); tables: list of (caption,
+        DataFrame, path in the results of the file behind it or None); claims: table 'claims', shown
+        whole, claim by claim; gene_tasks: tasks whose table of genes is shown, the last one first.
+        All but the title may be left out.
     methods : list of str
         Paragraphs.
     references : list of str

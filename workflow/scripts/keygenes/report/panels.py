@@ -16,6 +16,11 @@ def spoken(name):
     return str(name).replace("_", " ")
 
 
+def versus(a, b):
+    """Return two models that are compared: "full vs frozen"."""
+    return f"{spoken(a)} vs {spoken(b)}"
+
+
 def distinct(values):
     """Return the distinct values of a column in the order in which they come, without nulls."""
     return list(pd.unique(values.dropna().astype(object)))

@@ -22,7 +22,7 @@ from keygenes.report.contents import (
     summary_text,
 )
 from keygenes.report.folder import copy_figure, copy_file, write_assets, write_packed
-from keygenes.report.gene_data import gene_details, gene_rows
+from keygenes.report.gene_data import class_unit, gene_details, gene_rows
 from keygenes.report.methods import methods
 from keygenes.report.page import write_page
 from keygenes.report.references import bibtex, own_entry, read_references, reference_list
@@ -91,18 +91,22 @@ def place_figures(names, source, folder, classes):
     return shown, {name: spec for name, spec in specs.items() if spec}
 
 
-def write_genes(folder, tasks, tables, files):
+def write_genes(folder, config, tables, files):
     """Write the genes of each task: as files, for the page's table, and what opens for one."""
-    for i, task in enumerate(tasks):
+    for i, described in enumerate(cell_tasks(config)):
+        task = described["name"]
+        classes = [str(c) for c in tables["labels"][task].cat.categories]
+        unit = class_unit(described, classes)
         for kind in ("gene_tsv", "gene_xlsx"):
             copy_file(files[kind][i], folder / f"tables/{task}/{Path(files[kind][i]).name}")
         table = read_table(files["gene_tables"][i])
         explained = pd.read_csv(files["gene_columns"][i], sep="\t", keep_default_na=False)
-        shown = gene_rows(table, explained)
+        shown = gene_rows(table, explained, unit)
         write_packed(shown, f"genes.{task}", folder / f"data/genes.{task}.js")
         tests = tables["wilcoxon"][tables["wilcoxon"]["task"].astype(str) == task]
         ranks, heads = (read_table(files[name][i]) for name in ("gene_ranks", "gene_heads"))
-        details = gene_details(table, tests, ranks, heads)
+        regime = config["evidence"]["regime"]
+        details = gene_details(table, explained, tests, ranks, heads, regime=regime, unit=unit)
         write_packed(details, f"details.{task}", folder / f"data/details.{task}.js")
 
 
@@ -164,7 +168,7 @@ def write_report(files, folder, *, config, entries, model, figures, claims, soft
     shown, specs = place_figures(figures, folder.parent / "figures", folder, classes)
     write_assets(folder / "assets")
     write_packed(specs, "charts", folder / "data/charts.js")
-    write_genes(folder, [task["name"] for task in cell_tasks(config)], tables, files)
+    write_genes(folder, config, tables, files)
     times = run_times(folder.parent / "benchmarks")
     write_packed(shown_times(times), "run_times", folder / "data/run_times.js")
     paragraphs, references = write_methods(

@@ -139,10 +139,11 @@ def class_order(values):
         classes = [c for c in values.cat.categories if (values == c).any()]
     else:
         classes = list(pd.unique(values.dropna()))
-    return sorted(classes, key=float) if _all_numbers(classes) else classes
+    return sorted(classes, key=float) if all_numbers(classes) else classes
 
 
-def _all_numbers(classes):
+def all_numbers(classes):
+    """Return whether every class is a finite number, as doses are."""
     try:
         return bool(np.isfinite([float(c) for c in classes]).all())
     except (TypeError, ValueError):
@@ -155,7 +156,7 @@ def class_colours(classes):
     Doses are ordered, so their colours are as well; more than eight categories fall back to
     the sequential scale.
     """
-    if (_all_numbers(classes) and len(classes) > 2) or len(classes) > len(CATEGORIES):
+    if (all_numbers(classes) and len(classes) > 2) or len(classes) > len(CATEGORIES):
         scale = matplotlib.colormaps[SEQUENTIAL](np.linspace(0.0, 0.92, len(classes)))
         return {
             c: tuple(float(v) for v in rgba[:3]) for c, rgba in zip(classes, scale, strict=True)
