@@ -263,3 +263,12 @@ def test_file_that_cannot_be_had_is_refused(place, name, mirror, resource, parts
     changes = {"dataset": name, "mirror": place.mirror if mirror else None}
     left = assert_refused(place, changes, f"resources/{resource}", *parts)
     assert not left
+
+
+def test_config_of_a_megabyte_is_refused_unread(place):
+    config = edited_config(place.folder / "large.yaml", place.start)
+    config.write_text(config.read_text() + f"# {'x' * 1000}\n" * 1100)
+    run = run_snakemake(place.checkout, "-n", "--cores", 1, "--configfile", config)
+    assert run.returncode != 0
+    (said,) = [line.strip() for line in run.text.splitlines() if ": found " in line]
+    assert_sentence(said, "large.yaml", "1,048,576 bytes")

@@ -422,6 +422,20 @@ def test_slurm_jobs_of_a_study(checkout, config, jobs):
     assert sum(found.values()) == {"config/demo.yaml": 69, None: 149}[config]
 
 
+def test_every_rule_of_a_model_asks_slurm_for_one_gpu_of_any_kind(checkout, tmp_path):
+    config = edited_config(tmp_path / "gpu.yaml", {"compute.device": "auto"})
+    run = run_snakemake(
+        checkout, "-n", "--workflow-profile", "profiles/slurm", "--configfile", config
+    )
+    assert run.returncode == 0, run.text
+    blocks = re.findall(r"^ *rule (\w+):\n((?:    .+\n)+)", run.text, re.MULTILINE)
+    asked = {rule: re.search(r"resources: (.+)", block)[1].split(", ") for rule, block in blocks}
+    with_gpu = {rule for rule, resources in asked.items() if "gpu=1" in resources}
+    assert with_gpu == GPU_RULES & set(asked)
+    assert len(with_gpu) >= 6 and set(asked) - with_gpu
+    assert not [rule for rule, found in asked.items() if any("gpu_model" in r for r in found)]
+
+
 @pytest.mark.parametrize("keys", [{"tokens.shards": 3, "attention.shards": 3}])
 def test_shards_are_slurm_jobs_of_their_own(checkout, tmp_path, keys):
     config = edited_config(tmp_path / "sharded.yaml", keys)
