@@ -594,7 +594,7 @@ def test_summary_says_what_the_tables_say(results):
     assert said["attention of full against frozen"] == f"cosine {cosine.mean():.3f}"
     keys = read_table(results / "evidence/level/key_genes.parquet")
     found = str(keys["in_p53_textbook"].head(30).sum())
-    assert said["genes of p53_textbook among the 30 most attended"] == found
+    assert said["genes of p53 textbook among the 30 most attended"] == found
 
 
 def test_provenance_names_config_inputs_code_software_and_results(demo, results):

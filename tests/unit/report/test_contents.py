@@ -72,5 +72,5 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "attention": {"pairs": [["full", "frozen"]]},
     }
     _, (_, _, models), (_, _, attention) = headline_numbers(study, config)
-    assert "length_only 0.47, token0 0.49, best of 9 baselines (hvg_lr) 0.53 (0.48" in models
+    assert "length only 0.47, token0 0.49, best of 9 baselines (hvg lr) 0.53 (0.48" in models
     assert "n = 1440 test cells; between two seeds of full 0.970" in attention

@@ -88,11 +88,13 @@ def headline_numbers(tables, config):
         best = best_baseline(metrics, row["design"])
         known = pd.notna(row["ci_low"])
         over = f"95 % interval over {row['n_units']} {row['unit']}s, " if known else ""
-        others = [f"{name} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
-        others.append(f"best of {len(BASELINES)} baselines ({best['regime']}) {interval(best)}")
+        others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
+        others.append(
+            f"best of {len(BASELINES)} baselines ({spoken(best['regime'])}) {interval(best)}"
+        )
         rows.append(
             (
-                f"accuracy of the {regime} model, task {task}",
+                f"accuracy of the {spoken(regime)} model, task {task}",
                 interval(row),
                 f"{over}n = {row['n_cells']} cells; "
                 f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
@@ -102,10 +104,12 @@ def headline_numbers(tables, config):
     moved = attention_change(tables, config, task)
     layer, head = moved["lowest"]
     control = moved["other_seed"]
-    beside = f"; between two seeds of {moved['a']} {control['cosine']:.3f}" if control else ""
+    beside = (
+        f"; between two seeds of {spoken(moved['a'])} {control['cosine']:.3f}" if control else ""
+    )
     rows.append(
         (
-            f"attention of {moved['a']} against {moved['b']}, task {task}",
+            f"attention of {spoken(moved['a'])} against {spoken(moved['b'])}, task {task}",
             f"cosine {moved['cosine']:.3f}",
             f"mean of {moved['n_heads']} heads; lowest {moved['low']:.3f} in layer {layer}, head "
             f"{head}; n = {moved['n_cells']} test cells{beside}",
@@ -119,7 +123,7 @@ def headline_numbers(tables, config):
         )
         rows.append(
             (
-                f"genes of {name} among the {n_top} most attended, task {task}",
+                f"genes of {spoken(name)} among the {n_top} most attended, task {task}",
                 str(found),
                 f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
                 "differentially expressed",
