@@ -4,6 +4,7 @@ import pytest
 import report_tables as tables
 
 from keygenes.report.answer import answer, passes_every
+from keygenes.report.panels import cosine_text
 
 
 @pytest.fixture
@@ -102,6 +103,11 @@ def test_it_is_real_only_if_every_track_passes_every_test(study, low, verdict):
 def test_a_track_without_one_of_the_tests_does_not_pass_every_test():
     made = {"set": pd.Series({"a": True, "b": True}), "masking": pd.Series({"a": True})}
     assert passes_every(made).to_dict() == {"a": True, "b": False}
+
+
+@pytest.mark.parametrize(("cosine", "said"), [(1.0, "1.000"), (0.99996, ">0.999"), (0.5, "0.500")])
+def test_only_an_exact_cosine_of_1_reads_as_1(cosine, said):
+    assert cosine_text(cosine) == said
 
 
 def test_one_seed_has_no_other_to_compare_with(study):

@@ -6,7 +6,7 @@ from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
 from keygenes.evidence.verdicts import HOLDS, UNTESTABLE, tally
-from keygenes.report.panels import spoken
+from keygenes.report.panels import cosine_text, spoken
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
@@ -87,7 +87,8 @@ def _moved(tables, config, tasks):
     found = {task: attention_change(tables, config, task) for task in tasks}
     first = found[tasks[0]]
     cosines = {
-        task: f"{row['cosine']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        task: f"{cosine_text(row['cosine'])} ({cosine_text(row['low'])} to "
+        f"{cosine_text(row['high'])})"
         for task, row in found.items()
     }
     received = {task: f"{row['pearson']:.2f}" for task, row in found.items()}
@@ -99,7 +100,7 @@ def _moved(tables, config, tasks):
     )
     controls = {task: row["other_seed"] for task, row in found.items() if row["other_seed"]}
     if controls:
-        same = _each({task: f"{row['cosine']:.3f}" for task, row in controls.items()})
+        same = _each({task: cosine_text(row["cosine"]) for task, row in controls.items()})
         correlation = _each({task: f"{row['pearson']:.2f}" for task, row in controls.items()})
         cells = _each({task: f"{row['n_cells']:,} cells" for task, row in controls.items()})
         said += (

@@ -10,7 +10,7 @@ from keygenes.core.shown import printable_lines
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
-from keygenes.report.panels import spoken
+from keygenes.report.panels import cosine_text, spoken
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
@@ -101,20 +101,7 @@ def headline_numbers(tables, config):
             )
         )
     task = tasks[-1]
-    moved = attention_change(tables, config, task)
-    layer, head = moved["lowest"]
-    control = moved["other_seed"]
-    beside = (
-        f"; between two seeds of {spoken(moved['a'])} {control['cosine']:.3f}" if control else ""
-    )
-    rows.append(
-        (
-            f"attention of {spoken(moved['a'])} against {spoken(moved['b'])}, task {task}",
-            f"cosine {moved['cosine']:.3f}",
-            f"mean of {moved['n_heads']} heads; lowest {moved['low']:.3f} in layer {layer}, head "
-            f"{head}; n = {moved['n_cells']} test cells{beside}",
-        )
-    )
+    rows.append(attention_headline(task, attention_change(tables, config, task)))
     n_top = config["evidence"]["n_key_genes"]
     for name in config["evidence"]["gene_sets"][:1]:
         found, expected = top_members(tables["key_genes"][task], name, n_top)
@@ -132,6 +119,19 @@ def headline_numbers(tables, config):
     return rows + [
         gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
     ]
+
+
+def attention_headline(task, moved):
+    """Return the line of a task's attention: the cosine of two models, beside that of two seeds."""
+    a, b, control = spoken(moved["a"]), spoken(moved["b"]), moved["other_seed"]
+    layer, head = moved["lowest"]
+    beside = f"; between two seeds of {a} {cosine_text(control['cosine'])}" if control else ""
+    return (
+        f"attention of {a} against {b}, task {task}",
+        f"cosine {cosine_text(moved['cosine'])}",
+        f"mean of {moved['n_heads']} heads; lowest {cosine_text(moved['low'])} in layer {layer}, "
+        f"head {head}; n = {moved['n_cells']} test cells{beside}",
+    )
 
 
 def gene_headline(task, metrics):

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from keygenes.report.panels import add_title, layer_head, numbered, pairs_of, seed_text, versus
+from keygenes.report.panels import (
+    add_title,
+    cosine_text,
+    layer_head,
+    numbered,
+    pairs_of,
+    seed_text,
+    versus,
+)
 from keygenes.report.style import (
     add_note,
     count,
@@ -12,16 +20,6 @@ from keygenes.report.style import (
     panel_grid,
     styled,
 )
-
-
-def _cosine_texts(values, digits):
-    """Print cosines so that only an exact 1 reads as 1."""
-
-    def show(value):
-        text = f"{value:.{digits}f}"
-        return f">{1 - 10**-digits:.{digits}f}" if text[0] == "1" and value < 1 - 1e-6 else text
-
-    return [[show(value) for value in row] for row in values]
 
 
 def _bound_text(rows, bounds, regime):
@@ -69,7 +67,7 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
             values,
             rows=numbered(layers),
             columns=numbered(heads),
-            texts=_cosine_texts(values, digits),
+            texts=[[cosine_text(value, digits) for value in row] for row in values],
             vmin=lowest,
             size=7 if heads <= 8 else 5.5,
         )

@@ -31,6 +31,12 @@ def pairs_of(frame):
     return list(frame[["a", "b"]].astype(str).drop_duplicates().itertuples(index=False, name=None))
 
 
+def cosine_text(value, digits=3):
+    """Return a cosine as text, in which only an exact 1 reads as 1: ">0.999"."""
+    text = f"{value:.{digits}f}"
+    return f">{1 - 10**-digits:.{digits}f}" if text[0] == "1" and value < 1 - 1e-6 else text
+
+
 def seed_text(n):
     """Return what a value over `n` seeds is of; without a seed (0) it is of the pool."""
     return "pooled" if n == 0 else plural(n, "seed")
