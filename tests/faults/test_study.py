@@ -41,7 +41,7 @@ def test_full_disk_ends_in_sentences_and_room_lets_it_go_on(unbroken, checkout):
             assert run.returncode != 0
             assert "Traceback" not in run.text, run.text
             said = sentences(run)
-            assert said, run.text[-5000:]
+            assert said, (size, run.text[-5000:])
             for sentence in said:
                 assert_sentence(sentence, "results/micro/", "no space left", "free some")
             hit.update(re.findall(r"^Error in rule (\w+):", run.text, re.MULTILINE))

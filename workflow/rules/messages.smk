@@ -11,7 +11,7 @@ from snakemake.logging import logger
 from keygenes.core.changes import since_finished
 from keygenes.core.code import rules_digest, script_digests
 from keygenes.core.errors import InputError
-from keygenes.core.failures import failure_text
+from keygenes.core.failures import failure_text, full_disk
 from keygenes.core.files import read_json
 from keygenes.core.scheduler import killed_jobs
 from keygenes.core.step import job_name
@@ -76,10 +76,11 @@ def show_failure(log_paths):
     said = workflow.output_settings
     quiet = {part.name for part in said.quiet or ()}
     shown = said.show_failed_logs and not quiet & {"RULES", "ALL"}
-    logs = [Path(path).read_text(encoding="utf-8", errors="replace") for path in log_paths]
+    logs = "".join(Path(p).read_text(encoding="utf-8", errors="replace") for p in log_paths)
     print(
         failure_text(failed_jobs(), STARTED["at"], shown=shown),
-        *killed_jobs("".join(logs)),
+        *killed_jobs(logs),
+        *full_disk(logs, f"results/{STUDY}"),
         sep="\n",
         file=sys.stderr,
     )

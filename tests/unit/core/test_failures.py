@@ -1,8 +1,9 @@
 import os
 
 import pytest
+from messages import assert_sentence
 
-from keygenes.core.failures import LAST_LINES, failure_text, last_lines
+from keygenes.core.failures import LAST_LINES, failure_text, full_disk, last_lines
 
 
 @pytest.fixture
@@ -25,6 +26,12 @@ def test_a_failed_job_is_named_with_its_log_and_its_last_words(log):
     assert "    config key 'a': found 1, expected 2; do." in lines
     assert "breaks off" not in text
     assert text.endswith("it resumes from what is finished.")
+
+
+def test_a_disk_that_was_full_for_snakemake_is_named(tmp_path):
+    (said,) = full_disk("WorkflowError:\nOSError: [Errno 28] No space left on device\n", tmp_path)
+    assert_sentence(said, f"{tmp_path}/", "no space left to write", "free some")
+    assert full_disk("OSError: [Errno 2] No such file", tmp_path) == []
 
 
 def test_of_a_long_log_the_last_lines_are_shown(log):

@@ -1,8 +1,11 @@
 """What a run says at its end when jobs failed: which, the last lines of their logs, what to do."""
 
+import errno
+import shutil
 import textwrap
 from pathlib import Path
 
+from keygenes.core.files import no_room
 from keygenes.core.shown import printable_lines
 from keygenes.core.step import FAILED
 
@@ -33,6 +36,23 @@ def last_lines(path, since):
     left_out = max(0, len(lines) - LAST_LINES)
     kept = [f"... {left_out} lines before"] * bool(left_out) + lines[left_out:]
     return printable_lines("\n".join(kept))
+
+
+def full_disk(log, folder):
+    """Return, as a list, the sentence for a disk on which Snakemake itself could not write.
+
+    It ends a job whose benchmark it cannot write, when the job's own log is long closed.
+
+    Parameters
+    ----------
+    log : str
+        Snakemake's log of the run.
+    folder : str
+        Of the study's results.
+    """
+    if f"[Errno {errno.ENOSPC}]" not in log:
+        return []
+    return [no_room(f"{folder}/", shutil.disk_usage(folder).free)]
 
 
 def failure_text(failed, since, *, shown=False):

@@ -67,7 +67,7 @@ def writable(path):
         free = shutil.disk_usage(folder).free
         numbers = {getattr(e, "errno", None) for e in _chain(error)}
         if free < NO_ROOM or numbers & set(FULL) or "No space left" in str(error):
-            raise _no_room(path, free) from error
+            raise no_room(path, free) from error
         if numbers & set(FORBIDDEN) or not os.access(folder, os.W_OK):
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise input_error(
@@ -83,10 +83,11 @@ def check_room(folder):
     """Raise an `InputError` where the disk of a folder is full: nothing could even be planned."""
     free = shutil.disk_usage(folder).free
     if free < NO_ROOM:
-        raise _no_room(Path(folder).absolute(), free)
+        raise no_room(Path(folder).absolute(), free)
 
 
-def _no_room(path, free):
+def no_room(path, free):
+    """Return the `InputError` for a disk with `free` bytes left that `path` was written to."""
     return input_error(
         str(path),
         found=f"no space left to write ({free / 1e9:.3f} GB free)",
