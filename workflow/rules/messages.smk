@@ -14,7 +14,7 @@ from keygenes.core.errors import InputError
 from keygenes.core.failures import failure_text, full_disk
 from keygenes.core.files import read_json
 from keygenes.core.scheduler import killed_jobs
-from keygenes.core.step import job_name
+from keygenes.core.jobs import job_name
 from keygenes.core.version import write_version
 
 STARTED = {"at": 0.0}  # when the run did

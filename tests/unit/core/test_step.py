@@ -10,8 +10,9 @@ from messages import assert_sentence
 
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
+from keygenes.core.jobs import FAILED, job_name
 from keygenes.core.matrices import read_matrix, write_matrix
-from keygenes.core.step import FAILED, LogFile, job_name, software_versions, step
+from keygenes.core.step import LogFile, software_versions, step
 from keygenes.core.tables import read_stamp, set_stamp, write_table
 
 

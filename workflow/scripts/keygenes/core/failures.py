@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 
 from keygenes.core.files import no_room
+from keygenes.core.jobs import FAILED
 from keygenes.core.shown import printable_lines
-from keygenes.core.step import FAILED
 
 LAST_LINES = 20
 ADVICE = (

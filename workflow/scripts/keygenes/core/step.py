@@ -12,7 +12,8 @@ from keygenes import __version__
 from keygenes.core.code import packages_of
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import digest_of
-from keygenes.core.shown import printable, printable_lines
+from keygenes.core.jobs import FAILED, job_name
+from keygenes.core.shown import printable_lines
 from keygenes.core.tables import set_stamp
 
 TOO_MUCH = input_error(
@@ -21,7 +22,6 @@ TOO_MUCH = input_error(
     expected="room for a cell of tokens.max_length at least",
     remedy="lower compute.batch_tokens, use another GPU, or set compute.device: cpu",
 )
-FAILED = "failed"  # the last line of the log of a job that failed by itself starts with it
 
 
 class _PlainLines(logging.Formatter):
@@ -35,12 +35,6 @@ class _PlainLines(logging.Formatter):
         """Return the message, its lines kept, each with the same start."""
         lines = printable_lines(super().format(record)).split("\n")
         return "\n".join(self.start + line for line in lines)
-
-
-def job_name(rule, wildcards):
-    """Return a job in words: 'finetune level full seed 1'."""
-    numbered = (f"{key} {value}" if str(value).isdigit() else value for key, value in wildcards)
-    return printable(" ".join([rule, *map(str, numbered)]))
 
 
 def software_versions():
