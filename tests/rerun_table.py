@@ -1,30 +1,31 @@
 """Which rules run again after an edit of each config key: the table in docs/design.md.
 
-Run in a checkout whose demo is finished (make reruns), it asks Snakemake for a dry run per key,
-and writes the table.
+Run in a checkout whose demo is finished (make reruns), it lets a task of genes run in a copy, asks
+Snakemake for a dry run per key of the schema there, and writes the table.
 """
 
 import re
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from pathlib import Path
 
 import yaml
+from gene_study import finished_gene_study, gene_config
 from running import REPOSITORY, dry_run, edited_config
 
-DEMO = "config/demo.yaml"
+SCHEMA = "workflow/schemas/config.schema.yaml"
 PAGE = "docs/design.md"
 MARKS = ("<!-- reruns -->\n", "<!-- end of reruns -->\n")
 FEW_CELLS = {"registries.datasets": ["config/datasets.yaml", "tests/config/micro_cells.yaml"]}
-# What an edit of a key is, where adding one, halving or negating the demo's value will not do.
-# A dict says what has to be edited with it.
+NOT_EDITED = {"version"}  # a release reads one
+# What an edit of a key is, where the study's value plus one, half of it, its opposite, or the list
+# with its first entry twice will not do.
 VALUES = {
     "study": "other",
-    "registries.datasets": ["config/datasets.yaml", "config/datasets.yaml"],
-    "registries.models": ["config/models.yaml", "config/models.yaml"],
-    "registries.gene_sets": ["config/gene_sets.yaml", "config/gene_sets.yaml"],
     "mirror": "/some/mirror",
+    "image": "keygenes.sif",
     "select.drug": "Dex",
     "select.doses_um": [0, 2.5, 12.5, 25],
     "select.vehicle.column": "replicate",
@@ -35,7 +36,6 @@ VALUES = {
     "seeds": [1, 2, 3],
     "split.by": "random",
     "tokens.vocabulary": "geneformer_v1",
-    "tokens.length": {"subsample": 150},
     "tokens.depth": 200,
     "tokens.order": "shuffled",
     "pretrain.heads": 2,
@@ -61,50 +61,105 @@ TOGETHER = {  # {key: what an edit of it must change}
     "dataset": {"dataset": "micro_sciplex", **FEW_CELLS},
     "pretrain.dataset": {"pretrain.dataset": "micro_atlas", **FEW_CELLS},
     "model": {"model": "geneformer_v1_10m", "tokens.vocabulary": "geneformer_v1"},
-    # Entries of lists, by example: of the demo's second task and third regime.
+    "tokens.length.subsample": {"tokens.length": {"subsample": 150}},
+}
+# Keys of entries, by example. Of the lists: tasks 0 'dose', 1 'level', 2 'common' (of genes),
+# regimes 2 'full', 3 'permuted_labels', 6 'full_random_split', 7 'linear_probe'.
+PERMUTED = {"name": "permuted_labels", "train": ["*"], "tasks": ["level"]}
+BY_CELL = {"name": "full_random_split", "tasks": ["level"]}
+BROUGHT = ["config/models.yaml", "tests/config/finetuned.yaml"]
+EXAMPLES = {
+    "tasks.dose.name": {"tasks.0.name": "concentration"},
+    "tasks.level.column": {"tasks.1.column": "replicate"},
     "tasks.level.classes": {"tasks.1.classes": {"low": [0, 1.25], "high": [12.5, 25]}},
+    "tasks.common.type": {
+        "tasks.2": {"name": "common", "column": "replicate", "classes": {"a": [1], "b": [2]}}
+    },
+    "tasks.common.gene_classes": {"tasks.2.gene_classes": "ribosomal"},
+    "tokens.variants.equal_length.length.subsample": {
+        "tokens.variants.equal_length.length.subsample": 151
+    },
+    "tokens.variants.equal_length.depth": {"tokens.variants.equal_length.depth": 200},
+    "tokens.variants.equal_length.order": {"tokens.variants.equal_length.order": "shuffled"},
+    "regimes.full.epochs": {"regimes.2.epochs": 6},
+    "regimes.full.batch_size": {"regimes.2.batch_size": 13},
     "regimes.full.learning_rate": {"regimes.2.learning_rate": 2.0e-3},
+    "regimes.full.weight_decay": {"regimes.2.weight_decay": 0.002},
+    "regimes.full.warmup_steps": {"regimes.2.warmup_steps": 20},
+    "regimes.full.warmup_fraction": {"regimes.2.warmup_fraction": 0.2},
+    "regimes.full.max_grad_norm": {"regimes.2.max_grad_norm": 2.0},
+    "regimes.full.attention_dropout": {"regimes.2.attention_dropout": 0.1},
+    "regimes.full.pooling": {"regimes.2.pooling": "mean"},
+    "regimes.full.preset": {"regimes.2.preset": "upstream"},
     "regimes.full.train": {"regimes.2.train": ["bert.encoder.*", "bert.pooler.*", "classifier.*"]},
+    "regimes.permuted_labels.labels": {"regimes.3": PERMUTED},
+    "regimes.full_random_split.name": {"regimes.6.name": "full_by_cell"},
+    "regimes.full_random_split.tasks": {"regimes.6.tasks": ["level", "dose"]},
     "regimes.full_random_split.tokens": {"regimes.6.tokens": "equal_length"},
+    "regimes.full_random_split.encoder": {"regimes.6.encoder": "random"},
+    "regimes.full_random_split.split": {"regimes.6": {**BY_CELL, "train": ["*"]}},
+    "regimes.full_random_split.freeze_layers": {
+        "regimes.6": {**BY_CELL, "split": "random", "freeze_layers": 2}
+    },
+    "regimes.full_random_split.method": {
+        "regimes.6": {**BY_CELL, "split": "random", "method": "logistic", "features": "expression"}
+    },
+    "regimes.full_random_split.finetuned": {
+        "regimes.6": {**BY_CELL, "finetuned": "brought"},
+        "registries.models": BROUGHT,
+    },
     "regimes.linear_probe.features": {"regimes.7.features": "expression"},
 }
-NOT_KEYS = {"version", "tasks", "regimes"}  # a release has one; entries are edited, by example
 
 
-def leaves(config, prefix=""):
-    """Return {dotted key: value} of a config; a list is a value."""
-    found = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
+def schema_keys(schema, prefix=""):
+    """Return the dotted keys of a config that a schema knows; * is any name, or entry of a list."""
+    inner = dict(schema.get("properties", {}))
+    for each in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(each, dict) and "properties" in each:
+            inner["*"] = each
+    if not inner:
+        return {prefix[:-1]}
+    return set().union(*(schema_keys(part, f"{prefix}{key}.") for key, part in inner.items()))
+
+
+def editable_keys():
+    """Return the keys of the config's schema, as `schema_keys`, that a user may edit."""
+    schema = yaml.safe_load((REPOSITORY / SCHEMA).read_text(encoding="utf-8"))
+    return schema_keys(schema) - NOT_EDITED
 
 
 def another(value):
-    """Return a value of the same type that is not the same."""
+    """Return a value of the same type that is not the same; a list repeats its first entry."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
         return value + 1
+    if isinstance(value, list):
+        return [value[0], *value]
     return value / 2
 
 
-def edits():
-    """Return {key: {key: new value}} for every key of the demo's config."""
-    demo = yaml.safe_load((REPOSITORY / DEMO).read_text(encoding="utf-8"))
-    found = {}
-    for key, value in leaves(demo).items():
-        if key not in NOT_KEYS | set(TOGETHER):
-            found[key] = {key: VALUES[key] if key in VALUES else another(value)}
-    return found | TOGETHER
+def edit(key, config):
+    """Return {key: new value} that is an edit of one key of a config, which is none of an entry."""
+    if key in TOGETHER:
+        return TOGETHER[key]
+    if key in VALUES:
+        return {key: VALUES[key]}
+    return {key: another(reduce(dict.get, key.split("."), config))}
 
 
-def rules_after(folder, changes):
-    """Return the set of rules that a dry run lists after an edit of the finished demo's config."""
+def edits(config_path):
+    """Return {key: {key: new value}} for every key of the schema; of entries, by example."""
+    config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+    plain = sorted(key for key in editable_keys() if "*" not in key)
+    return {key: edit(key, config) for key in plain} | EXAMPLES
+
+
+def rules_after(folder, config_path, changes):
+    """Return the set of rules that a dry run lists after an edit of a finished study's config."""
     with tempfile.TemporaryDirectory() as temporary:
-        config = edited_config(Path(temporary) / "edited.yaml", changes, folder / DEMO)
+        config = edited_config(Path(temporary) / "edited.yaml", changes, config_path)
         return {rule for rule, _ in dry_run(folder, "--configfile", config)}
 
 
@@ -147,11 +202,12 @@ def written(text, lines):
     return f"{text[:start]}\n{''.join(lines)}\n{text[end:]}"
 
 
-def current_table(folder):
-    """Return the lines of the table of a checkout whose demo is finished."""
-    changes = edits()
+def current_table(study):
+    """Return the lines of the table of a `finished_gene_study`."""
+    config = gene_config(study.folder)
+    changes = edits(config)
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda change: rules_after(folder, change), changes.values())
+        found = pool.map(lambda c: rules_after(study.checkout, config, c), changes.values())
         found = dict(zip(changes, found, strict=True))
     return table(found, found["study"])  # a study of another name runs every rule
 
@@ -160,7 +216,9 @@ def main():
     """Write the table."""
     page = REPOSITORY / PAGE
     text = page.read_text(encoding="utf-8")
-    page.write_text(written(text, current_table(REPOSITORY)), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as temporary:
+        lines = current_table(finished_gene_study(REPOSITORY, Path(temporary)))
+    page.write_text(written(text, lines), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from gene_study import finished_gene_study
 from running import copy_checkout, finished_study
 
 
@@ -23,3 +24,9 @@ def demo(tmp_path_factory):
     kept = os.environ.get("KEYGENES_DEMO_CHECKOUT")
     parent = Path(kept) if kept else tmp_path_factory.mktemp("demo")
     return finished_study(parent / "main", "config/demo.yaml")
+
+
+@pytest.fixture(scope="session")
+def gene_study(demo, tmp_path_factory):
+    """Return the finished demo with a task of genes (see `finished_gene_study`)."""
+    return finished_gene_study(demo, tmp_path_factory.mktemp("genes"))

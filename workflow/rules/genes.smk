@@ -54,7 +54,7 @@ rule classify_genes:
     params:
         options={k: v for k, v in config["gene_classification"].items() if k != "n_bootstrap"},
         max_length=config["tokens"]["max_length"],
-        compute=config["compute"],
+        compute=COMPUTE,
         code=code_digest("classify_genes"),
     script:
         "../scripts/classify_genes.py"

@@ -289,3 +289,9 @@ def test_a_variant_replaces_its_own_keys_of_the_encoding(study):
     assert settings.encoding(section) == {**equal, "length": None, "depth": 800}
     assert settings.encoding(section, "equal_length") == {**equal, "depth": 800}
     assert settings.encoding(section, "equal_depth")["depth"] == 1000
+
+
+def test_a_training_option_that_gene_classification_does_not_read(study):
+    """Each token is classified by its own state: nothing is pooled."""
+    error = refused(study, "gene_classification.pooling", "mean")
+    assert_sentence(error, "'gene_classification.pooling'", "an unknown key")
