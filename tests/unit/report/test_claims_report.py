@@ -5,10 +5,12 @@ from PIL import Image
 from test_page import read
 
 from keygenes.evidence.verdicts import VERDICTS
-from keygenes.report.contents import claims_section, summary_text, verdict_counts
+from keygenes.report.contents import claims_section
 from keygenes.report.figures_claims import MARKS, claims, found_text, shown_row
+from keygenes.report.headline import summary_text
 from keygenes.report.page import write_page
 from keygenes.report.style import save_figure
+from keygenes.report.summaries import verdict_counts
 
 CLAIMS = {"title": "Claims of the thesis", "source": "a thesis"}
 

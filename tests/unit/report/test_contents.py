@@ -6,11 +6,10 @@ from keygenes.report.captions import caption
 from keygenes.report.contents import (
     FIGURES,
     figure_title,
-    headline_numbers,
-    metric_summary,
-    pooled,
     shown_metrics,
 )
+from keygenes.report.headline import headline_numbers
+from keygenes.report.summaries import metric_summary, pooled
 
 
 def metrics():

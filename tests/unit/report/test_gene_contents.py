@@ -1,6 +1,7 @@
 import report_tables as tables
 
-from keygenes.report.contents import gene_headline, gene_sections
+from keygenes.report.contents import gene_sections
+from keygenes.report.headline import gene_headline
 
 CONFIG = {
     "study": "s",

@@ -8,7 +8,7 @@ from rocrate.rocrate import ROCrate
 
 from keygenes.core.files import checksum
 from keygenes.core.tables import set_stamp, write_table
-from keygenes.report.contents import all_versions, provenance_facts
+from keygenes.report.facts import all_versions, provenance_facts
 from keygenes.report.provenance import (
     commit_of,
     provenance,

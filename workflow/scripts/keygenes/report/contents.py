@@ -1,28 +1,16 @@
-"""What the page says: its numbers, sections, captions and provenance, from tables alone."""
+"""The sections of the page: their texts, figures and tables, from tables alone."""
 
 import re
-import textwrap
 
 import pandas as pd
 
-from keygenes.core.regimes import BASELINES
-from keygenes.core.shown import printable_lines
 from keygenes.core.tasks import cell_tasks, gene_tasks
-from keygenes.evidence.verdicts import tally
 from keygenes.report.captions import caption
-from keygenes.report.panels import cosine_text, spoken
+from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
-    attention_change,
-    best_baseline,
-    interval,
     metric_summary,
-    pooled,
-    top_expressed_members,
-    top_members,
+    verdict_counts,
 )
-from keygenes.report.wording import plural
-
-INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
 FIGURES = {  # where a figure stands on the page, and what it is called there beside its number
     "figure1_umap": ("Data", "the cells by class (UMAP)"),
@@ -56,99 +44,6 @@ METRIC_HEADS = {
     "p (accuracy_gain)": "p (gain)",
 }
 N_EXPRESSED = 5  # genes of a comparison on the page
-
-
-def headline_numbers(tables, config):
-    """Return the numbers that matter as (label, value, detail).
-
-    Parameters
-    ----------
-    tables : dict
-        selection, splits, and per task metrics, cosine, key_genes; per task of genes gene_metrics.
-    config : dict
-    """
-    regime, splits = config["evidence"]["regime"], tables["splits"]
-    tasks = [task["name"] for task in cell_tasks(config)]
-    tested = splits[splits["split"] == "test"]
-    unit, n_seeds = tested["unit"].iloc[0], tested["seed"].nunique()
-    kept = tables["selection"].iloc[-1]
-    rows = [
-        (
-            "cells in the study",
-            f"{kept['n_cells']:,}",
-            f"{tested['cell'].nunique():,} of them tested out of fold by {plural(n_seeds, 'seed')} "
-            f"(held out by {unit}), {kept['n_genes']:,} genes",
-        )
-    ]
-    for task in list(dict.fromkeys([tasks[0], tasks[-1]])):
-        metrics = tables["metrics"][task]
-        row, majority = pooled(metrics, regime), pooled(metrics, "majority")
-        if row is None:
-            continue
-        best = best_baseline(metrics, row["design"])
-        known = pd.notna(row["ci_low"])
-        over = f"95 % interval over {row['n_units']} {row['unit']}s, " if known else ""
-        others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
-        others.append(
-            f"best of {len(BASELINES)} baselines ({spoken(best['regime'])}) {interval(best)}"
-        )
-        rows.append(
-            (
-                f"accuracy of the {spoken(regime)} model, task {task}",
-                interval(row),
-                f"{over}n = {row['n_cells']} cells; "
-                f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
-            )
-        )
-    task = tasks[-1]
-    rows.append(attention_headline(task, attention_change(tables, config, task)))
-    n_top = config["evidence"]["n_key_genes"]
-    for name in config["evidence"]["gene_sets"][:1]:
-        found, expected = top_members(tables["key_genes"][task], name, n_top)
-        by_expression = top_expressed_members(
-            tables["genes"][task], tables["key_genes"][task], name, n_top
-        )
-        rows.append(
-            (
-                f"genes of {spoken(name)} among the {n_top} most attended, task {task}",
-                str(found),
-                f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
-                "differentially expressed",
-            )
-        )
-    return rows + [
-        gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
-    ]
-
-
-def attention_headline(task, moved):
-    """Return the line of a task's attention: the cosine of two models, beside that of two seeds."""
-    a, b, control = spoken(moved["a"]), spoken(moved["b"]), moved["other_seed"]
-    layer, head = moved["lowest"]
-    beside = f"; between two seeds of {a} {cosine_text(control['cosine'])}" if control else ""
-    return (
-        f"attention of {a} against {b}, task {task}",
-        f"cosine {cosine_text(moved['cosine'])}",
-        f"mean of {moved['n_heads']} heads; lowest {cosine_text(moved['low'])} in layer {layer}, "
-        f"head {head}; n = {moved['n_cells']} test cells{beside}",
-    )
-
-
-def gene_headline(task, metrics):
-    """Return the line of a task of genes: the pretrained encoder's ROC-AUC beside its controls."""
-    table = metrics[(metrics["metric"] == "roc_auc") & metrics["seed"].isna()]
-    table = table[table["class"] == table["class"].iloc[-1]].set_index("encoder")
-    row = table.loc["pretrained"]
-    others = ", ".join(
-        f"{name.replace('_', ' ')} {value:.2f}"
-        for name, value in table["value"].drop("pretrained").items()
-    )
-    return (
-        f"ROC-AUC of {row['class']} genes, task {task}",
-        interval(row),
-        f"95 % interval over n = {row['n_genes']} genes, each scored out of fold; controls: "
-        f"{others}; chance 0.50",
-    )
 
 
 def figure_title(stem):
@@ -363,104 +258,3 @@ def gene_sections(tables, config, shown):
             }
         )
     return sections
-
-
-def provenance_facts(record):
-    """Return the page's facts of a study's record: {what it is: text}.
-
-    Every registry entry has its line, followed by those of its files; what is made by the study
-    itself has a line, too.
-    """
-    made = record["keygenes"]
-    commit = made["commit"] and made["commit"][:12] + (" and changes" if made["changed"] else "")
-    facts = {
-        "keygenes": f"{made['version']}{f' (commit {commit})' if commit else ''}",
-        "whole record": f"provenance.json and ro-crate-metadata.json in results/{record['study']}/"
-        f": config, versions, and the sha256 of {plural(len(record['inputs']), 'input')} and "
-        f"{plural(len(record['results']), 'result')}",
-        "config sha256": record["config_sha256"],
-        **record["seeds"],
-        "seeds": ", ".join(map(str, record["seeds"]["seeds"])),
-    }
-    files = {source["name"]: _place(source) for source in record["inputs"]}
-    for what, said in _entries(record):
-        facts[what] = ". ".join([*said, *([files.pop(what)] if what in files else [])])
-        of_entry = [name for name in files if name.startswith(f"{what}, file ")]
-        facts |= {name: files.pop(name) for name in of_entry}
-    return facts | files
-
-
-def _place(source):
-    """Return where an input comes from, and its checksum."""
-    place = source["url"] or f"Local file {source['path']}"
-    return f"{place} (sha256 {source['sha256']})"
-
-
-def _entries(record):
-    """Yield what each registry entry of a study is called, and what is to be said of it."""
-    config, entries = record["config"], record["entries"]
-    for name, entry in entries["datasets"].items():
-        yield f"dataset '{name}'", _about(entry)
-    if entries["model"]:
-        yield f"model '{config['model']}'", _about(entries["model"])
-    else:
-        yield "model", [f"pretrained by this study on dataset '{config['pretrain']['dataset']}'"]
-    if entries["vocabulary"]:
-        yield f"vocabulary '{config['tokens']['vocabulary']}'", _about(entries["vocabulary"])
-    else:
-        yield "vocabulary", [f"made by this study from dataset '{config['pretrain']['dataset']}'"]
-    for kind in ("gene set", "gene classes"):
-        for name, entry in entries["gene_sets" if kind == "gene set" else "gene_classes"].items():
-            yield f"{kind} '{name}'", _about(entry)
-
-
-def _about(entry):
-    """Return what a registry entry says of itself, as sentences without their full stops."""
-    said = [entry["title"]]
-    if "combine" in entry:
-        said.append(f"Combined from {', '.join(entry['combine'])}")
-    if "simulate" in entry:
-        settings = ", ".join(f"{key} {value}" for key, value in sorted(entry["simulate"].items()))
-        said.append(f"Simulated by this study ({settings})")
-    if truth := entry.get("file", {}).get("truth_of"):
-        said.append(f"Written by this study with the simulated dataset '{truth}'")
-    return said + ([f"Licence: {entry['licence']}"] if "licence" in entry else [])
-
-
-def all_versions(recorded, own):
-    """Return {package: text} of the versions that made a study and those that wrote its report.
-
-    Parameters
-    ----------
-    recorded : dict {package: [versions]}
-        Of the record, which is written before the report.
-    own : dict {package: version}
-    """
-    both = {
-        name: sorted({*recorded.get(name, ()), *({own[name]} if name in own else ())})
-        for name in sorted({*recorded, *own})
-    }
-    return {name: ", ".join(versions) for name, versions in both.items()}
-
-
-def verdict_counts(table):
-    """Return how many readings of the claims hold, hold in part, fail and cannot be tested."""
-    holds, part, fails, untestable = tally(table["verdict"]).values()
-    return (
-        f"{holds} hold, {part} in part, {fails} fail, {untestable} not testable "
-        f"({len(table)} readings of {table['claim'].nunique()} claims)"
-    )
-
-
-def summary_text(headline, page, simulated, claims=None):
-    """Return what the terminal prints at the end of a run.
-
-    `simulated` says what is simulated, or is False; `claims` is the table of verdicts or None.
-    """
-    lines = ["", *([f"SIMULATED DATA: {simulated}."] if simulated else [])]
-    width = max(len(label) for label, _, _ in headline)
-    for label, value, detail in headline:
-        lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
-    if claims is not None:
-        lines.append(f"  claims: {verdict_counts(claims)}")
-    return printable_lines("\n".join([*lines, "", f"Report: {page}", ""]))

@@ -13,16 +13,11 @@ from keygenes.core.tables import read_table
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.answer import answer
 from keygenes.report.charts import CHARTS, chart_spec
-from keygenes.report.contents import (
-    all_versions,
-    claims_section,
-    headline_numbers,
-    page_sections,
-    provenance_facts,
-    summary_text,
-)
+from keygenes.report.contents import claims_section, page_sections
+from keygenes.report.facts import all_versions, provenance_facts
 from keygenes.report.folder import copy_figure, copy_file, write_assets, write_packed
 from keygenes.report.gene_data import class_unit, gene_details, gene_rows
+from keygenes.report.headline import headline_numbers, summary_text
 from keygenes.report.methods import methods
 from keygenes.report.page import write_page
 from keygenes.report.references import bibtex, own_entry, read_references, reference_list

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from keygenes.core.regimes import BASELINES
+from keygenes.evidence.verdicts import tally
 
 
 def pooled(metrics, regime, metric="accuracy"):
@@ -96,3 +97,12 @@ def top_expressed_members(genes, key_genes, name, n_top):
     ranked = genes[genes["track"].astype(str) == "wilcoxon"].sort_values("rank").head(n_top)
     members = key_genes.set_index("ensembl_id")[f"in_{name}"]
     return int(members.reindex(ranked["ensembl_id"]).fillna(False).sum())
+
+
+def verdict_counts(table):
+    """Return how many readings of the claims hold, hold in part, fail and cannot be tested."""
+    holds, part, fails, untestable = tally(table["verdict"]).values()
+    return (
+        f"{holds} hold, {part} in part, {fails} fail, {untestable} not testable "
+        f"({len(table)} readings of {table['claim'].nunique()} claims)"
+    )

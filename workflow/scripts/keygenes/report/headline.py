@@ -1,0 +1,129 @@
+"""The numbers that matter, for the page's cards and for the end of a run on the terminal."""
+
+import textwrap
+
+import pandas as pd
+
+from keygenes.core.regimes import BASELINES
+from keygenes.core.shown import printable_lines
+from keygenes.core.tasks import cell_tasks, gene_tasks
+from keygenes.report.panels import cosine_text, spoken
+from keygenes.report.summaries import (
+    attention_change,
+    best_baseline,
+    interval,
+    pooled,
+    top_expressed_members,
+    top_members,
+    verdict_counts,
+)
+from keygenes.report.wording import plural
+
+INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
+
+
+def headline_numbers(tables, config):
+    """Return the numbers that matter as (label, value, detail).
+
+    Parameters
+    ----------
+    tables : dict
+        selection, splits, and per task metrics, cosine, key_genes; per task of genes gene_metrics.
+    config : dict
+    """
+    regime, splits = config["evidence"]["regime"], tables["splits"]
+    tasks = [task["name"] for task in cell_tasks(config)]
+    tested = splits[splits["split"] == "test"]
+    unit, n_seeds = tested["unit"].iloc[0], tested["seed"].nunique()
+    kept = tables["selection"].iloc[-1]
+    rows = [
+        (
+            "cells in the study",
+            f"{kept['n_cells']:,}",
+            f"{tested['cell'].nunique():,} of them tested out of fold by {plural(n_seeds, 'seed')} "
+            f"(held out by {unit}), {kept['n_genes']:,} genes",
+        )
+    ]
+    for task in list(dict.fromkeys([tasks[0], tasks[-1]])):
+        metrics = tables["metrics"][task]
+        row, majority = pooled(metrics, regime), pooled(metrics, "majority")
+        if row is None:
+            continue
+        best = best_baseline(metrics, row["design"])
+        known = pd.notna(row["ci_low"])
+        over = f"95 % interval over {row['n_units']} {row['unit']}s, " if known else ""
+        others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
+        others.append(
+            f"best of {len(BASELINES)} baselines ({spoken(best['regime'])}) {interval(best)}"
+        )
+        rows.append(
+            (
+                f"accuracy of the {spoken(regime)} model, task {task}",
+                interval(row),
+                f"{over}n = {row['n_cells']} cells; "
+                f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
+            )
+        )
+    task = tasks[-1]
+    rows.append(attention_headline(task, attention_change(tables, config, task)))
+    n_top = config["evidence"]["n_key_genes"]
+    for name in config["evidence"]["gene_sets"][:1]:
+        found, expected = top_members(tables["key_genes"][task], name, n_top)
+        by_expression = top_expressed_members(
+            tables["genes"][task], tables["key_genes"][task], name, n_top
+        )
+        rows.append(
+            (
+                f"genes of {spoken(name)} among the {n_top} most attended, task {task}",
+                str(found),
+                f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
+                "differentially expressed",
+            )
+        )
+    return rows + [
+        gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
+    ]
+
+
+def attention_headline(task, moved):
+    """Return the line of a task's attention: the cosine of two models, beside that of two seeds."""
+    a, b, control = spoken(moved["a"]), spoken(moved["b"]), moved["other_seed"]
+    layer, head = moved["lowest"]
+    beside = f"; between two seeds of {a} {cosine_text(control['cosine'])}" if control else ""
+    return (
+        f"attention of {a} against {b}, task {task}",
+        f"cosine {cosine_text(moved['cosine'])}",
+        f"mean of {moved['n_heads']} heads; lowest {cosine_text(moved['low'])} in layer {layer}, "
+        f"head {head}; n = {moved['n_cells']} test cells{beside}",
+    )
+
+
+def gene_headline(task, metrics):
+    """Return the line of a task of genes: the pretrained encoder's ROC-AUC beside its controls."""
+    table = metrics[(metrics["metric"] == "roc_auc") & metrics["seed"].isna()]
+    table = table[table["class"] == table["class"].iloc[-1]].set_index("encoder")
+    row = table.loc["pretrained"]
+    others = ", ".join(
+        f"{name.replace('_', ' ')} {value:.2f}"
+        for name, value in table["value"].drop("pretrained").items()
+    )
+    return (
+        f"ROC-AUC of {row['class']} genes, task {task}",
+        interval(row),
+        f"95 % interval over n = {row['n_genes']} genes, each scored out of fold; controls: "
+        f"{others}; chance 0.50",
+    )
+
+
+def summary_text(headline, page, simulated, claims=None):
+    """Return what the terminal prints at the end of a run.
+
+    `simulated` says what is simulated, or is False; `claims` is the table of verdicts or None.
+    """
+    lines = ["", *([f"SIMULATED DATA: {simulated}."] if simulated else [])]
+    width = max(len(label) for label, _, _ in headline)
+    for label, value, detail in headline:
+        lines += [f"  {label:<{width}}  {value}", *textwrap.wrap(detail, 96, **INDENT)]
+    if claims is not None:
+        lines.append(f"  claims: {verdict_counts(claims)}")
+    return printable_lines("\n".join([*lines, "", f"Report: {page}", ""]))
