@@ -103,10 +103,8 @@ def gene_headline(task, metrics):
     table = metrics[(metrics["metric"] == "roc_auc") & metrics["seed"].isna()]
     table = table[table["class"] == table["class"].iloc[-1]].set_index("encoder")
     row = table.loc["pretrained"]
-    others = ", ".join(
-        f"{name.replace('_', ' ')} {value:.2f}"
-        for name, value in table["value"].drop("pretrained").items()
-    )
+    controls = table["value"].drop("pretrained").items()
+    others = ", ".join(f"{spoken(name)} {value:.2f}" for name, value in controls)
     return (
         f"ROC-AUC of {row['class']} genes, task {task}",
         interval(row),
