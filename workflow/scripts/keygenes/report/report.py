@@ -138,7 +138,8 @@ def write_report(files, folder, *, config, entries, model, figures, claims, soft
     ----------
     files : dict {name: path or list of paths}
         The tables of `read_tables`; per task of cells gene_tables, gene_columns, gene_tsv,
-        gene_xlsx, gene_ranks and gene_heads; provenance; references, references_schema and citation.
+        gene_xlsx, gene_ranks and gene_heads; provenance; references, references_schema
+        and citation.
     folder : path-like
         Of the report; figures are taken from ``figures`` beside it, times from ``benchmarks``.
     config : dict
