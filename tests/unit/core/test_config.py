@@ -34,8 +34,9 @@ CASES = {
     "unknown, near": ("select.dosis_um", [0], ["'select.dosis_um'", "unknown", "'doses_um'"]),
     "unknown, far": ("xyzzy", 1, ["'xyzzy'", "an unknown key", "remove it"]),
     "unknown, in a list": ("regimes.2.trian", ["*"], ["'regimes[2].trian'", "write 'train'"]),
-    "version": ("version", 2, ["'version'", "found 2", "expected 1", "config/config.yaml"]),
-    "version as text": ("version", "1", ["'version'", "found '1'", "expected 1"]),
+    "version": ("version", 3, ["'version'", "found 3", "expected 2", "config/config.yaml"]),
+    "old version": ("version", 1, ["'version'", "expected 2", "'folds: [...]'", "upgrading.md"]),
+    "version as text": ("version", "2", ["'version'", "found '2'", "expected 2"]),
     "type": ("finetune.epochs", "many", ["'finetune.epochs'", "'many'", "type integer"]),
     "a count with a point": ("finetune.epochs", 5.0, ["'finetune.epochs'", "5.0", "integer"]),
     "a count in quotes": ("finetune.epochs", "5", ["'finetune.epochs'", "whole", "without quotes"]),
@@ -234,6 +235,30 @@ RELATIONS = {
     "attribution of a model without a classifier": (
         *("evidence.regimes", ["pretrained"]),
         ["'evidence.regimes'", "'pretrained'"],
+    ),
+    "primary of another task": (
+        *("evidence.primary.task", "kind"),
+        ["'evidence.primary.task'", "'kind'", "dose, level", "null"],
+    ),
+    "primary without its gene set": (
+        *("evidence.gene_sets", ["p53_textbook"]),
+        ["'evidence.primary.gene_set'", "'hallmark_p53'", "p53_textbook"],
+    ),
+    "primary track that is not scored": (
+        *("evidence.tracks", ["attention_total"]),
+        ["'evidence.primary.track'", "'integrated_gradients'"],
+    ),
+    "primary of a model that is not attributed": (
+        *("evidence.primary.regime", "upstream_freeze6"),
+        ["'evidence.primary.track'", "'upstream_freeze6'", "add the regime there"],
+    ),
+    "primary whose last epoch is chosen": (
+        *("regimes.full.keep_epoch", "best"),
+        ["'evidence.primary.regime'", "keep_epoch: last"],
+    ),
+    "more than a head to convergence": (
+        *("regimes.full.converge", True),
+        ["'regimes.full.converge'", "more than the head"],
     ),
     "more genes than fit": (
         *("tokens.length", {"subsample": 3000}),

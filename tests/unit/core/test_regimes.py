@@ -24,17 +24,21 @@ def test_a_regime_is_a_list_of_patterns_whatever_its_form():
 
 
 def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
-    section = {k: v for k, v in study["finetune"].items() if k != "cache"}  # how, not what
-    assert finetune_options(study["finetune"], {"name": "a", "train": ["*"]}) == section
-    upstream = finetune_options(section, {"name": "a", "preset": "upstream"})
-    assert upstream == PRESETS["upstream"]
+    whole = study["finetune"]
+    section = {k: v for k, v in whole.items() if k not in ("cache", "convergence")}  # how, not what
+    until_the_end = {"converge": None}
+    assert finetune_options(whole, {"name": "a", "train": ["*"]}) == section | until_the_end
+    upstream = finetune_options(whole, {"name": "a", "preset": "upstream"})
+    assert upstream == PRESETS["upstream"] | until_the_end
     for preset in PRESETS.values():
         assert set(section) == set(preset), "a preset leaves no key to the section"
     assert (upstream["epochs"], upstream["warmup_steps"], upstream["warmup_fraction"]) == (
         *(10, 500, None),
     )
-    own = finetune_options(section, {"name": "a", "preset": "upstream", "epochs": 2})
+    own = finetune_options(whole, {"name": "a", "preset": "upstream", "epochs": 2})
     assert own == {**upstream, "epochs": 2}
+    head = finetune_options(whole, {"name": "a", "train": ["classifier.*"], "converge": True})
+    assert head["converge"] == whole["convergence"]
 
 
 def test_which_regimes_train_the_embeddings(study):
@@ -44,7 +48,7 @@ def test_which_regimes_train_the_embeddings(study):
         if "method" not in regime
     }
     assert {name for name, trains in trained.items() if not trains} == {
-        *("frozen", "last_layer", "random_frozen", "frozen_equal_length")
+        *("frozen", "frozen_five_epochs", "last_layer", "random_frozen", "frozen_equal_length")
     }
     assert not embeddings_train(["*", "!bert.embeddings.*"])
     assert embeddings_train(["classifier.*", "bert.embeddings.LayerNorm.bias"])

@@ -67,7 +67,7 @@ def test_whole_integers_stay_plain_integers(tmp_path):
 
 def test_text_becomes_the_category_its_schema_wants(tmp_path):
     frame = pd.DataFrame(
-        {"cell": ["x", "y"], "seed": 1, "split": ["train", "test"], "unit": "well"}
+        {"cell": ["x", "y"], "fold": 1, "split": ["train", "test"], "unit": "well"}
     )
     write_table(frame, tmp_path / "t.parquet", "splits")
     assert isinstance(read_table(tmp_path / "t.parquet")["split"].dtype, pd.CategoricalDtype)

@@ -28,6 +28,17 @@ def test_a_folder_of_another_version_is_refused(tmp_path, other):
     assert_sentence(error, str(tmp_path), *told, "'study'", "version.txt")
 
 
+def test_a_folder_whose_folds_are_named_after_seeds_is_refused(tmp_path):
+    (tmp_path / "cells/splits").mkdir(parents=True)
+    (tmp_path / "cells/splits/seed1.parquet").touch()
+    for with_version in (False, True):
+        if with_version:
+            write_version(tmp_path)
+        with pytest.raises(InputError) as error:
+            check_version(tmp_path)
+        assert_sentence(error, str(tmp_path), "keygenes 0.1", "'study'", "docs/upgrading.md")
+
+
 def test_a_table_of_another_version_s_schema_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "umap.parquet"
     set_stamp({"versions": {"keygenes": "0.0.9"}})

@@ -15,7 +15,11 @@ from keygenes.core.regimes import check_regimes
 from keygenes.core.shown import printable, printable_lines, shortened, unfit_name
 from keygenes.core.tasks import cell_tasks
 
-VERSION = 1
+VERSION = 2
+UPGRADES = {  # what to write instead in a config of an older layout
+    1: "write 'version: 2', 'folds: [...]' with what your 'seeds' had, and 'seeds: [1]' (how often "
+    "each fold is trained); docs/upgrading.md has the other lines"
+}
 MAX_BYTES = 1 << 20  # of a YAML file; the largest here has 20 kB
 MAX_VALUES, MAX_DEPTH = 100_000, 50  # with every alias written out
 LONGEST_TEXT = 10_000  # characters
@@ -80,7 +84,8 @@ def schema_error(error, where):
             f"{where} 'version'",
             found=f"{value!r}",
             expected=f"{VERSION}, the layout that this release reads",
-            remedy="start from a copy of config/config.yaml of this release",
+            remedy=(UPGRADES.get(value) if isinstance(value, int) else None)
+            or "start from a copy of config/config.yaml of this release",
         )
     if _looks_like_number(value) and error.validator == "type":
         whole = "number" not in error.validator_value  # one type, or several
@@ -337,6 +342,13 @@ def check_relations(config):
             found="only tasks of type 'gene'",
             expected="at least one task with classes of cells, which the rest of the study needs",
             remedy="add one with name, column and classes",
+        )
+    if config["study"] == "compare":
+        raise input_error(
+            "config key 'study'",
+            found="'compare', the folder of studies held against each other",
+            expected="another name",
+            remedy="rename the study",
         )
     check_regimes(config)
     check_tokens(config["tokens"])

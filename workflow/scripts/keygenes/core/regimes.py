@@ -7,6 +7,7 @@ import fnmatch
 
 from keygenes.core.errors import input_error
 from keygenes.core.tasks import cell_tasks
+from keygenes.core.tracks import ATTRIBUTIONS
 
 # Geneformer's own defaults for a cell classifier, to the letter (its
 # classifier_utils.get_default_train_args): for V1, 500 warm-up steps however short the run.
@@ -20,6 +21,7 @@ _UPSTREAM = {
     "max_grad_norm": 1.0,
     "attention_dropout": None,
     "pooling": None,
+    "keep_epoch": "best",
 }
 # To other models than those of six layers upstream gives no warm-up.
 PRESETS = {"upstream": _UPSTREAM, "upstream_v2": {**_UPSTREAM, "warmup_steps": 0}}
@@ -68,6 +70,14 @@ def check_regime(regime):
             if forms[0] in KEYS_OF_FORM
             else "no 'features', which are for method: logistic",
             remedy="remove it",
+        )
+    if "converge" in regime and not trains_head_alone(trained_patterns(regime)):
+        raise input_error(
+            f"{where}.converge'",
+            found="true, of a regime that trains more than the head",
+            expected="train: ['bert.pooler.*', 'classifier.*'] alone: a head on states "
+            "that are computed once",
+            remedy="remove converge and set epochs, or train the head alone",
         )
     if forms == ["method"] and "features" not in regime:
         raise input_error(
@@ -196,6 +206,8 @@ def check_regimes(config):
     _known("attention.pairs", [name for pair in pairs for name in pair], either, remedy)
     _known("evidence.regime", [evidence["regime"]], either, remedy)
     _known("evidence.regimes", evidence["regimes"], looked_at, remedy)
+    if evidence["primary"]:
+        check_primary(config, regimes, looked_at)
     compared = [task for pair in pairs for task in _check_pair(pair, regimes, tasks, config)]
     own = tasks_of(regimes.get(evidence["regime"], {}), config)
     for task in tasks:
@@ -213,6 +225,43 @@ def check_regimes(config):
                 expected="at least one for every task of cells",
                 remedy="add one, such as two regimes without the key 'tasks'",
             )
+
+
+def check_primary(config, regimes, looked_at):
+    """Refuse a primary test that this study cannot make.
+
+    Parameters
+    ----------
+    regimes : dict {name: regime}
+    looked_at : list of str
+        Regimes whose attention is looked at.
+    """
+    evidence, primary = config["evidence"], config["evidence"]["primary"]
+    where = "evidence.primary"
+    remedy = "name one of them, or set evidence.primary to null: no confirmatory test"
+    if primary["gene_set"] is not None:
+        _known(f"{where}.gene_set", [primary["gene_set"]], evidence["gene_sets"], remedy)
+    _known(f"{where}.track", [primary["track"]], evidence["tracks"], remedy)
+    _known(f"{where}.regime", [primary["regime"]], looked_at, remedy)
+    regime = regimes[primary["regime"]]
+    _known(f"{where}.task", [primary["task"]], tasks_of(regime, config), remedy)
+    if primary["track"] in ATTRIBUTIONS and primary["regime"] not in evidence["regimes"]:
+        raise input_error(
+            f"config key '{where}.track'",
+            found=f"'{primary['track']}' of '{primary['regime']}', which is not attributed",
+            expected=f"a regime of evidence.regimes: {', '.join(evidence['regimes'])}",
+            remedy="add the regime there, or name a track of attention",
+        )
+    if "finetuned" in regime:  # the test says that it cannot be made
+        return
+    options = finetune_options(config["finetune"], regime)
+    if options["keep_epoch"] != "last" or options["converge"]:
+        raise input_error(
+            f"config key '{where}.regime'",
+            found=f"'{primary['regime']}', whose last epoch is chosen by validation",
+            expected="keep_epoch: last, so that models of true and dealt labels train equally long",
+            remedy=f"set regimes.{primary['regime']}.keep_epoch to last, without converge",
+        )
 
 
 def trained_patterns(regime):
@@ -263,12 +312,22 @@ def embeddings_train(patterns):
     return bool(chosen_by(patterns, names)[0])
 
 
+def trains_head_alone(patterns):
+    """Return whether patterns choose something, and nothing of embeddings and layers."""
+    layers = {f"bert.encoder.layer.{i}.output.dense.weight" for i in [*range(200), "{last}"]}
+    head = {"bert.pooler.dense.weight", "classifier.weight"}
+    chosen, _ = chosen_by(patterns, layers | head)
+    return bool(chosen) and not chosen & layers and not embeddings_train(patterns)
+
+
 def finetune_options(section, regime):
     """Return section 'finetune' with the regime's preset, then its own keys, over it.
 
-    Without 'cache', which is no regime's own.
+    Without 'cache', which is no regime's own; converge holds 'convergence' for a regime that
+    trains its head until it converges, and None for others.
     """
-    section = {key: value for key, value in section.items() if key != "cache"}
+    own_keys = {k: v for k, v in section.items() if k not in ("cache", "convergence")}
     preset = PRESETS[regime["preset"]] if "preset" in regime else {}
-    own = {key: value for key, value in regime.items() if key in section}
-    return {**section, **preset, **own}
+    own = {key: value for key, value in regime.items() if key in own_keys}
+    converge = section["convergence"] if regime.get("converge") else None
+    return {**own_keys, **preset, **own, "converge": converge}

@@ -126,15 +126,15 @@ def read_stamp(path):
 
 
 def read_runs(runs, paths):
-    """Return the tables of several runs as one, with the columns regime and seed.
+    """Return the tables of several runs as one, with the columns regime, fold and seed.
 
     Parameters
     ----------
-    runs : list of (regime, seed)
+    runs : list of (regime, fold, seed)
     paths : list of path-like, in the same order
     """
     tables = [
-        read_table(path).assign(regime=regime, seed=seed)
-        for (regime, seed), path in zip(runs, paths, strict=True)
+        read_table(path).assign(regime=regime, fold=fold, seed=seed)
+        for (regime, fold, seed), path in zip(runs, paths, strict=True)
     ]
     return pd.concat(tables, ignore_index=True)

@@ -15,6 +15,13 @@ def check_version(folder):
     """
     file = Path(folder) / "version.txt"
     made_by = file.read_text(encoding="utf-8").strip() if file.is_file() else __version__
+    if any(Path(folder).glob("cells/splits/seed*.parquet")):  # folds were named after seeds
+        raise input_error(
+            str(folder),
+            found="results of keygenes 0.1, which took folds and training seeds for one",
+            expected=f"those of keygenes {__version__}",
+            remedy="move the folder away, or change the config key 'study' (docs/upgrading.md)",
+        )
     if made_by != __version__:
         raise input_error(
             str(folder),
