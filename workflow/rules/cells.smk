@@ -1,7 +1,7 @@
 # Comes in: the canonical matrix. Goes out: cells/counts.h5ad, screen.h5ad (all doses and genes),
-# selection.parquet, labels.parquet, splits/seed{k}.parquet (a file per seed, so that another seed
-# reruns nothing of the first), splits.parquet, splits_random/seed{k}.parquet (by cell, for what it
-# gains over held-out wells), labels_permuted/seed{k}.parquet (a control).
+# selection.parquet, labels.parquet, splits/fold{k}.parquet (a file per fold, so that another fold
+# reruns nothing of the first), splits.parquet, splits_random/fold{k}.parquet (by cell, for what it
+# gains over held-out wells), relabelled/{task}/{b} labels and splits (classes dealt anew).
 
 
 rule select_cells:
@@ -53,15 +53,15 @@ rule label_cells:
 
 
 rule split_cells:
-    """Hold out whole wells for test and validation (seed k: replicate k), and cells one by one."""
+    """Hold out whole wells for test and validation (fold k: replicate k), and cells one by one."""
     input:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
     output:
-        splits=out("cells/splits/seed{seed}.parquet"),
-        by_cell=out("cells/splits_random/seed{seed}.parquet"),
+        splits=out("cells/splits/fold{fold}.parquet"),
+        by_cell=out("cells/splits_random/fold{fold}.parquet"),
     log:
-        logfile("split_cells.seed{seed}"),
+        logfile("split_cells.fold{fold}"),
     conda:
         "../../envs/cells.yaml"
     threads: 1
@@ -76,16 +76,17 @@ rule split_cells:
         "../scripts/split_cells.py"
 
 
-rule permute_labels:
-    """Give each well the class of another one of its split: labels with nothing behind them."""
+rule relabel_cells:
+    """Deal the classes anew among the wells of each replicate: labels with nothing behind them."""
     input:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        splits=out("cells/splits.parquet"),
     output:
-        labels=out("cells/labels_permuted/seed{seed}.parquet"),
+        labels=out("cells/relabelled/{task}/{relabelling}.labels.parquet"),
+        splits=out("cells/relabelled/{task}/{relabelling}.splits.parquet"),
     log:
-        logfile("permute_labels.seed{seed}"),
+        logfile("relabel_cells.{task}.{relabelling}"),
     conda:
         "../../envs/cells.yaml"
     threads: 1
@@ -93,15 +94,16 @@ rule permute_labels:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        code=code_digest("permute_labels"),
+        options=config["split"],
+        code=code_digest("relabel_cells"),
     script:
-        "../scripts/permute_labels.py"
+        "../scripts/relabel_cells.py"
 
 
 rule collect_splits:
-    """Put the splits of all seeds into one table."""
+    """Put the splits of all folds into one table."""
     input:
-        splits=expand(out("cells/splits/seed{seed}.parquet"), seed=SEEDS),
+        splits=expand(out("cells/splits/fold{fold}.parquet"), fold=FOLDS),
     output:
         splits=out("cells/splits.parquet"),
     log:

@@ -26,7 +26,7 @@ def plate(cells_per_well=4, wells_per_replicate=2):
 
 
 def table_of(obs, **options):
-    options = {"seeds": [1, 2, 3], "by": "replicate", **options}
+    options = {"folds": [1, 2, 3], "by": "replicate", **options}
     fractions = {"test_fraction": 0.2, "valid_fraction": 0.25}
     return split_cells(obs, obs["dose_um"].astype(str).to_numpy(), **{**fractions, **options})
 
@@ -35,47 +35,47 @@ def with_obs(table, obs):
     return table.merge(obs, left_on="cell", right_index=True)
 
 
-def test_seed_k_holds_out_replicate_k():
+def test_fold_k_holds_out_replicate_k():
     frame = with_obs(table_of(plate()), plate())
-    for seed in (1, 2, 3):
-        held_out = frame[(frame["seed"] == seed) & (frame["split"] == "test")]
-        assert set(held_out["replicate"]) == {f"rep{seed}"}
+    for fold in (1, 2, 3):
+        held_out = frame[(frame["fold"] == fold) & (frame["split"] == "test")]
+        assert set(held_out["replicate"]) == {f"rep{fold}"}
         assert len(held_out) == 5 * 2 * 4
 
 
-def test_a_fourth_seed_starts_over_with_other_validation_wells():
+def test_a_fourth_fold_starts_over_with_other_validation_wells():
     obs = plate(wells_per_replicate=2)
-    frame = with_obs(table_of(obs, seeds=[1, 4]), obs)
-    tested = frame[frame["split"] == "test"].groupby("seed")["cell"].agg(set)
+    frame = with_obs(table_of(obs, folds=[1, 4]), obs)
+    tested = frame[frame["split"] == "test"].groupby("fold")["cell"].agg(set)
     assert tested[1] == tested[4]
-    valid = frame[frame["split"] == "valid"].groupby("seed")["well"].agg(set)
+    valid = frame[frame["split"] == "valid"].groupby("fold")["well"].agg(set)
     assert valid[1] != valid[4]
 
 
-def test_three_seeds_test_every_cell_once_and_every_well_once():
+def test_three_folds_test_every_cell_once_and_every_well_once():
     obs = plate()
     tested = with_obs(table_of(obs), obs).query("split == 'test'")
     assert sorted(tested["cell"]) == sorted(obs.index)
-    assert tested.groupby("well")["seed"].nunique().eq(1).all()
+    assert tested.groupby("well")["fold"].nunique().eq(1).all()
     assert set(tested["well"]) == set(obs["well"])
 
 
 def test_no_well_lies_in_two_splits():
     frame = with_obs(table_of(plate()), plate())
-    assert frame.groupby(["seed", "well"])["split"].nunique().eq(1).all()
+    assert frame.groupby(["fold", "well"])["split"].nunique().eq(1).all()
 
 
 def test_every_dose_is_in_every_split_with_one_of_four_wells_for_validation():
     frame = with_obs(table_of(plate()), plate())
-    wells = frame.groupby(["seed", "dose_um", "split"])["well"].nunique().unstack()
+    wells = frame.groupby(["fold", "dose_um", "split"])["well"].nunique().unstack()
     assert len(wells) == 15
     assert wells[["test", "train", "valid"]].to_numpy().tolist() == [[2, 3, 1]] * 15
 
 
-def test_the_table_has_a_row_per_cell_and_seed_and_names_the_unit():
+def test_the_table_has_a_row_per_cell_and_fold_and_names_the_unit():
     obs = plate()
     table = table_of(obs)
-    assert list(table.columns) == ["cell", "seed", "split", "unit"]
+    assert list(table.columns) == ["cell", "fold", "split", "unit"]
     assert len(table) == 3 * len(obs)
     assert set(table["unit"]) == {"well"}
     assert table["cell"].tolist()[: len(obs)] == list(obs.index)
@@ -87,15 +87,15 @@ def test_replicates_without_wells_hold_out_replicates_and_validate_by_cell():
     table = table_of(obs)
     assert set(table["unit"]) == {"replicate"}
     frame = with_obs(table, obs)
-    assert frame[frame["split"] == "test"].groupby("seed")["replicate"].nunique().eq(1).all()
-    share = frame[frame["split"] != "test"].groupby("seed")["split"].value_counts(normalize=True)
+    assert frame[frame["split"] == "test"].groupby("fold")["replicate"].nunique().eq(1).all()
+    share = frame[frame["split"] != "test"].groupby("fold")["split"].value_counts(normalize=True)
     assert share.xs("valid", level="split").between(0.2, 0.3).all()
 
 
 def test_a_dose_with_one_well_left_is_validated_by_cell():
     obs = plate(wells_per_replicate=1)
     obs = obs[(obs["dose_um"] != 25) | (obs["replicate"] != "rep3")]
-    frame = with_obs(table_of(obs, seeds=[1]), obs)
+    frame = with_obs(table_of(obs, folds=[1]), obs)
     of_dose = frame[frame["dose_um"] == 25]["split"].value_counts().to_dict()
     assert of_dose == {"test": 4, "train": 3, "valid": 1}
 
@@ -125,14 +125,14 @@ def test_a_random_split_is_the_thesis_s_and_needs_no_warning(caplog):
 
 def test_the_fractions_of_a_random_split_hold_in_every_stratum():
     strata = np.repeat(["a", "b", "c"], [100, 40, 200])
-    split = random_split(strata, 0.2, 0.25, seed=1)
+    split = random_split(strata, 0.2, 0.25, fold=1)
     for stratum, n in (("a", 100), ("b", 40), ("c", 200)):
         counts = pd.Series(split[strata == stratum]).value_counts()
         # a fifth is test, a quarter of the other four fifths is validation
         assert counts.to_dict() == {"train": n * 3 // 5, "valid": n // 5, "test": n // 5}
 
 
-def test_random_splits_differ_between_seeds_and_repeat_for_one():
+def test_random_splits_differ_between_folds_and_repeat_for_one():
     strata = np.repeat(["a", "b"], 50)
     first = random_split(strata, 0.2, 0.25, 1)
     assert (first == random_split(strata, 0.2, 0.25, 1)).all()
@@ -141,20 +141,20 @@ def test_random_splits_differ_between_seeds_and_repeat_for_one():
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_the_smallest_strata_always_keep_a_training_cell(n):
-    split = random_split(np.array(["a"] * n), 0.2, 0.25, seed=1)
+    split = random_split(np.array(["a"] * n), 0.2, 0.25, fold=1)
     expected = {1: ["train"], 2: ["test", "train"], 3: ["test", "train", "valid"]}[n]
     assert sorted(split) == expected
 
 
 def test_one_cell_of_a_dose_outside_the_test_replicate_trains():
     replicates = np.array(["rep1", "rep2"])
-    split = replicate_split(replicates, None, np.array(["a", "a"]), 0.25, seed=1)
+    split = replicate_split(replicates, None, np.array(["a", "a"]), 0.25, fold=1)
     assert split.tolist() == ["test", "train"]
 
 
 def units_of(obs, unit):
     labels = pd.Series(pd.Categorical(["low"] * len(obs)), obs.index)
-    splits = pd.DataFrame({"cell": obs.index, "seed": 1, "split": "test", "unit": unit})
+    splits = pd.DataFrame({"cell": obs.index, "fold": 1, "split": "test", "unit": unit})
     return resampling_units(obs, labels, splits)
 
 

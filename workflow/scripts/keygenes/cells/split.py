@@ -8,7 +8,8 @@ import pandas as pd
 log = logging.getLogger("keygenes")
 
 
-def _known(obs, column):
+def known(obs, column):
+    """Return whether every cell has a value of a column, and not all the same."""
     return column in obs and obs[column].notna().all() and obs[column].nunique() > 1
 
 
@@ -17,7 +18,7 @@ def _draw(members, fraction, rng):
     return rng.permutation(members)[:n]
 
 
-def random_split(strata, test_fraction, valid_fraction, seed):
+def random_split(strata, test_fraction, valid_fraction, fold):
     """Return 'train'/'valid'/'test' per cell, drawn cell by cell within each stratum.
 
     Parameters
@@ -28,7 +29,7 @@ def random_split(strata, test_fraction, valid_fraction, seed):
     valid_fraction : float
         Share of the remaining cells used for validation.
     """
-    rng = np.random.default_rng([seed, 101])
+    rng = np.random.default_rng([fold, 101])
     split = np.full(len(strata), "train", dtype=object)
     codes = pd.Categorical(strata).codes
     for code in np.unique(codes):
@@ -41,12 +42,12 @@ def random_split(strata, test_fraction, valid_fraction, seed):
     return split
 
 
-def replicate_split(replicates, wells, strata, valid_fraction, seed):
+def replicate_split(replicates, wells, strata, valid_fraction, fold):
     """Return 'train'/'valid'/'test' per cell with whole replicates and wells held out.
 
-    Seed k holds out replicate k (counted from 1, in sorted order, starting over after the last),
-    so that as many seeds as replicates test every cell once. Of the other wells a share is drawn
-    for validation within each stratum; a stratum with a single well is split by cell.
+    Fold k holds out replicate k (counted from 1, in sorted order, starting over after the last),
+    so that as many folds as replicates test every cell once. Of the other wells a share is drawn
+    for validation within each stratum (`with_validation`).
 
     Parameters
     ----------
@@ -55,9 +56,23 @@ def replicate_split(replicates, wells, strata, valid_fraction, seed):
     strata : array [n_cells]
         The dose, so that every dose is validated.
     """
-    rng = np.random.default_rng([seed, 102])
+    rng = np.random.default_rng([fold, 102])
     names = sorted(set(replicates))
-    test = replicates == names[(seed - 1) % len(names)]
+    test = replicates == names[(fold - 1) % len(names)]
+    return with_validation(test, wells, strata, valid_fraction, rng)
+
+
+def with_validation(test, wells, strata, valid_fraction, rng):
+    """Return 'train'/'valid'/'test' per cell: of what is not test, a share of each stratum's wells.
+
+    Parameters
+    ----------
+    test : bool array [n_cells]
+    wells : array of str [n_cells] or None
+        None: single cells are drawn. They are too of a stratum with a single well.
+    strata : array [n_cells]
+    rng : numpy.random.Generator
+    """
     split = np.where(test, "test", "train").astype(object)
     codes = pd.Categorical(strata).codes
     for code in np.unique(codes):
@@ -72,33 +87,33 @@ def replicate_split(replicates, wells, strata, valid_fraction, seed):
     return split
 
 
-def split_cells(obs, strata, *, seeds, by, test_fraction, valid_fraction):
-    """Return the table 'splits': one row per cell and seed.
+def split_cells(obs, strata, *, folds, by, test_fraction, valid_fraction):
+    """Return the table 'splits': one row per cell and fold.
 
     Its column `unit` says what was held out whole: 'well', 'replicate' or 'cell'. Where `by` is
     'replicate' but the cells have none, the split falls back to cells and the log says so.
     """
     unit = "cell"
-    if by == "replicate" and _known(obs, "replicate"):
-        unit = "well" if _known(obs, "well") else "replicate"
+    if by == "replicate" and known(obs, "replicate"):
+        unit = "well" if known(obs, "well") else "replicate"
     elif by == "replicate":
         log.warning(
             "split.by is 'replicate', but the cells have no replicates: falling back to a split by "
             "cell, whose test accuracy is optimistic (cells of one well resemble each other)"
         )
     frames = []
-    for seed in seeds:
+    for fold in folds:
         if unit == "cell":
-            split = random_split(strata, test_fraction, valid_fraction, seed)
+            split = random_split(strata, test_fraction, valid_fraction, fold)
         else:
             wells = obs["well"].astype(str).to_numpy() if unit == "well" else None
             replicates = obs["replicate"].astype(str).to_numpy()
-            split = replicate_split(replicates, wells, strata, valid_fraction, seed)
+            split = replicate_split(replicates, wells, strata, valid_fraction, fold)
         counts = pd.Series(split).value_counts()
-        log.info("seed %d (%s): %s", seed, unit, counts.to_dict())
+        log.info("fold %d (%s): %s", fold, unit, counts.to_dict())
         frames.append(
             pd.DataFrame(
-                {"cell": obs.index.astype(str), "seed": seed, "split": split, "unit": unit}
+                {"cell": obs.index.astype(str), "fold": fold, "split": split, "unit": unit}
             )
         )
     return pd.concat(frames, ignore_index=True)
