@@ -31,6 +31,8 @@ from keygenes.models.trained import frozen_layers, train_mode, train_only  # noq
 
 SHARES = {"train": 0.5, "valid": 1 / 6, "test": 1 / 3}  # 3, 1 and 2 of the 6 wells per dose
 MODELS_OWN_DROPOUT = 0.02
+TIMED = ("frozen", "last_layer", "full", "upstream_freeze6")
+CONVERGED = 100  # epochs, about, that a head takes until it converges
 VEHICLE_SHARE = 0.2  # vehicle cells among five doses
 
 
@@ -64,7 +66,7 @@ def seconds_per_cell(length, batch_size, repeats):
     seconds = {}
     for dropout in (MODELS_OWN_DROPOUT, 0.0):
         model = v1(dropout)
-        for name in ("frozen", "last_layer", "full", "upstream_freeze6"):
+        for name in TIMED:
             train_only(model, regimes[name])
             train_mode(model)
             first = frozen_layers(model)  # what lies below them is computed once, and kept
@@ -101,38 +103,60 @@ def study(*names):
 
 
 def jobs(config):
-    """Return [(name of the regime that trains alike, regime)] of one seed, task by task."""
-    names = {tuple(trained_patterns(r)): r["name"] for r in study()["regimes"][:5]}
+    """Return what trains, task by task.
+
+    Returns
+    -------
+    list of (name of the regime that trains alike, regime, n_models, n_dealt)
+        Models of the labels as they are, and of labels dealt anew for the primary test.
+    """
+    regimes = {regime["name"]: regime for regime in study()["regimes"]}
+    names = {tuple(trained_patterns(regimes[name])): name for name in TIMED}
     # freeze5 trains the embeddings as freeze6 does: the gradient runs through every layer
-    names = {patterns: name.replace("freeze5", "freeze6") for patterns, name in names.items()}
+    names[tuple(trained_patterns(regimes["upstream_freeze5"]))] = "upstream_freeze6"
+    primary, folds = config["evidence"]["primary"] or {}, len(config["folds"])
+
+    def n_dealt(regime, task):
+        own = (primary.get("regime"), primary.get("task")) == (regime["name"], task)
+        return config["evidence"]["permutations"] * folds if own else 0
+
     return [
-        (names[tuple(trained_patterns(regime))], regime)
+        (
+            *(names[tuple(trained_patterns(regime))], regime),
+            *(folds * len(config["seeds"]), n_dealt(regime, task)),
+        )
         for regime in config["regimes"]
         if "method" not in regime
-        for _ in tasks_of(regime, config)
+        for task in tasks_of(regime, config)
     ]
+
+
+def n_models(config):
+    """Return how many models a study trains."""
+    return sum(own + dealt for *_, own, dealt in jobs(config))
 
 
 def training_seconds(seconds, config, n_cells):
     """Return the seconds of all fine-tunings and their attention, one job after the other."""
     train, test = SHARES["train"] * n_cells, SHARES["test"] * n_cells
-    epochs, dropout = config["finetune"]["epochs"], config["finetune"]["attention_dropout"]
+    dropout = config["finetune"]["attention_dropout"]
     dropout = MODELS_OWN_DROPOUT if dropout is None else dropout
     total, trunks = 0.0, set()
-    for known, regime in jobs(config):
+    for known, regime, own, dealt in jobs(config):
+        epochs = CONVERGED if "converge" in regime else config["finetune"]["epochs"]
         step = seconds["train " + known, dropout]
-        total += epochs * train * step
         # cells that are only looked at: a step without its backward pass is about a third of it
         kept = known in ("frozen", "last_layer")
         look = step / 3 if kept else seconds["forward", None]
-        total += (epochs * SHARES["valid"] + 1) * n_cells * look
+        looks = (epochs * SHARES["valid"] + 1) * n_cells
+        total += (own + dealt) * (epochs * train * step + looks * look)
         if kept:
             trunks.add((known, regime.get("tokens"), regime.get("encoder")))
     looked_at = 2 * test + VEHICLE_SHARE * train
-    n_models = len(jobs(config)) + len(tasks_of({}, config))  # the pretrained one as well
-    total += n_models * looked_at * seconds["attention statistics", None]
-    # one pass per choice of frozen layers serves all tasks and seeds
-    return total * len(config["seeds"]) + len(trunks) * n_cells * seconds["forward", None]
+    pretrained = len(config["folds"]) * len(tasks_of({}, config))
+    total += (n_models(config) + pretrained) * looked_at * seconds["attention statistics", None]
+    # one pass per choice of frozen layers serves all tasks, folds and seeds
+    return total + len(trunks) * n_cells * seconds["forward", None]
 
 
 def attribution_seconds(costs, config, n_cells, layers=6):
@@ -149,14 +173,15 @@ def attribution_seconds(costs, config, n_cells, layers=6):
     draws = faith["n_random"]
     sets = 2 * len(faith["fractions"]) * (N_ORDERS * (1 + draws) + draws)
     random = (layers + 3) * (once + costs["integrated_gradients"] * RANDOMISED_STEPS / N_STEPS)
-    per_job = (
-        min(n_test, options["max_cells"] or n_test) * (once + costs["forward"])
-        + min(n_test, options["costly_cells"]) * (many + sets * costs["forward"])
-        + min(n_test, faith["randomised_cells"]) * random
-    )
-    attributed = config["evidence"]["regimes"]
-    n_jobs = sum(regime["name"] in attributed for _, regime in jobs(config))
-    return per_job * n_jobs * len(config["seeds"])
+    costly = min(n_test, options["costly_cells"])
+    tracks = min(n_test, options["max_cells"] or n_test) * (once + costs["forward"]) + costly * many
+    tests = costly * sets * costs["forward"] + min(n_test, faith["randomised_cells"]) * random
+    attributed = [
+        (own, dealt)
+        for _, regime, own, dealt in jobs(config)
+        if regime["name"] in config["evidence"]["regimes"]
+    ]  # of labels dealt anew, no faithfulness
+    return sum(own * (tracks + tests) + dealt * tracks for own, dealt in attributed)
 
 
 def main():
@@ -192,7 +217,7 @@ def main():
     for name, config, n_cells in rows:
         trained = training_seconds(seconds, config, n_cells) / 3600
         attributed = attribution_seconds(of_tracks, config, n_cells) / options.threads / 3600
-        label = f"{name} ({n_cells} cells, {len(jobs(config)) * len(config['seeds'])} models)"
+        label = f"{name} ({n_cells} cells, {n_models(config)} models)"
         print(f"  {label:<66} {trained:6.1f} {attributed:6.1f}")
     forward = seconds["forward", None]
     results = [

@@ -69,8 +69,8 @@ def write_study(folder, *, n_cells=60, specials=("<pad>", "<mask>"), seed=0):
             {"cell": names, "input_ids": cells, "length": [len(cell) for cell in cells]}
         ),
         "splits": pd.concat(
-            pd.DataFrame({"cell": names, "seed": s, "split": np.roll(part, 2 * s), "unit": "well"})
-            for s in (1, 2)
+            pd.DataFrame({"cell": names, "fold": k, "split": np.roll(part, 2 * k), "unit": "well"})
+            for k in (1, 2)
         ),
         "vocabulary": pd.DataFrame(
             {

@@ -25,6 +25,7 @@ from keygenes.core.regimes import (
     trained_patterns,
 )
 from keygenes.core.resolve import read_registry, resolve
+from keygenes.core.runs import RUN_PATTERN, Run, run_named
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.core.version import check_version
 
@@ -76,7 +77,7 @@ CELL_TASKS = cell_tasks(config)
 TASKS = [task["name"] for task in CELL_TASKS]  # of cells; those of genes are kept apart
 GENE_TASKS = {task["name"]: task["gene_classes"] for task in gene_tasks(config)}
 GENE_MODELS = ["pretrained", "random_encoder", "shuffled_labels", "logistic"]  # and its controls
-SEEDS = config["seeds"]
+FOLDS, SEEDS = config["folds"], config["seeds"]
 REGIMES = {regime["name"]: regime for regime in config["regimes"]}
 LOGISTIC = [name for name, regime in REGIMES.items() if regime.get("method") == "logistic"]
 BROUGHT = RESOLVED["finetuned"]  # classifiers fine-tuned elsewhere
@@ -105,6 +106,15 @@ ATTENDED = [name for name in [*FINETUNED, *BROUGHT] if "split" not in REGIMES[na
 ATTENDED += ["pretrained"] if any("pretrained" in pair for pair in PAIRS) else []
 # Whose predictions are attributed to genes.
 ATTRIBUTED = [name for name in [*FINETUNED, *BROUGHT] if name in config["evidence"]["regimes"]]
+# The confirmatory test, and which of its regime's models learn from classes dealt anew.
+PRIMARY = config["evidence"]["primary"]
+PRIMARY = PRIMARY if PRIMARY and PRIMARY["gene_set"] else None  # no gene set, no verdict on genes
+PRIMARY_TASK = PRIMARY["task"] if PRIMARY else "none"
+RELABELLINGS = (
+    range(1, config["evidence"]["permutations"] + 1)
+    if PRIMARY and PRIMARY["regime"] in FINETUNED
+    else range(0)
+)
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
@@ -114,12 +124,17 @@ SIMULATED = next(  # what is simulated, if anything
     (DATASETS[name]["simulated"] for name in MEMBERS if DATASETS[name].get("simulated")), False
 )
 DOWNLOADS = RESOLVED["downloads"]
+# Of runs on dealt labels, less is kept.
+LABELS_AS_THEY_ARE, DEALT_LABELS = rf"(?!relabelled){RUN_PATTERN}", rf"(?=relabelled){RUN_PATTERN}"
 
 
 wildcard_constraints:
     task="|".join(TASKS),
     regime="|".join([*REGIMES, "pretrained"]),
     encoder="|".join(GENE_MODELS),
+    run=RUN_PATTERN,
+    relabelling=r"\d+",
+    fold=r"\d+",
     seed=r"\d+",
     shard=r"\d+",
     encoding="|".join(["main", *VARIANTS]),
@@ -148,22 +163,72 @@ def of_task(regimes, task):
     return [name for name in regimes if name in [*regimes_of(task), "pretrained"]]
 
 
+def runs_of(regime):
+    """Return the runs of a regime: every fold with every seed, or with one where nothing trains."""
+    seeds = SEEDS if regime in FINETUNED else SEEDS[:1]
+    return [Run(fold, seed) for fold in FOLDS for seed in seeds]
+
+
+def run_for(regime, run):
+    """Return a regime's own run beside that of another one: its fold, and a seed that it has."""
+    run = run_named(run) if isinstance(run, str) else run
+    return run if run in runs_of(regime) else run._replace(seed=SEEDS[0])
+
+
+def run_file(kind, task, regime, run, name):
+    """Return the path of one file of a run."""
+    run = run if isinstance(run, str) else run.name
+    return out(f"{kind}/{task}/{regime}/{run}/{name}")
+
+
 def run_files(kind, name, regimes):
-    """Return the paths of one file for every regime and seed of the job's task."""
-
-    def paths(wildcards):
-        return expand(
-            out(f"{kind}/{wildcards.task}/{{regime}}/seed{{seed}}/{name}"),
-            regime=of_task(regimes, wildcards.task),
-            seed=getattr(wildcards, "seed", None) or SEEDS,
-        )
-
-    return paths
+    """Return the paths of one file for every regime and run of the job's task."""
+    return lambda wildcards: [
+        run_file(kind, wildcards.task, regime, run, name)
+        for regime in of_task(regimes, wildcards.task)
+        for run in runs_of(regime)
+    ]
 
 
 def runs(regimes, task):
-    """Return [regime, seed] in the order of `run_files`."""
-    return [[regime, seed] for regime in of_task(regimes, task) for seed in SEEDS]
+    """Return [regime, fold, seed] in the order of `run_files`."""
+    return [
+        [regime, run.fold, run.seed] for regime in of_task(regimes, task) for run in runs_of(regime)
+    ]
+
+
+def relabelled_runs(task):
+    """Return the runs of the primary regime on dealt labels; no other task than its own has any."""
+    if task != PRIMARY_TASK:
+        return []
+    return [Run(fold, SEEDS[0], b) for b in RELABELLINGS for fold in FOLDS]
+
+
+def relabelled_files(kind, name, regimes=None):
+    """Return an input function: one file of every relabelled run of the job's task.
+
+    With `regimes`, only where the primary regime is one of them.
+    """
+    return lambda wildcards: [
+        run_file(kind, wildcards.task, PRIMARY["regime"], run, name)
+        for run in relabelled_runs(wildcards.task)
+        if regimes is None or PRIMARY["regime"] in regimes
+    ]
+
+
+def primary_runs():
+    """Return every run of the primary regime: on the labels as they are, then on dealt ones."""
+    return [*runs_of(PRIMARY["regime"]), *relabelled_runs(PRIMARY_TASK)] if PRIMARY else []
+
+
+def primary_files(kind, name, regimes=None):
+    """Return the paths of one file of every run of the primary regime.
+
+    With `regimes`, only where it is one of them.
+    """
+    if regimes is not None and PRIMARY and PRIMARY["regime"] not in regimes:
+        return []
+    return [run_file(kind, PRIMARY_TASK, PRIMARY["regime"], run, name) for run in primary_runs()]
 
 
 def encoded(encoding):
@@ -176,17 +241,31 @@ def tokens_of(regime):
     return encoded(REGIMES.get(regime, {}).get("tokens", "main"))
 
 
-def splits_of(regime, seed):
-    """Return the path of a regime's splits: the study's, or those by cell."""
-    folder = "splits_random" if "split" in REGIMES[regime] else "splits"
-    return out(f"cells/{folder}/seed{seed}.parquet")
+def relabelling_of(regime, run):
+    """Return the relabelling that a run learns from, or 0: the labels as they are."""
+    run = run_named(run)
+    dealt = "labels" in REGIMES.get(regime, {})
+    return run.relabelling or (SEEDS.index(run.seed) + 1 if dealt else 0)
 
 
-def labels_of(regime, seed):
-    """Return the path of what a regime is told of the cells: their labels, or permuted ones."""
-    if "labels" in REGIMES[regime]:
-        return out(f"cells/labels_permuted/seed{seed}.parquet")
+def splits_of(task, regime, run):
+    """Return the path of a run's splits: the fold's, those by cell, or those of a relabelling."""
+    if relabelling := relabelling_of(regime, run):
+        return out(f"cells/relabelled/{task}/{relabelling}.splits.parquet")
+    folder = "splits_random" if "split" in REGIMES.get(regime, {}) else "splits"
+    return out(f"cells/{folder}/fold{run_named(run).fold}.parquet")
+
+
+def labels_of(task, regime, run):
+    """Return the path of what a run is told of the cells: their labels, or dealt ones."""
+    if relabelling := relabelling_of(regime, run):
+        return out(f"cells/relabelled/{task}/{relabelling}.labels.parquet")
     return out("cells/labels.parquet")
+
+
+def fold_splits(wildcards):
+    """Return the path of the splits of a run's fold, whatever its labels."""
+    return out(f"cells/splits/fold{run_named(wildcards.run).fold}.parquet")
 
 
 def pairs_of(task, encoding):
@@ -213,25 +292,35 @@ def corrected_pairs(task):
     return [pair for encoding in encodings for pair in pairs_of(task, encoding)[:1]]
 
 
-def seed_before(seed):
-    """Return the seed before another in the config; None before the first."""
-    at = SEEDS.index(int(seed))
-    return SEEDS[at - 1] if at else None
+def run_before(run):
+    """Return the run that another one is held against, or None: nothing but chance differs.
+
+    The fold's seed before; where there is one seed, the fold before.
+    """
+    run = run_named(run) if isinstance(run, str) else run
+    key, among = ("seed", SEEDS) if len(SEEDS) > 1 else ("fold", FOLDS)
+    at = among.index(getattr(run, key))
+    return run._replace(**{key: among[at - 1]}) if at else None
 
 
 def retrained(wildcards):
-    """Return the fine-tuned ones of a job's models that the seed before trained too."""
+    """Return the fine-tuned ones of a job's models that the run before trained too."""
     names = compared(wildcards.task, wildcards.encoding)
-    return [name for name in names if name in FINETUNED] if seed_before(wildcards.seed) else []
+    return [name for name in names if name in FINETUNED] if run_before(wildcards.run) else []
+
+
+def all_runs():
+    """Return every fold with every seed."""
+    return [Run(fold, seed) for fold in FOLDS for seed in SEEDS]
 
 
 def comparisons(table):
-    """Return an input function: one table of comparisons, of every encoding and seed."""
+    """Return an input function: one table of comparisons, of every encoding and run."""
 
     def paths(wildcards):
         of_task = [name for name in ["main", *VARIANTS] if pairs_of(wildcards.task, name)]
-        path = out(f"attention/{wildcards.task}/{table}.{{encoding}}.seed{{seed}}.parquet")
-        return expand(path, encoding=of_task, seed=SEEDS)
+        path = out(f"attention/{wildcards.task}/{table}.{{encoding}}.{{run}}.parquet")
+        return expand(path, encoding=of_task, run=[run.name for run in all_runs()])
 
     return paths
 
@@ -261,8 +350,8 @@ def pairs_on_variants(task):
 
 
 def attended_runs():
-    """Return [task, regime, seed] of every model whose attention is looked at."""
-    return [[task, regime, seed] for task in TASKS for regime, seed in runs(ATTENDED, task)]
+    """Return [task, regime, fold, seed] of every model whose attention is looked at."""
+    return [[task, *run] for task in TASKS for run in runs(ATTENDED, task)]
 
 
 def base_model(part):
@@ -278,23 +367,25 @@ def of_classifiers(name):
 
     Logistic regressions are none of these. In the order of `classifier_runs`.
     """
-    return [
-        out(f"models/{task}/{regime}/seed{seed}/{name}") for task, regime, seed in classifier_runs()
-    ]
+    return [run_file("models", task, regime, run, name) for task, regime, run in classifier_runs()]
 
 
 def classifier_runs():
-    """Return [task, regime, seed] of every classifier that transformers reads."""
-    kept = [*FINETUNED, *BROUGHT]
-    return [[task, regime, seed] for task in TASKS for regime, seed in runs(kept, task)]
+    """Return [task, regime, run] of every classifier that transformers reads, as names."""
+    return [
+        [task, regime, run.name]
+        for task in TASKS
+        for regime in of_task([*FINETUNED, *BROUGHT], task)
+        for run in runs_of(regime)
+    ]
 
 
-def model_of(regime, part, task, seed):
-    """Return the path of a regime's 'weights' or 'config'; 'pretrained' is the base model."""
+def model_of(regime, part, task, run):
+    """Return the path of a run's 'weights' or 'config'; 'pretrained' is the base model."""
     if regime == "pretrained":
         return base_model(part)
     name = {"weights": "model.safetensors", "config": "config.json"}[part]
-    return out(f"models/{task}/{regime}/seed{seed}/{name}")
+    return run_file("models", task, regime, run, name)
 
 
 def download_paths(kind):

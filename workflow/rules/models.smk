@@ -1,11 +1,11 @@
-# Comes in: tokens, labels, splits, a pretrained model. Goes out: models/{task}/{regime}/seed{seed}/
-# (weights, config, history, predictions, loading), models/{task}/baselines/{design}/seed{seed}/
+# Comes in: tokens, labels, splits, a pretrained model. Goes out: models/{task}/{regime}/{run}/
+# (weights, config, history, predictions, loading), models/{task}/baselines/{design}/fold{fold}/
 # (predictions, coefficients) and models/{task}/metrics, confusion (.parquet).
 # A design says how test cells are held out: grouped, as split.by says; random, cell by cell.
 DESIGNS = {"grouped": "cells/splits", "random": "cells/splits_random"}
 if config["split"]["by"] == "random":
     del DESIGNS["random"]
-BASELINE_RUNS = [(design, seed) for design in DESIGNS for seed in SEEDS]
+BASELINE_RUNS = [(design, fold) for design in DESIGNS for fold in FOLDS]
 
 
 BY_CELL = {name: counterpart(name, REGIMES, "split") for name in REGIMES}
@@ -42,7 +42,7 @@ rule pretrain:
 
 
 rule cache_trunk:
-    """Compute once what a regime's frozen layers make of the cells, for all its tasks and seeds."""
+    """Compute once what a regime's frozen layers make of the cells, for all its tasks and runs."""
     input:
         tokens=lambda wildcards: encoded(TRUNK_BY_DIGEST[wildcards.trunk]["tokens"]),
         vocabulary=out("vocabulary.parquet"),
@@ -75,11 +75,11 @@ rule cache_trunk:
 
 
 rule finetune:
-    """Fine-tune one regime for one task and seed; the best epoch by validation loss is kept."""
+    """Fine-tune one regime for one task, fold and seed, on the labels as they are or dealt anew."""
     input:
         tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda wildcards: labels_of(wildcards.regime, wildcards.seed),
-        splits=lambda wildcards: splits_of(wildcards.regime, wildcards.seed),
+        labels=lambda w: labels_of(w.task, w.regime, w.run),
+        splits=lambda w: splits_of(w.task, w.regime, w.run),
         vocabulary=out("vocabulary.parquet"),
         weights=lambda wildcards: (
             [] if "encoder" in REGIMES[wildcards.regime] else base_model("weights")
@@ -91,15 +91,15 @@ rule finetune:
             if name == wildcards.regime
         ],
     output:
-        weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
-        config=out("models/{task}/{regime}/seed{seed}/config.json"),
-        history=out("models/{task}/{regime}/seed{seed}/history.parquet"),
-        predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
-        loading=out("models/{task}/{regime}/seed{seed}/loading.json"),
+        weights=out("models/{task}/{regime}/{run}/model.safetensors"),
+        config=out("models/{task}/{regime}/{run}/config.json"),
+        history=out("models/{task}/{regime}/{run}/history.parquet"),
+        predictions=out("models/{task}/{regime}/{run}/predictions.parquet"),
+        loading=out("models/{task}/{regime}/{run}/loading.json"),
     log:
-        logfile("finetune.{task}.{regime}.seed{seed}"),
+        logfile("finetune.{task}.{regime}.{run}"),
     benchmark:
-        out("benchmarks/finetune.{task}.{regime}.seed{seed}.tsv")
+        out("benchmarks/finetune.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime="|".join(FINETUNED) or "(?!)",
     conda:
@@ -124,20 +124,20 @@ rule adopt_model:
     """Take over a classifier that was fine-tuned elsewhere, and let it predict the cells."""
     input:
         tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda wildcards: labels_of(wildcards.regime, wildcards.seed),
-        splits=lambda wildcards: splits_of(wildcards.regime, wildcards.seed),
+        labels=lambda w: labels_of(w.task, w.regime, w.run),
+        splits=lambda w: splits_of(w.task, w.regime, w.run),
         vocabulary=out("vocabulary.parquet"),
         weights=lambda wildcards: BROUGHT[wildcards.regime]["weights"],
         config=lambda wildcards: BROUGHT[wildcards.regime]["config"],
     output:
-        weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
-        config=out("models/{task}/{regime}/seed{seed}/config.json"),
-        predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
-        loading=out("models/{task}/{regime}/seed{seed}/loading.json"),
+        weights=out("models/{task}/{regime}/{run}/model.safetensors"),
+        config=out("models/{task}/{regime}/{run}/config.json"),
+        predictions=out("models/{task}/{regime}/{run}/predictions.parquet"),
+        loading=out("models/{task}/{regime}/{run}/loading.json"),
     log:
-        logfile("adopt_model.{task}.{regime}.seed{seed}"),
+        logfile("adopt_model.{task}.{regime}.{run}"),
     benchmark:
-        out("benchmarks/adopt_model.{task}.{regime}.seed{seed}.tsv")
+        out("benchmarks/adopt_model.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime="|".join(BROUGHT) or "(?!)",
     conda:
@@ -160,20 +160,20 @@ rule fit_probe:
     """Fit a logistic regression on the encoder's pooled input, or on genes without an encoder."""
     input:
         tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda wildcards: labels_of(wildcards.regime, wildcards.seed),
-        splits=lambda wildcards: splits_of(wildcards.regime, wildcards.seed),
+        labels=lambda w: labels_of(w.task, w.regime, w.run),
+        splits=lambda w: splits_of(w.task, w.regime, w.run),
         counts=out("cells/counts.h5ad"),
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),
         config=base_model("config"),
     output:
-        weights=out("models/{task}/{regime}/seed{seed}/model.safetensors"),
-        config=out("models/{task}/{regime}/seed{seed}/config.json"),
-        predictions=out("models/{task}/{regime}/seed{seed}/predictions.parquet"),
+        weights=out("models/{task}/{regime}/{run}/model.safetensors"),
+        config=out("models/{task}/{regime}/{run}/config.json"),
+        predictions=out("models/{task}/{regime}/{run}/predictions.parquet"),
     log:
-        logfile("fit_probe.{task}.{regime}.seed{seed}"),
+        logfile("fit_probe.{task}.{regime}.{run}"),
     benchmark:
-        out("benchmarks/fit_probe.{task}.{regime}.seed{seed}.tsv")
+        out("benchmarks/fit_probe.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime="|".join(LOGISTIC) or "(?!)",
     conda:
@@ -198,16 +198,16 @@ rule fit_baselines:
     input:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
-        splits=lambda wildcards: out(f"{DESIGNS[wildcards.design]}/seed{{seed}}.parquet"),
+        splits=lambda wildcards: out(f"{DESIGNS[wildcards.design]}/fold{{fold}}.parquet"),
         counts=out("cells/counts.h5ad"),
         vocabulary=out("vocabulary.parquet"),
     output:
-        predictions=out("models/{task}/baselines/{design}/seed{seed}/predictions.parquet"),
-        coefficients=out("models/{task}/baselines/{design}/seed{seed}/coefficients.parquet"),
+        predictions=out("models/{task}/baselines/{design}/fold{fold}/predictions.parquet"),
+        coefficients=out("models/{task}/baselines/{design}/fold{fold}/coefficients.parquet"),
     log:
-        logfile("fit_baselines.{task}.{design}.seed{seed}"),
+        logfile("fit_baselines.{task}.{design}.fold{fold}"),
     benchmark:
-        out("benchmarks/fit_baselines.{task}.{design}.seed{seed}.tsv")
+        out("benchmarks/fit_baselines.{task}.{design}.fold{fold}.tsv")
     wildcard_constraints:
         design="|".join(DESIGNS),
     conda:
@@ -235,8 +235,8 @@ rule evaluate:
         splits=out("cells/splits.parquet"),
         predictions=run_files("models", "predictions.parquet", REGIMES),
         baselines=[
-            out(f"models/{{task}}/baselines/{design}/seed{seed}/predictions.parquet")
-            for design, seed in BASELINE_RUNS
+            out(f"models/{{task}}/baselines/{design}/fold{fold}/predictions.parquet")
+            for design, fold in BASELINE_RUNS
         ],
     output:
         metrics=out("models/{task}/metrics.parquet"),
@@ -257,7 +257,6 @@ rule evaluate:
         designs={n: r["split"] for n, r in REGIMES.items() if r.get("split") in DESIGNS},
         main=config["evidence"]["regime"],
         twins=TWINS,
-        n_bootstrap=config["evidence"]["n_bootstrap"],
         code=code_digest("evaluate"),
     script:
         "../scripts/evaluate.py"

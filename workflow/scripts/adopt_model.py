@@ -1,5 +1,6 @@
-"""Take over a classifier that was fine-tuned elsewhere, for one task and seed."""
+"""Take over a classifier that was fine-tuned elsewhere, for one task and fold."""
 
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.models.adopt import adopt_model
 
@@ -9,7 +10,7 @@ with step(snakemake):
         **dict(snakemake.input.items()),
         **{f"out_{name}": path for name, path in snakemake.output.items()},
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=run_named(snakemake.wildcards.run).fold,
         classes=snakemake.params.classes,
         max_length=snakemake.params.max_length,
         batch_tokens=compute["batch_tokens"],

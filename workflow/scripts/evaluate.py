@@ -8,7 +8,7 @@ from keygenes.models.evaluate import evaluate
 
 
 def tables(keys, paths):
-    """Return {(name, seed): table}."""
+    """Return {key: table}."""
     return {tuple(key): read_table(path) for key, path in zip(keys, paths, strict=True)}
 
 
@@ -21,7 +21,6 @@ with step(snakemake):
         tables(params.baseline_runs, inputs.baselines),
         cells,
         list(labels.cat.categories),
-        n_bootstrap=params.n_bootstrap,
         designs=params.designs,
         main=params.main,
         twins=params.twins,

@@ -1,5 +1,6 @@
-"""Fine-tune one regime for one task and seed."""
+"""Fine-tune one regime for one task, fold and seed."""
 
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.models.finetune import finetune
 from keygenes.models.parallel import run_together
@@ -14,7 +15,7 @@ if __name__ == "__main__":  # processes started from here read this file again
             **paths,
             **{f"out_{name}": str(path) for name, path in snakemake.output.items()},
             task=snakemake.wildcards.task,
-            seed=int(snakemake.wildcards.seed),
+            run=run_named(snakemake.wildcards.run),
             regime=snakemake.wildcards.regime,
             patterns=list(snakemake.params.patterns),
             options=dict(snakemake.params.options),

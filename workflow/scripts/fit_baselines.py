@@ -8,7 +8,7 @@ with step(snakemake):
         **dict(snakemake.input.items()),
         **{f"out_{name}": path for name, path in snakemake.output.items()},
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=int(snakemake.wildcards.fold),
         depth=snakemake.params.depth,
         draw_seed=snakemake.params.draw_seed,
         threads=snakemake.params.torch_threads,

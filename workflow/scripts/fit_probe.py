@@ -1,5 +1,6 @@
 """Fit a logistic regression on hidden states or on genes."""
 
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.models.probe import fit_probe
 
@@ -9,7 +10,7 @@ with step(snakemake):
         **dict(snakemake.input.items()),
         **{f"out_{name}": path for name, path in snakemake.output.items()},
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=run_named(snakemake.wildcards.run).fold,
         features=snakemake.params.features,
         pooling=snakemake.params.pooling,
         batch_tokens=compute["batch_tokens"],

@@ -29,7 +29,7 @@ def write_theirs(folder, names, **config):
 
 
 def adopted(study, theirs, folder, **more):
-    settings = {"task": "level", "seed": 1, "classes": None, "max_length": 24, **more}
+    settings = {"task": "level", "fold": 1, "classes": None, "max_length": 24, **more}
     names = ("out_weights", "out_config", "out_predictions", "out_loading")
     adopt_model(
         **study,

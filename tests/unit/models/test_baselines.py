@@ -218,7 +218,7 @@ def fitted(study, folder):
         out_predictions=paths[0],
         out_coefficients=paths[1],
         task="level",
-        seed=1,
+        fold=1,
         depth=60,
         draw_seed=1,
         threads=1,
@@ -233,7 +233,7 @@ def test_a_job_writes_predictions_and_coefficients_and_repeats_them(study, tmp_p
     table = read_table(paths[0])
     assert list(table["baseline"].cat.categories) == list(BASELINES)
     labels = read_table(study["labels"]).set_index("cell")["level"]
-    splits = read_table(study["splits"]).query("seed == 1").set_index("cell")["split"]
+    splits = read_table(study["splits"]).query("fold == 1").set_index("cell")["split"]
     for name, part in table.groupby("baseline", observed=True):
         assert len(part) == 60
         assert (part["true"].astype(str).to_numpy() == labels[part["cell"]].astype(str)).all()

@@ -11,7 +11,13 @@ from sklearn.metrics import (
 
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import predictions_table
-from keygenes.models.evaluate import confusion_metrics, evaluate, resample, two_sided_p
+from keygenes.models.evaluate import (
+    accuracy_difference,
+    confusion_metrics,
+    evaluate,
+    metric_intervals,
+    whole_numbers,
+)
 
 CLASSES = ["low", "mid", "high"]
 
@@ -55,20 +61,17 @@ def test_a_prediction_of_one_class_alone_has_no_kappa():
     assert confusion_metrics([[5, 0], [0, 0]])["quadratic_kappa"] == 0
 
 
-def intervals(confusions, strata, n_bootstrap):
+def intervals(confusions, strata):
     """Return the 95 % interval of the accuracy."""
-    units = [f"W{i}" for i in range(len(confusions))]
-    draws = confusion_metrics(resample(np.asarray(confusions), units, strata, n_bootstrap))
-    return tuple(np.quantile(draws["accuracy"], [0.025, 0.975]))
+    return metric_intervals(np.asarray(confusions)[:, None, None], strata)["accuracy"][1:]
 
 
-def test_units_are_drawn_within_their_stratum():
+def test_units_are_left_out_within_their_stratum():
     right, wrong = np.diag([4, 4]), np.array([[0, 4], [4, 0]])
     confusions = np.array([right] * 5 + [wrong] * 5)
-    strata = ["a"] * 5 + ["b"] * 5
-    # whatever is drawn, half of the cells are right: no spread is left
-    assert intervals(confusions, strata, 200) == (0.5, 0.5)
-    low, high = intervals(confusions, ["a"] * 10, 200)
+    # whatever is left out, half of the cells are right: no spread is left
+    assert intervals(confusions, ["a"] * 5 + ["b"] * 5) == (0.5, 0.5)
+    low, high = intervals(confusions, ["a"] * 10)
     assert low <= 0.3
     assert high >= 0.7
 
@@ -77,32 +80,48 @@ def test_an_interval_over_wells_is_that_of_the_mean_of_wells():
     rng = np.random.default_rng(0)
     hits = rng.binomial(40, rng.beta(7, 3, 200))  # wells of 40 cells that differ
     confusions = np.array([[[h, 40 - h], [0, 0]] for h in hits])
-    low, high = intervals(confusions, np.zeros(200), 4000)
+    low, high = intervals(confusions, np.zeros(200))
     shares = hits / 40
-    half = 1.96 * shares.std() / np.sqrt(200)
-    assert low == pytest.approx(shares.mean() - half, abs=0.004)
-    assert high == pytest.approx(shares.mean() + half, abs=0.004)
-    by_cell = 1.96 * np.sqrt(shares.mean() * (1 - shares.mean()) / 8000)
-    assert high - low > 2 * by_cell, "wider than if cells were independent"
+    half = 1.972 * shares.std(ddof=1) / np.sqrt(200)  # t of 199 degrees of freedom
+    assert low == pytest.approx(shares.mean() - half, abs=1e-4)
+    assert high == pytest.approx(shares.mean() + half, abs=1e-4)
 
 
-def test_the_same_units_are_drawn_alike_and_others_are_not():
-    confusions = np.random.default_rng(0).integers(0, 9, (12, 3, 3))
-    units = [f"W{i}" for i in range(12)]
-    first = resample(confusions, units, [0] * 12, 100)
-    np.testing.assert_array_equal(resample(2 * confusions, units, [0] * 12, 100), 2 * first)
-    side_by_side = np.stack([confusions, confusions[::-1]], 1)
-    np.testing.assert_array_equal(resample(side_by_side, units, [0] * 12, 100)[:, 0], first)
-    other = resample(confusions, [f"V{i}" for i in range(12)], [0] * 12, 100)
-    assert (other != first).any()
+def test_models_of_a_fold_that_differ_widen_the_interval():
+    confusions = np.zeros((8, 2, 3, 2, 2), int)
+    hits = np.array([[20, 30, 40], [25, 35, 36]])  # of 50 cells, by fold and seed
+    for well in range(8):
+        fold = well % 2
+        confusions[well, fold, :, 0, 0] = hits[fold] + well // 4
+        confusions[well, fold, :, 0, 1] = 50 - hits[fold] - well // 4
+    doses = np.arange(8) // 4
+    value, low, high = metric_intervals(confusions, doses)["accuracy"]
+    assert value == pytest.approx((hits.mean() + 0.5) / 50)
+    means = confusions.sum(2, keepdims=True)  # as if one model had named them
+    _, narrow_low, narrow_high = metric_intervals(means, doses)["accuracy"]
+    assert high - low > 2 * (narrow_high - narrow_low)
+    worse = np.array(confusions)
+    worse[..., 0, 0] -= 5 * (confusions[..., 0, 0] > 0)
+    worse[..., 0, 1] += 5 * (confusions[..., 0, 0] > 0)
+    difference, low, high, p = accuracy_difference(confusions, worse, doses)
+    assert (difference, low, high) == pytest.approx((0.1, 0.1, 0.1)), "the same in every model"
+    assert p < 0.01
 
 
-def test_the_p_of_a_difference():
-    draws = np.r_[np.full(990, 0.1), np.full(9, -0.1)]
-    assert two_sided_p(draws) == pytest.approx(0.02)
-    assert two_sided_p(-draws) == pytest.approx(0.02)
-    assert two_sided_p(np.full(999, 0.1)) == pytest.approx(0.002)
-    assert two_sided_p(np.zeros(999)) == 1
+def test_what_was_trained_once_stays_while_models_are_left_out():
+    rng = np.random.default_rng(1)
+    many = rng.integers(1, 20, (6, 1, 3, 2, 2))
+    once = rng.integers(1, 20, (6, 1, 1, 2, 2))
+    found = accuracy_difference(many, once, [0] * 6)
+    np.testing.assert_allclose(found, accuracy_difference(many, once.repeat(3, 2), [0] * 6))
+
+
+def test_rounded_matrices_keep_the_sums_of_their_rows():
+    assert whole_numbers(np.array([[1 / 3, 2 / 3], [4, 0]])).tolist() == [[0, 1], [4, 0]]
+    means = np.random.default_rng(0).multinomial(50, np.full(5, 0.2), (3, 5)).mean(0)
+    rounded = whole_numbers(means)
+    assert rounded.sum(1).tolist() == [50] * 5
+    assert np.abs(rounded - means).max() < 1
 
 
 def baseline_table(frame, said, classes=CLASSES):
@@ -111,81 +130,143 @@ def baseline_table(frame, said, classes=CLASSES):
     return table.assign(baseline="length_only")
 
 
-@pytest.fixture
-def scored(tmp_path):
-    """Score two regimes and three seeds that hold out a third of the wells each."""
-    n = 180
+WITH_INTERVAL = ["accuracy", "macro_f1", "balanced_accuracy", "quadratic_kappa"]
+WITH_INTERVAL += ["mean_absolute_error", "accuracy_over_commonest"]
+OF_PAIRS = ["accuracy_over_commonest", "accuracy_gain", "leak"]
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """Score two regimes, trained twice and once, on three folds of a third of the wells each."""
+    n, folder = 180, tmp_path_factory.mktemp("predictions")
     rng = np.random.default_rng(3)
     label = np.resize([0, 0, 1, 2], n)
     well = np.array([f"W{label[i]}{(i // 4) % 6}" for i in range(n)])
-    fold = np.array([int(w[-1]) % 3 for w in well])
+    held_out = np.array([int(w[-1]) % 3 for w in well])
     cells = pd.DataFrame({"unit_id": well, "unit": "well", "stratum": label.astype(str)})
     cells.index = [f"c{i}" for i in range(n)]
     predictions, baselines = {}, {}
-    for regime, share in (("full", 0.8), ("frozen", 0.4)):
-        for seed in (1, 2, 3):
-            split = np.where(fold == seed - 1, "test", np.where(fold == seed % 3, "valid", "train"))
-            frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
-            said = np.where(rng.random(n) < share, label, rng.integers(0, 3, n))
-            table = predictions_table(frame, np.eye(3)[said], CLASSES)
-            path = tmp_path / f"{regime}{seed}"
-            write_table(table.sample(frac=1, random_state=seed), path, "predictions")
-            predictions[regime, seed] = read_table(path)
-            baselines["grouped", seed] = baseline_table(frame, 1 - label % 2)
-    tables = evaluate(predictions, baselines, cells, CLASSES, n_bootstrap=300, main="full")
-    return predictions, cells, *tables
+    for fold in (1, 2, 3):
+        splits = [held_out == fold - 1, held_out == fold % 3]
+        split = np.select(splits, ["test", "valid"], "train")
+        frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
+        for regime, share, seeds in (("full", 0.8, (1, 2)), ("frozen", 0.4, (1,))):
+            for seed in seeds:
+                said = np.where(rng.random(n) < share, label, rng.integers(0, 3, n))
+                table = predictions_table(frame, np.eye(3)[said], CLASSES)
+                path = folder / f"{regime}.fold{fold}.seed{seed}"
+                write_table(table.sample(frac=1, random_state=seed), path, "predictions")
+                predictions[regime, fold, seed] = read_table(path)
+        baselines["grouped", fold] = baseline_table(frame, 1 - label % 2)
+    return predictions, cells, *evaluate(predictions, baselines, cells, CLASSES, main="full")
 
 
-def test_every_regime_seed_and_split_and_the_pool_of_all_tests(scored):
-    predictions, cells, metrics, confusion = scored
-    names = ["full", "frozen", "majority", "length_only"]
-    assert set(metrics["regime"]) == set(names)
-    assert len(metrics) == 4 * (3 * 3 + 1) * 5 + 3
+def of_regime(table, regime, fold=None, seed=None):
+    """Return the rows of a regime: of a model, of the pool of a seed, or of all."""
+    keep = table["regime"] == regime
+    for column, key in (("fold", fold), ("seed", seed)):
+        keep &= table[column].isna() if key is None else table[column].eq(key).fillna(False)
+    return table[keep]
+
+
+def test_every_model_and_split_and_the_pools_of_all_tests(scored):
+    predictions, _, metrics, confusion = scored
+    assert set(metrics["regime"]) == {"full", "frozen", "majority", "length_only"}
     assert metrics["design"].eq("grouped").all()
-    assert list(dict.fromkeys(confusion["regime"])) == names[:3]
-    for (regime, seed), table in predictions.items():
+    assert set(confusion["regime"]) == {"full", "frozen", "majority"}
+    for (regime, fold, seed), table in predictions.items():
         for split in ("train", "valid", "test"):
             part = table[table["split"] == split]
             true, said = part["true"].astype(str), part["predicted"].astype(str)
-            rows = metrics[(metrics["regime"] == regime) & (metrics["seed"] == seed)]
+            rows = of_regime(metrics, regime, fold, seed)
             rows = rows[rows["split"] == split].set_index("metric")
             assert rows["value"]["accuracy"] == pytest.approx(accuracy_score(true, said))
             assert rows["value"]["macro_f1"] == pytest.approx(f1_score(true, said, average="macro"))
             assert rows["n_cells"].eq(60).all()
             assert rows["n_units"].eq(6).all()
             assert rows["unit"].eq("well").all()
-    pooled = metrics[metrics["seed"].isna() & (metrics["regime"] == "full")].set_index("metric")
-    assert pooled["n_cells"].eq(180).all()
-    assert pooled["n_units"].eq(18).all()
-    tests = pd.concat(t[t["split"] == "test"] for (r, _), t in predictions.items() if r == "full")
-    true, said = tests["true"].astype(str), tests["predicted"].astype(str)
-    assert pooled["value"]["accuracy"] == pytest.approx((true == said).mean())
-    expected = confusion_matrix(true, said, labels=CLASSES)
-    rows = confusion[confusion["seed"].isna() & (confusion["regime"] == "full")]
-    matrix = rows.pivot(index="true", columns="predicted", values="n_cells")
-    np.testing.assert_array_equal(matrix.loc[CLASSES, CLASSES], expected)
+            assert rows.loc["accuracy", "covers"] == "wells"
+    assert of_regime(metrics, "majority", 1)["split"].nunique() == 3
+    assert of_regime(metrics, "majority", 1, 1).empty, "baselines have no seed"
+
+
+def true_and_said(predictions, regime, seed=None):
+    """Return true and predicted classes of all test cells of a regime."""
+    tables = [t for (r, _, s), t in predictions.items() if r == regime and seed in (None, s)]
+    found = pd.concat([t[t["split"] == "test"] for t in tables])
+    return found["true"].astype(str), found["predicted"].astype(str)
+
+
+def test_a_cell_that_several_models_test_counts_once(scored):
+    predictions, _, metrics, confusion = scored
+    for seed, covers in ((1, "wells"), (None, "wells and trainings")):
+        true, said = true_and_said(predictions, "full", seed)
+        rows = of_regime(metrics, "full", None, seed).set_index("metric")
+        assert rows["n_cells"].eq(180).all()
+        assert rows["n_units"].eq(18).all()
+        assert rows.loc[WITH_INTERVAL, "covers"].eq(covers).all()
+        assert rows.loc["accuracy", "value"] == pytest.approx((true == said).mean())
+        matrix = of_regime(confusion, "full", None, seed)
+        matrix = matrix.pivot(index="true", columns="predicted", values="n_cells")
+        expected = confusion_matrix(true, said, labels=CLASSES) * 180 / len(true)
+        matrix = matrix.loc[CLASSES, CLASSES].to_numpy()
+        assert np.abs(matrix - expected).max() < 1
+        assert matrix.sum() == 180
+    once = of_regime(metrics, "frozen").set_index("metric")
+    assert once.loc[WITH_INTERVAL, "covers"].eq("wells").all()
+    assert once.loc["accuracy_gain", "covers"] == "wells and trainings", "those of the other side"
 
 
 def test_every_interval_holds_its_value(scored):
-    metrics = scored[2]
+    metrics = scored[2].query("metric != 'classes_named'")
     assert (metrics["ci_low"] <= metrics["value"] + 1e-12).all()
     assert (metrics["value"] <= metrics["ci_high"] + 1e-12).all()
     assert (metrics["ci_low"] < metrics["ci_high"]).mean() > 0.6
+    assert metrics.query("metric == 'accuracy'")[["ci_low", "ci_high"]].stack().between(0, 1).all()
 
 
-def test_one_unit_per_stratum_leaves_no_interval_and_no_p():
+def test_learning_is_what_is_beyond_the_commonest_class(scored):
+    _, _, metrics, _ = scored
+    for key in ((1, 1), (None, 1), (None, None)):
+        rows = of_regime(metrics, "full", *key).query("split == 'test'").set_index("metric")
+        commonest = of_regime(metrics, "majority", key[0]).query("split == 'test'")
+        commonest = commonest.set_index("metric").loc["accuracy", "value"]
+        over = rows.loc["accuracy_over_commonest"]
+        assert over["value"] == pytest.approx(rows.loc["accuracy", "value"] - commonest)
+        assert (over["p"] < 0.05) == (over["ci_low"] > 0)
+        assert over["ci_low"] > 0 or key == (1, 1), "two wells a class say little"
+        assert rows.loc["classes_named", "value"] == 3
+    rows = of_regime(metrics, "majority").set_index("metric")
+    assert rows.loc["classes_named", "value"] == 1
+    assert rows.loc["classes_named", ["ci_low", "covers"]].isna().all()
+    assert "accuracy_over_commonest" not in rows.index
+    assert not metrics.query("split != 'test'")["metric"].isin([*OF_PAIRS, "classes_named"]).any()
+
+
+def names_of(said, label, split="test"):
+    """Return predictions and baselines of one model, and its cells in a unit per class."""
+    frame = pd.DataFrame({"cell": [f"c{i}" for i in range(len(label))]})
+    frame = frame.assign(split=split, label=label)
+    table = predictions_table(frame, np.eye(2)[said], CLASSES[:2])
+    return {("full", 1, 1): table}, frame
+
+
+@pytest.mark.parametrize(("units", "known"), [(2, True), (1, False)])
+def test_single_units_are_held_against_their_neighbours(units, known):
     label = np.arange(20) % 2
-    frame = pd.DataFrame({"cell": [f"c{i}" for i in range(20)], "split": "test", "label": label})
-    said = np.where(np.arange(20) < 8, label, 0)
-    predictions = {("full", 1): predictions_table(frame, np.eye(2)[said], CLASSES[:2])}
+    predictions, frame = names_of(np.where(np.arange(20) < 8, label, 0), label)
     baselines = {("grouped", 1): baseline_table(frame, 1 - label, CLASSES[:2])}
     baselines["grouped", 1].loc[0, "split"] = "train"
-    cells = pd.DataFrame({"unit_id": label.astype(str), "stratum": label.astype(str)}, frame.cell)
-    cells["unit"] = "replicate"  # a single one, of both classes
-    metrics, _ = evaluate(predictions, baselines, cells, CLASSES[:2], n_bootstrap=50, main="full")
+    cells = pd.DataFrame({"unit_id": (label % units).astype(str), "unit": "well"}, frame.cell)
+    cells["stratum"] = cells["unit_id"]
+    metrics, _ = evaluate(predictions, baselines, cells, CLASSES[:2], main="full")
+    metrics = metrics.query("metric != 'classes_named'")
     assert metrics["value"].notna().all()
     assert {"accuracy", "accuracy_gain"} <= set(metrics["metric"])
-    assert metrics[["ci_low", "ci_high", "p"]].isna().all(axis=None)
+    row = metrics[(metrics["regime"] == "full") & (metrics["metric"] == "accuracy")].iloc[-1]
+    assert np.isfinite(row["ci_low"]) == known
+    if not known:
+        assert metrics[["ci_low", "ci_high", "p", "covers"]].isna().all(axis=None)
 
 
 def test_the_majority_is_the_commonest_training_class(scored):
@@ -203,43 +284,21 @@ def test_the_majority_is_the_commonest_training_class(scored):
 def test_the_majority_comes_from_training_cells_only():
     # 'a' is commonest overall and in the test cells, 'b' among the training cells
     label = np.array([1] * 6 + [0] * 4 + [0] * 20)
-    split = np.array(["train"] * 10 + ["test"] * 20)
-    cells = pd.DataFrame({"unit_id": [f"c{i}" for i in range(30)], "unit": "cell", "stratum": "s"})
+    predictions, frame = names_of(label, label, np.repeat(["train", "test"], [10, 20]))
+    cells = pd.DataFrame({"unit_id": frame["cell"], "unit": "cell", "stratum": "s"})
     cells.index = cells["unit_id"]
-    frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
-    table = predictions_table(frame, np.eye(2)[label], ["a", "b"])
-    baselines = {("grouped", 1): baseline_table(frame, label, ["a", "b"])}
-    metrics, _ = evaluate({("full", 1): table}, baselines, cells, ["a", "b"], n_bootstrap=100)
+    baselines = {("grouped", 1): baseline_table(frame, label, CLASSES[:2])}
+    metrics, _ = evaluate(predictions, baselines, cells, CLASSES[:2])
     value = metrics.query("regime == 'majority' and split == 'test' and metric == 'accuracy'")
     assert value["value"].eq(0).all()
-    assert metrics.query("regime == 'full' and metric == 'accuracy'")["value"].eq(1).all()
+    value = metrics.query("regime == 'full' and metric == 'accuracy'")
+    assert value["value"].eq(1).all()
+    assert value["covers"].eq("cells").all()
 
 
-def test_wells_are_drawn_within_their_own_dose():
-    # all cells of dose 25 are named right, all of dose 0 wrong: no draw within doses differs
-    wells = ["W9", "W2", "W7", "W1", "W8", "W3"]
-    doses = ["25.0", "0.0", "25.0", "0.0", "0.0", "25.0"]
-    cells = pd.DataFrame({"unit_id": np.repeat(wells, 4), "unit": "well"})
-    cells["stratum"] = np.repeat(doses, 4)
-    cells.index = [f"c{i}" for i in range(24)]
-    label = np.resize([0, 1], 24)
-    said = np.where(cells["stratum"] == "25.0", label, 1 - label)
-    parts = []
-    for split in ("test", "train"):
-        frame = pd.DataFrame({"cell": cells.index, "split": split, "label": label})
-        parts.append(predictions_table(frame, np.eye(2)[said], ["a", "b"]))
-    table = pd.concat(parts)
-    baselines = {("grouped", 1): table.assign(baseline="length_only")}
-    metrics, _ = evaluate({("full", 1): table}, baselines, cells, ["a", "b"], n_bootstrap=200)
-    rows = metrics[(metrics["regime"] == "full") & (metrics["metric"] == "accuracy")]
-    assert rows["value"].eq(0.5).all()
-    assert rows["ci_low"].eq(0.5).all()
-    assert rows["ci_high"].eq(0.5).all()
-
-
-def two_designs(share, *, seed=1, n_wells=24, per_well=20):
+def two_designs(share, *, n_wells=24, per_well=20):
     """Score names that are right for a share of the cells, by design: {(name, design): share}."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     n = n_wells * per_well
     wells = np.repeat([f"W{i}" for i in range(n_wells)], per_well)
     cells = pd.DataFrame({"unit_id": wells, "unit": "well", "stratum": "s"})
@@ -260,18 +319,17 @@ def two_designs(share, *, seed=1, n_wells=24, per_well=20):
             if name == "length_only":
                 baselines[design, fold] = table.assign(baseline=name)
             else:
-                predictions[name, fold] = table
+                predictions[name, fold, 1] = table
     metrics, _ = evaluate(
         predictions,
         baselines,
         cells,
         ["a", "b"],
-        n_bootstrap=400,
         designs={"full_random": "random"},
         main="full",
         twins={"full_random": "full"},
     )
-    return metrics.set_index(["regime", "design", "metric", "split", "seed"])
+    return metrics.set_index(["regime", "design", "metric", "split"])
 
 
 SHARES = {
@@ -284,9 +342,8 @@ SHARES = {
 
 
 def test_a_gain_is_paired_and_a_leak_is_random_less_grouped():
-    metrics = two_designs(SHARES)
-    pooled = metrics.xs("test", level="split")
-    pooled = pooled[pooled.index.get_level_values("seed").isna()].droplevel("seed")
+    metrics = two_designs(SHARES).xs("test", level="split")
+    pooled = metrics[metrics["fold"].isna() & metrics["seed"].isna()]
     accuracy = {key[:2]: row.value for key, row in pooled.iterrows() if key[2] == "accuracy"}
     gain = pooled.loc["length_only", "grouped", "accuracy_gain"]
     difference = accuracy["full", "grouped"] - accuracy["length_only", "grouped"]
@@ -309,23 +366,23 @@ def test_a_gain_is_paired_and_a_leak_is_random_less_grouped():
     assert leak["p"] < 0.02
     none = pooled.loc["length_only", "random", "leak"]
     assert none["ci_low"] < 0 < none["ci_high"]
-    assert set(leak.index) == set(gain.index)
 
 
-def test_only_the_pool_has_differences_and_only_they_have_p():
+def test_only_the_pool_has_gains_and_leaks_and_only_differences_have_p():
     metrics = two_designs(SHARES).reset_index()
-    of_two = metrics["metric"].isin(["accuracy_gain", "leak"])
-    assert metrics.loc[of_two, "seed"].isna().all()
+    of_pool = metrics[metrics["metric"].isin(["accuracy_gain", "leak"])]
+    assert of_pool[["fold", "seed"]].isna().all(axis=None)
+    of_two = metrics["metric"].isin(OF_PAIRS)
     assert metrics.loc[of_two, "p"].between(0, 1).all()
     assert metrics.loc[~of_two, "p"].isna().all()
 
 
-def test_a_cell_that_two_seeds_test_is_one_cell_of_its_well():
+def test_a_cell_that_two_folds_test_is_one_cell_of_its_well():
     rows = two_designs(SHARES).reset_index().query("regime == 'full_random' and split == 'test'")
-    by_seed = rows[rows["seed"].notna()].drop_duplicates("seed")["n_cells"]
-    pooled = rows.loc[rows["seed"].isna(), "n_cells"].iloc[0]
-    assert by_seed.tolist() == [96, 96]
-    assert 96 < pooled < 192
+    rows = rows[(rows["metric"] == "accuracy") & (rows["fold"].notna() | rows["seed"].isna())]
+    rows = rows.set_index(rows["fold"].fillna(0))
+    assert rows.loc[[1, 2], "n_cells"].tolist() == [96, 96]
+    assert 96 < rows.loc[0, "n_cells"] < 192
     assert rows["unit"].eq("well").all()
 
 
@@ -334,5 +391,5 @@ def test_the_tables_fit_their_schemas(scored, tmp_path):
     write_table(metrics, tmp_path / "metrics", "metrics")
     write_table(confusion, tmp_path / "confusion", "confusion")
     back = read_table(tmp_path / "metrics")
-    assert str(back["seed"].dtype) == "Int64"
-    assert back["seed"].isna().sum() == 4 * 5 + 3
+    assert {str(back[column].dtype) for column in ("fold", "seed")} == {"Int64"}
+    assert not back.duplicated(["regime", "fold", "seed", "split", "metric", "design"]).any()

@@ -12,6 +12,7 @@ from tiny_study import write_model, write_study
 from keygenes.core.errors import InputError
 from keygenes.core.files import checksum, read_json
 from keygenes.core.regimes import PRESETS
+from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import finetune as module
 from keygenes.models.cells import of_split, task_cells
@@ -31,6 +32,8 @@ OPTIONS = {
     "max_grad_norm": 1.0,
     "attention_dropout": None,
     "pooling": None,
+    "keep_epoch": "best",
+    "converge": None,
 }
 OUTPUTS = (
     *("model.safetensors", "config.json", "history.parquet", "predictions.parquet"),
@@ -44,7 +47,7 @@ def study(tmp_path_factory):
     return {**write_study(folder), **write_model(folder / "base")}
 
 
-def tuned(study, folder, *, patterns=FULL, seed=1, options=OPTIONS, **more):
+def tuned(study, folder, *, patterns=FULL, fold=1, seed=1, options=OPTIONS, **more):
     settings = {
         "task": "level",
         "max_length": 24,
@@ -61,7 +64,7 @@ def tuned(study, folder, *, patterns=FULL, seed=1, options=OPTIONS, **more):
         out_history=folder / "history.parquet",
         out_predictions=folder / "predictions.parquet",
         out_loading=folder / "loading.json",
-        seed=seed,
+        run=Run(fold, seed),
         patterns=patterns,
         options=options,
         **settings,
@@ -81,8 +84,16 @@ def test_the_same_run_gives_the_same_bytes(study, whole, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(OUTPUTS)
 
 
-def test_another_seed_gives_another_model(study, whole, tmp_path):
-    assert tuned(study, tmp_path, seed=2)["model.safetensors"] != whole["model.safetensors"]
+def test_the_fold_chooses_the_cells_and_the_seed_the_rest(study, whole, tmp_path):
+    splits = read_table(study["splits"]).set_index("cell")
+    models = {whole["model.safetensors"]}
+    for fold, seed in ((1, 2), (2, 1)):
+        folder = tmp_path / f"{fold}{seed}"
+        models.add(tuned(study, folder, fold=fold, seed=seed)["model.safetensors"])
+        table = read_table(folder / "predictions.parquet").set_index("cell")
+        of_fold = splits.loc[splits["fold"] == fold, "split"]
+        assert (table["split"].astype(str) == of_fold[table.index].astype(str)).all()
+    assert len(models) == 3
 
 
 def test_beside_the_model_stands_what_was_loaded_and_what_trained(study, tmp_path):
@@ -236,7 +247,7 @@ def test_a_stopped_run_of_other_inputs_starts_over(study, tmp_path, monkeypatch,
     else:
         other["splits"] = tmp_path / "splits.parquet"
         table = read_table(study["splits"])
-        one = table.index[(table["seed"] == 1) & (table["split"] == "valid")][0]
+        one = table.index[(table["fold"] == 1) & (table["split"] == "valid")][0]
         table = table.assign(split=table["split"].astype(str).where(table.index != one, "test"))
         write_table(table, other["splits"], "splits")
     with caplog.at_level(logging.INFO, "keygenes"):
@@ -297,10 +308,19 @@ def test_the_history_is_that_of_the_best_epoch(study, whole, tmp_path):
     assert best["valid_accuracy"] == pytest.approx((probabilities.argmax(1) == codes).mean())
 
 
+def test_all_epochs_train_and_the_last_is_kept_where_none_is_chosen(study, whole, tmp_path):
+    last = tuned(study, tmp_path, options={**OPTIONS, "keep_epoch": "last"})
+    history = read_table(tmp_path / "history.parquet")
+    assert history["best"].tolist() == [False, False, True]
+    assert history[["valid_loss", "valid_accuracy"]].notna().all(axis=None)
+    short = {**OPTIONS, "epochs": 2, "keep_epoch": "last"}
+    assert tuned(study, tmp_path / "b", options=short) != last
+
+
 def test_a_rate_far_too_high_is_refused_and_leaves_no_model(study, tmp_path):
     with pytest.raises(InputError) as error:
         tuned(study, tmp_path, options={**OPTIONS, "learning_rate": 1e38, "epochs": 6})
-    assert_sentence(error, "level, seed 1", "a loss of", "lower learning_rate")
+    assert_sentence(error, "level, fold1.seed1", "a loss of", "lower learning_rate")
     assert not (tmp_path / "model.safetensors").exists()
 
 
@@ -396,10 +416,10 @@ def test_the_cells_of_a_task_come_in_the_order_of_the_tokens(study, tmp_path):
     assert frame["cell"].tolist() == [f"c{i}" for i in range(60) if i not in (3, 4)]
     assert classes == ["low", "high"]
     tokens = read_table(study["tokens"]).set_index("cell")["input_ids"]
-    of_seed = splits[splits["seed"] == 2].set_index("cell")["split"]
+    of_fold = splits[splits["fold"] == 2].set_index("cell")["split"]
     for row, ids in zip(frame.itertuples(), cells, strict=True):
         assert ids.tolist() == tokens[row.cell].tolist()
-        assert row.split == of_seed[row.cell]
+        assert row.split == of_fold[row.cell]
         assert row.label == int(row.cell[1:]) % 2
     test_frame, test_cells = of_split(frame, cells, "test")
     assert set(test_frame["split"]) == {"test"}
@@ -416,7 +436,7 @@ def test_a_class_without_a_cell_to_learn_from(study, tmp_path, split):
     write_table(table, tmp_path / "splits", "splits")
     with pytest.raises(InputError) as error:
         task_cells(study["tokens"], study["labels"], tmp_path / "splits", "level", 1)
-    assert_sentence(error, "config key 'tasks.level'", f"no {split} cell of class high", "seed 1")
+    assert_sentence(error, "config key 'tasks.level'", f"no {split} cell of class high", "fold 1")
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny_study import write_model, write_study
 
+from keygenes.core.runs import Run
 from keygenes.core.tables import read_table
 from keygenes.models.finetune import finetune
 
@@ -20,6 +21,8 @@ OPTIONS = {
     "max_grad_norm": 1.0,
     "attention_dropout": 0.0,  # dropout draws other masks on a GPU
     "pooling": None,
+    "keep_epoch": "last",
+    "converge": None,
 }
 
 
@@ -30,7 +33,7 @@ def losses(study, folder, device, precision):
         **study,
         **{f"out_{name}": folder / f"{name}.{suffix.get(name, 'parquet')}" for name in outputs},
         task="level",
-        seed=1,
+        run=Run(1, 1),
         patterns=["*"],
         options=OPTIONS,
         max_length=24,

@@ -45,25 +45,25 @@ def test_the_penalty_is_the_one_with_the_smallest_validation_loss(n_features):
     for c in INVERSE_PENALTIES:
         model = LogisticRegression(C=c, max_iter=2000).fit(scaled[train], labels[train])
         losses[c] = log_loss(labels[valid], model.predict_proba(scaled[valid]))
-    model = fit_logistic(features, labels, train, valid, seed=1)
+    model = fit_logistic(features, labels, train, valid)
     assert losses[model[1].C] == min(losses.values())
     np.testing.assert_allclose(model[0].mean_, mean)
     np.testing.assert_allclose(model[0].scale_, sd)
 
 
 def test_more_noise_wants_a_stronger_penalty():
-    few = fit_logistic(*noisy(2), seed=1)[1].C
-    many = fit_logistic(*noisy(80), seed=1)[1].C
+    few = fit_logistic(*noisy(2))[1].C
+    many = fit_logistic(*noisy(80))[1].C
     assert many < few
 
 
 def test_what_is_held_out_does_not_enter_the_fit():
     features, labels, train, valid = noisy(3)
     valid[100:] = False  # test cells
-    first = fit_logistic(features, labels, train, valid, seed=1)
+    first = fit_logistic(features, labels, train, valid)
     features[100:] += 1000
     labels = np.where(np.arange(120) >= 100, 1 - labels, labels)
-    again = fit_logistic(features, labels, train, valid, seed=1)
+    again = fit_logistic(features, labels, train, valid)
     np.testing.assert_array_equal(first[1].coef_, again[1].coef_)
     np.testing.assert_array_equal(first[0].mean_, again[0].mean_)
 
@@ -114,7 +114,7 @@ def fitted(study, folder, features, pooling=None):
         **study,
         **{name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
         task="level",
-        seed=1,
+        fold=1,
         features=features,
         pooling=pooling,
         batch_tokens=200,

@@ -137,6 +137,26 @@ def test_the_best_epoch_s_weights_stay(tmp_path):
     assert not model.training
 
 
+def test_the_last_epoch_s_weights_stay_where_none_is_to_be_chosen(tmp_path):
+    best, _, _ = fitted(tmp_path / "a", valid_losses=[3.0, 1.0, 2.0])
+    last, history, _ = fitted(tmp_path / "b", valid_losses=[3.0, 1.0, 2.0], keep="last")
+    assert history["best"].tolist() == [False, False, True]
+    assert history["valid_loss"].tolist() == [3.0, 1.0, 2.0]
+    assert not torch.equal(best.weight, last.weight)
+    falling, _, _ = fitted(tmp_path / "c", valid_losses=[3.0, 2.0, 1.0])
+    assert torch.equal(last.weight, falling.weight)
+
+
+def test_training_ends_once_the_loss_has_not_fallen_for_long_enough(tmp_path):
+    losses = [3.0, 1.0, 2.0, 1.0, 0.5, 0.1]
+    _, history, _ = fitted(tmp_path / "a", valid_losses=losses, epochs=6, patience=2)
+    assert history["best"].tolist() == [False, True, False, False]
+    _, history, _ = fitted(tmp_path / "b", valid_losses=losses, epochs=6, patience=3)
+    assert len(history) == 6
+    fitted(tmp_path / "c", checkpoint=None)
+    assert not (tmp_path / "c").exists()
+
+
 def test_gradients_are_clipped(tmp_path):
     def step(max_grad_norm):
         norms = []

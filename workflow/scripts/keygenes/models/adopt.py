@@ -70,7 +70,7 @@ def adopt_model(
     out_predictions,
     out_loading,
     task,
-    seed,
+    fold,
     classes,
     max_length,
     batch_tokens,
@@ -80,7 +80,7 @@ def adopt_model(
 ):
     """Write a brought classifier as this pipeline's own, and its predictions of the cells.
 
-    Nothing is trained: every seed gets the same model, and its own test cells. Whether the model
+    Nothing is trained: every fold gets the same model, and its own test cells. Whether the model
     has seen these cells before, nothing here can tell.
 
     Parameters
@@ -92,7 +92,7 @@ def adopt_model(
     """
     device = set_up_torch(threads=threads, device=device)
     table = read_table(vocabulary)
-    frame, cells, task_classes = task_cells(tokens, labels, splits, task, seed)
+    frame, cells, task_classes = task_cells(tokens, labels, splits, task, fold)
     model, loading = load_classifier(weights, config)
     if model.config.problem_type not in (None, "single_label_classification"):
         raise input_error(

@@ -325,7 +325,7 @@ def fit_baselines(
     out_predictions,
     out_coefficients,
     task,
-    seed,
+    fold,
     depth,
     draw_seed,
     threads,
@@ -340,14 +340,14 @@ def fit_baselines(
     out_coefficients : path-like
         Table 'coefficients', of bag_of_genes_l1: genes that training cells have.
     task : str
-    seed : int
-        Of the split, and of what is drawn.
+    fold : int
+        Of the split; it also seeds what is drawn.
     depth : int or None
     draw_seed : int
         See `baseline_probabilities`.
     threads : int
     """
-    frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
+    frame, cells, classes = task_cells(tokens, labels, splits, task, fold)
     genes = read_table(vocabulary).sort_values("token")
     special = is_special(genes["ensembl_id"])
     adata = read_matrix(counts)[list(frame["cell"])]
@@ -364,7 +364,7 @@ def fit_baselines(
             split == "valid",
             depth=depth,
             draw_seed=draw_seed,
-            seed=seed,
+            seed=fold,
         )
     tables = [
         predictions_table(frame, p, classes).assign(baseline=name)

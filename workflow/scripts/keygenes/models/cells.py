@@ -1,4 +1,4 @@
-"""The cells of one task and seed: tokens, classes, split and predictions."""
+"""The cells of one task and fold: tokens, classes, split and predictions."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from keygenes.core.tables import read_table
 from keygenes.tokens.store import read_tokens
 
 
-def task_cells(tokens_path, labels_path, splits_path, task, seed):
+def task_cells(tokens_path, labels_path, splits_path, task, fold):
     """Return the labelled cells of a task, in the order of the token table.
 
     Returns
@@ -25,7 +25,7 @@ def task_cells(tokens_path, labels_path, splits_path, task, seed):
     """
     labels = read_table(labels_path, columns=["cell", task])
     splits = read_table(splits_path)
-    splits = splits.loc[splits["seed"] == seed, ["cell", "split"]]
+    splits = splits.loc[splits["fold"] == fold, ["cell", "split"]]
     names, ids, offsets = read_tokens(tokens_path)
     position = {name: i for i, name in enumerate(names)}
     frame = labels.dropna(subset=[task]).merge(splits, on="cell")
@@ -42,7 +42,7 @@ def task_cells(tokens_path, labels_path, splits_path, task, seed):
         if missing:
             raise input_error(
                 f"config key 'tasks.{task}'",
-                found=f"no {split} cell of class {classes[min(missing)]} with seed {seed}",
+                found=f"no {split} cell of class {classes[min(missing)]} in fold {fold}",
                 expected="every class in training and validation",
                 remedy="add wells or cells of this class, or set split.by to 'random'",
             )

@@ -1,12 +1,9 @@
-"""How well the regimes and baselines predict, with intervals over wells."""
-
-import logging
-import zlib
+"""How well the regimes and baselines predict, with intervals over wells and trainings."""
 
 import numpy as np
 import pandas as pd
 
-log = logging.getLogger("keygenes")
+from keygenes.core.jackknife import design_of, interval, left_out_sums, two_sided_p
 
 GROUPED, RANDOM = "grouped", "random"  # designs: what split.by says, and the thesis's, by cell
 
@@ -49,122 +46,175 @@ def confusion_metrics(confusion):
     }
 
 
-def resample(confusions, units, strata, n_bootstrap, seed=0):
-    """Return sums of confusion matrices over resamples of units within strata.
+BOUNDS = {"quadratic_kappa": (-1.0, 1.0)}  # of the others: 0 to 1, or to the largest distance
+OVER_COMMONEST, CLASSES_NAMED = "accuracy_over_commonest", "classes_named"
+MAJORITY = "majority"
+
+
+def metric_intervals(confusions, strata):
+    """Return the metrics of some models over their cells, with 95 % intervals.
 
     Parameters
     ----------
-    confusions : int array [n_units, ..., k, k]
-        What stands beside a unit's matrix (other regimes) is drawn along with it: paired.
-    units : list of str [n_units]
-        Equal names are drawn alike in every call, so that calls are paired as well.
+    confusions : int array [n_units, n_folds, n_seeds, k, k]
+        Of every unit (well) and model; 0 where a model does not test a unit. Of several seeds the
+        mean is taken, unit by unit.
     strata : array [n_units]
-        Units are drawn with replacement within each stratum (wells within a dose), as the
-        design fixes how many there are.
+        The dose of each unit.
 
     Returns
     -------
-    float array [n_bootstrap, ..., k, k]
+    dict {metric: (value, low, high)}
     """
-    rng = np.random.default_rng([seed, 11, zlib.crc32("\n".join(units).encode())])
-    strata = np.asarray(strata)
-    total = np.zeros((n_bootstrap, *confusions.shape[1:]))
-    for stratum in pd.unique(strata):
-        members = confusions[strata == stratum]
-        n = len(members)
-        weights = rng.multinomial(n, np.full(n, 1 / n), n_bootstrap).astype(float)
-        total += np.tensordot(weights, members, axes=1)
-    return total
-
-
-def can_resample(strata):
-    """Return whether some stratum has several units; else every resample is the sample itself."""
-    return bool(pd.Series(strata).duplicated().any())
-
-
-def interval(draws):
-    """Return the 95 % percentile interval of bootstrap draws: low, high."""
-    return tuple(np.quantile(draws, [0.025, 0.975]))
-
-
-def two_sided_p(differences):
-    """Return the bootstrap p of a difference: twice the share of resamples beyond zero."""
-    if np.isnan(differences).any():
-        return np.nan
-    n = len(differences)
-    tail = 1 + min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * tail / (n + 1))
-
-
-def _score(frame, names, k, n_bootstrap):
-    """Return the metrics of regimes that predict the same cells, and their resamples.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Columns regime, cell, true, predicted (codes), unit_id, stratum.
-
-    Returns
-    -------
-    dict {regime: {"values": {metric: float}, "draws": {metric: float array [n_bootstrap]},
-    "n_cells": int, "n_units": int, "confusion": int array [k, k]}}
-        Draws are missing where no stratum has two units (one replicate per class, say).
-    """
-    units, first, codes = np.unique(
-        frame["unit_id"].to_numpy(str), return_index=True, return_inverse=True
-    )
-    which = pd.Categorical(frame["regime"], names).codes
-    stack = np.zeros((len(units), len(names), k, k), np.int64)
-    np.add.at(stack, (codes, which, frame["true"], frame["predicted"]), 1)
-    strata = frame["stratum"].to_numpy()[first]
-    values = confusion_metrics(stack.sum(0))
-    if can_resample(strata):
-        draws = confusion_metrics(resample(stack, units, strata, n_bootstrap))
-    else:
-        draws = {metric: np.full((n_bootstrap, len(names)), np.nan) for metric in values}
+    design, of_units = _seen(confusions, strata)
+    found = confusion_metrics(left_out_sums(of_units, design))
+    largest = {"mean_absolute_error": (0.0, confusions.shape[-1] - 1.0)}
     return {
-        name: {
-            "values": {metric: float(v[i]) for metric, v in values.items()},
-            "draws": {metric: v[:, i] for metric, v in draws.items()},
-            "n_cells": frame.loc[which == i, "cell"].nunique(),
-            "n_units": int((stack[:, i].sum((1, 2)) > 0).sum()),
-            "confusion": stack[:, i].sum(0),
-        }
-        for i, name in enumerate(names)
+        metric: (values[0], *interval(values, design, (BOUNDS | largest).get(metric, (0.0, 1.0))))
+        for metric, values in found.items()
     }
 
 
-def _rows(scored, **names):
-    """Return a row per regime and metric of one seed and split."""
-    return [
-        {
-            **names,
-            "regime": regime,
-            "metric": metric,
-            "value": value,
-            **dict(zip(("ci_low", "ci_high"), interval(found["draws"][metric]), strict=True)),
-            "n_cells": found["n_cells"],
-            "n_units": found["n_units"],
-        }
-        for regime, found in scored.items()
-        for metric, value in found["values"].items()
-    ]
+def accuracy_difference(one, other, strata):
+    """Return one accuracy less another: value, low, high, p (two-sided).
+
+    The two are paired: both lose the same unit, or the same fold's model of the same seed. A side
+    that was trained once stays as it is while models are left out.
+
+    Parameters
+    ----------
+    one, other : int arrays [n_units, n_folds, n_seeds or 1, k, k]
+    strata : array [n_units]
+    """
+    sides = np.stack(np.broadcast_arrays(one, other), axis=3)
+    design, of_units = _seen(sides, strata)
+    accuracy = confusion_metrics(left_out_sums(of_units, design))["accuracy"]
+    values = accuracy[:, 0] - accuracy[:, 1]
+    return (values[0], *interval(values, design, (-1.0, 1.0)), two_sided_p(values, design))
 
 
-def _difference(one, other, metric, **names):
-    """Return the row of one accuracy less another; paired where both have the same units."""
-    draws = one["draws"]["accuracy"] - other["draws"]["accuracy"]
-    low, high = interval(draws)
+def _seen(confusions, strata):
+    """Return the design of the units that have a cell, and their matrices."""
+    seen = confusions.any(axis=tuple(range(1, confusions.ndim)))
+    return design_of(np.asarray(strata)[seen], *confusions.shape[1:3]), confusions[seen]
+
+
+def whole_numbers(confusion):
+    """Return a mean of confusion matrices in whole cells, every row with its sum: int array.
+
+    What is over after rounding down goes to the largest remainders.
+    """
+    whole = np.floor(confusion + 1e-9)
+    over = np.rint((confusion - whole).sum(1)).astype(int)
+    largest = np.argsort(np.argsort(whole - confusion, axis=1, kind="stable"), axis=1)
+    return (whole + (largest < over[:, None])).astype(int)
+
+
+class _Scored:
+    """The cells of one design and split: a confusion matrix per unit, fold and seed of a regime.
+
+    Attributes
+    ----------
+    counts : dict {regime: int array [n_units, n_folds, n_seeds, k, k]}
+        Units are those of all designs, so that designs can be held against each other.
+    seeds : dict {regime: list of int}
+        [None] for baselines.
+    """
+
+    def __init__(self, frame, units, folds, k):
+        self.folds, self.counts, self.seeds, self.cells = folds, {}, {}, {}
+        for regime, part in frame.groupby("regime", sort=False):
+            seeds = sorted(part["seed"].dropna().unique()) or [None]
+            places = (
+                units.get_indexer(part["unit_id"]),
+                pd.Index(folds).get_indexer(part["fold"]),
+                0 if seeds == [None] else pd.Index(seeds).get_indexer(part["seed"]),
+            )
+            counts = np.zeros((len(units), len(folds), len(seeds), k, k), np.int32)
+            np.add.at(counts, (*places, part["true"], part["predicted"]), 1)
+            self.counts[regime], self.seeds[regime] = counts, seeds
+            by_fold = part.drop_duplicates(["fold", "cell"])
+            self.cells[regime] = {f: len(p) for f, p in by_fold.groupby("fold")}
+            self.cells[regime][None] = part["cell"].nunique()
+
+    def pools(self, regime, split):
+        """Yield (fold, seed, slice of folds, slice of seeds) of every row of a regime."""
+        seeds = self.seeds[regime]
+        everything = slice(None)
+        for f, fold in enumerate(self.folds):
+            if fold in self.cells[regime]:
+                for s, seed in enumerate(seeds):
+                    yield fold, seed, slice(f, f + 1), slice(s, s + 1)
+        if split == "test":
+            for s, seed in enumerate(seeds):
+                if seed is not None:
+                    yield None, seed, everything, slice(s, s + 1)
+            yield None, None, everything, everything
+
+
+def _row(names, counts, n_cells, unit, value, low=np.nan, high=np.nan, p=np.nan):
+    """Return a row of table 'metrics'; `counts` says over what its interval is."""
+    trainings = " and trainings" if counts.shape[2] > 1 else ""
     return {
         **names,
-        "metric": metric,
-        "value": one["values"]["accuracy"] - other["values"]["accuracy"],
-        "ci_low": low,
-        "ci_high": high,
-        "p": two_sided_p(draws),
-        "n_cells": min(one["n_cells"], other["n_cells"]),
-        "n_units": min(one["n_units"], other["n_units"]),
+        **{"value": value, "ci_low": low, "ci_high": high, "p": p, "n_cells": n_cells},
+        "n_units": int(counts.any(axis=(1, 2, 3, 4)).sum()),
+        "unit": unit,
+        "covers": f"{unit}s{trainings}" if np.isfinite(low) else None,
     }
+
+
+def _rows_of(scored, regime, split, strata, unit, names):
+    """Yield the rows of one regime, of one design and split."""
+    for fold, seed, of_fold, of_seed in scored.pools(regime, split):
+        counts = scored.counts[regime][:, of_fold, of_seed]
+        of = counts, scored.cells[regime][fold], unit
+        here = {**names, "fold": fold, "seed": seed}
+        for metric, found in metric_intervals(counts, strata).items():
+            yield _row({**here, "metric": metric}, *of, *found)
+        if split != "test":
+            continue
+        named = (counts.sum((0, 3)) > 0).sum(-1).max()
+        yield _row({**here, "metric": CLASSES_NAMED}, *of, float(named))
+        if regime != MAJORITY and MAJORITY in scored.counts:
+            other = scored.counts[MAJORITY][:, of_fold]
+            found = accuracy_difference(counts, other, strata)
+            yield _row({**here, "metric": OVER_COMMONEST}, *of, *found)
+
+
+def _confusion_rows(scored, regime, classes):
+    """Yield rows of table 'confusion': the matrices of one regime over its test cells."""
+    for fold, seed, of_fold, of_seed in scored.pools(regime, "test"):
+        matrix = scored.counts[regime][:, of_fold, of_seed].sum((0, 1)).mean(0)
+        for (i, j), n in np.ndenumerate(whole_numbers(matrix)):
+            row = {"regime": regime, "fold": fold, "seed": seed}
+            yield row | {"true": classes[i], "predicted": classes[j], "n_cells": int(n)}
+
+
+def _differences(scored, main, twins, strata, unit):
+    """Yield rows 'accuracy_gain' of every design, and 'leak' of the random one."""
+
+    def row(one, other, metric, design, regime):
+        (one, n_one), (other, n_other) = (
+            (scored[d].counts[name], scored[d].cells[name][None]) for d, name in (one, other)
+        )
+        names = {"regime": regime, "split": "test", "design": design, "metric": metric}
+        sides = one, other
+        found = accuracy_difference(*sides, strata)
+        counts = min(sides, key=lambda side: side.any(axis=(1, 2, 3, 4)).sum())
+        wide = np.broadcast_to(counts, np.broadcast_shapes(one.shape, other.shape))
+        return _row({**names, "fold": None, "seed": None}, wide, min(n_one, n_other), unit, *found)
+
+    for design, of in scored.items():
+        ours = next((name for name in of.counts if twins.get(name, name) == main), None)
+        for name in of.counts if ours else ():
+            if name != ours:
+                yield row((design, ours), (design, name), "accuracy_gain", design, name)
+    if unit == "cell" or not {GROUPED, RANDOM} <= set(scored):
+        return
+    for name in scored[RANDOM].counts:
+        if (twin := twins.get(name, name)) in scored[GROUPED].counts:
+            yield row((RANDOM, name), (GROUPED, twin), "leak", RANDOM, name)
 
 
 def _coded(table, classes, **names):
@@ -174,27 +224,47 @@ def _coded(table, classes, **names):
     return frame.assign(**names)
 
 
-def evaluate(
-    predictions, baselines, cells, classes, *, n_bootstrap, designs=None, main=None, twins=None
-):
+def _all_predictions(predictions, baselines, classes, designs):
+    """Return the predictions of regimes and baselines, and of the commonest training class."""
+    frames = [
+        _coded(table, classes, regime=r, design=designs.get(r, GROUPED), fold=fold, seed=seed)
+        for (r, fold, seed), table in predictions.items()
+    ]
+    for (design, fold), table in baselines.items():
+        of_each = _coded(table, classes, regime=table["baseline"].astype(str))
+        of_each = of_each.assign(design=design, fold=fold, seed=None)
+        any_one = of_each[of_each["regime"] == of_each["regime"].iloc[0]]
+        commonest = any_one.loc[any_one["split"] == "train", "true"].mode()[0]
+        frames += [any_one.assign(regime=MAJORITY, predicted=commonest), of_each]
+    return pd.concat([frame.astype({"seed": "Int64"}) for frame in frames], ignore_index=True)
+
+
+def evaluate(predictions, baselines, cells, classes, *, designs=None, main=None, twins=None):
     """Return the tables 'metrics' and 'confusion' of one task.
 
-    Each regime and baseline is scored per seed and split, and once over the pooled test cells of
-    all seeds (seed missing): with whole replicates held out, every cell is then scored by a model
-    that never saw its well. A baseline 'majority' always names the commonest training class.
+    Each regime is scored per model (fold, seed and split); over the test cells of all folds for
+    each of its training seeds (fold missing); and over all its models (both missing): with whole
+    replicates held out, every cell is then scored by models that never saw its well. Baselines
+    have no seed. Of several seeds the mean over a well's matrices counts, a cell that several
+    models test is one cell, and the matrices of table 'confusion' are in whole cells
+    (`whole_numbers`). A baseline 'majority' always names the commonest training class.
 
     Units are wells where the study holds wells out, also of its regimes whose split is by cell:
-    cells of a well resemble each other however they were drawn. A cell that several seeds test is
-    one cell.
+    cells of a well resemble each other however they were drawn. `covers` says what an interval is
+    over: 'wells', or 'wells and trainings' where each fold was trained several times.
 
-    Of the pooled test cells there are two more metrics, with p (two-sided, bootstrap):
-    'accuracy_gain' of a regime or baseline is the accuracy of `main` less its own, over the same
-    resamples; 'leak' is the accuracy with the split by cell less that with whole wells held out.
+    Beside the metrics of `confusion_metrics` the test cells have two more rows each:
+    'accuracy_over_commonest', the accuracy less that of 'majority' on the same cells, with p
+    (two-sided), and 'classes_named', how many classes the predictions name: of the model that names
+    most where there are several. The pool of all has two differences as well, with p:
+    'accuracy_gain' of a regime or baseline is the accuracy of `main` less its own; 'leak' is the
+    accuracy with the split by cell less that with whole wells held out.
 
     Parameters
     ----------
-    predictions : dict {(regime, seed): table 'predictions'}
-    baselines : dict {(design, seed): table 'baseline_predictions'}
+    predictions : dict {(regime, fold, seed): table 'predictions'}
+        A regime has the same seeds in each of its folds.
+    baselines : dict {(design, fold): table 'baseline_predictions'}
         A design is 'grouped' (what split.by says) or 'random' (by cell).
     cells : DataFrame, indexed by cell
         Columns unit_id (well, or the cell itself), unit ('well' or 'cell') and stratum (dose).
@@ -207,59 +277,23 @@ def evaluate(
         Regimes that differ in their split alone.
     """
     designs, twins = designs or {}, twins or {}
-    frames = [
-        _coded(table, classes, regime=regime, design=designs.get(regime, GROUPED), seed=seed)
-        for (regime, seed), table in predictions.items()
-    ]
-    for (design, seed), table in baselines.items():
-        of_each = _coded(table, classes, regime=table["baseline"].astype(str))
-        of_each = of_each.assign(design=design, seed=seed)
-        any_one = of_each[of_each["regime"] == of_each["regime"].iloc[0]]
-        commonest = any_one.loc[any_one["split"] == "train", "true"].mode()[0]
-        frames += [any_one.assign(regime="majority", predicted=commonest), of_each]
-    frame = pd.concat(frames, ignore_index=True).merge(cells, left_on="cell", right_index=True)
-    k, unit = len(classes), cells["unit"].iloc[0]
-    shown = {*((regime, designs.get(regime, GROUPED)) for regime, _ in predictions)}
-    shown.add(("majority", GROUPED))  # a matrix per regime; of the baselines only this one
-    metrics, confusion, pooled = [], [], {}
-    for design, of_design in frame.groupby("design"):
-        parts = dict(iter(of_design.groupby(["seed", "split"])))
-        parts[None, "test"] = of_design[of_design["split"] == "test"]
-        for (seed, split), part in parts.items():
-            scored = _score(part, list(dict.fromkeys(part["regime"])), k, n_bootstrap)
-            metrics += _rows(scored, seed=seed, split=split, design=design)
-            if seed is None:
-                pooled[design] = scored
-            if split != "test":
-                continue
-            confusion += [
-                {
-                    "regime": regime,
-                    "seed": seed,
-                    "true": classes[i],
-                    "predicted": classes[j],
-                    "n_cells": int(found["confusion"][i, j]),
-                }
-                for regime, found in scored.items()
-                if (regime, design) in shown
-                for i in range(k)
-                for j in range(k)
-            ]
-    names = {"seed": None, "split": "test"}
-    for design, scored in pooled.items():
-        ours = [name for name in scored if twins.get(name, name) == main]
-        metrics += [
-            _difference(scored[ours[0]], found, "accuracy_gain", regime=n, design=design, **names)
-            for n, found in scored.items()
-            if ours and n != ours[0]
-        ]
-    for name, found in pooled.get(RANDOM, {}).items() if unit != "cell" else ():
-        other = pooled[GROUPED].get(twins.get(name, name))
-        if other is not None:
-            metrics.append(_difference(found, other, "leak", regime=name, design=RANDOM, **names))
-    metrics, confusion = pd.DataFrame(metrics), pd.DataFrame(confusion)
-    metrics["unit"] = unit
-    metrics["p"] = metrics.get("p", np.nan)
-    for table in (metrics, confusion):
-        table["seed"] = table["seed"].astype("Int64")
-    return metrics, confusion
+    frame = _all_predictions(predictions, baselines, classes, designs)
+    frame = frame.merge(cells, left_on="cell", right_index=True)
+    units = frame.drop_duplicates("unit_id").set_index("unit_id")["stratum"].sort_index()
+    strata, unit = units.to_numpy(str), str(cells["unit"].iloc[0])
+    folds, k = sorted(frame["fold"].unique()), len(classes)
+    shown = {(regime, designs.get(regime, GROUPED)) for regime, _, _ in predictions}
+    shown.add((MAJORITY, GROUPED))  # a matrix per regime; of the baselines only this one
+    metrics, confusion, tested = [], [], {}
+    for (design, split), part in frame.groupby(["design", "split"]):
+        scored = _Scored(part, units.index, folds, k)
+        for regime in scored.counts:
+            names = {"regime": regime, "split": split, "design": design}
+            metrics += _rows_of(scored, regime, split, strata, unit, names)
+            if split == "test" and (regime, design) in shown:
+                confusion += _confusion_rows(scored, regime, classes)
+        if split == "test":
+            tested[design] = scored
+    metrics += _differences(tested, main, twins, strata, unit)
+    whole = {"fold": "Int64", "seed": "Int64"}
+    return pd.DataFrame(metrics).astype(whole), pd.DataFrame(confusion).astype(whole)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, digest_of, write_json
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
@@ -15,11 +16,14 @@ from keygenes.models.device import ALONE, autocast, halving, set_up_torch
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
 from keygenes.models.head import cell_logits, head_logits, set_pooling
 from keygenes.models.train import train, warmup_steps
-from keygenes.models.trained import count_trainable, train_only
+from keygenes.models.trained import count_trainable, frozen_layers, train_only
 from keygenes.models.trunk import find_states, of_cells, state_batch
 from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
+
+# Of a head that converges, a row per cell is kept also where finetune.cache keeps nothing.
+KEPT_FOR_HEADS = {"max_gb": float("inf"), "dtype": "float32"}
 
 
 def batch_logits(model, cells, states, batch, device):
@@ -61,7 +65,8 @@ def class_logits(model, cells, *, batch_tokens, device, precision, states=None, 
     float32 tensor [n_cells, n_classes], on the CPU, in the order of `cells`
     """
     logits = torch.zeros(len(cells), model.config.num_labels)
-    lengths = np.array([len(cell) for cell in cells])
+    pooled = states is not None and states.pooled
+    lengths = states.lengths if pooled else np.array([len(cell) for cell in cells])
 
     def keep(batch):
         with autocast(device, precision):
@@ -79,6 +84,30 @@ def loss_and_accuracy(logits, labels):
     return loss, (logits.argmax(1) == labels).float().mean().item()
 
 
+def course_of(options):
+    """Return options of training; where a head trains until it converges, with those over them.
+
+    Its rate is not warmed up, and the best epoch is kept: training has no other end.
+    """
+    converge = options["converge"]
+    if not converge:
+        return {**options, "patience": None}
+    course = {"epochs": converge["max_epochs"], "warmup_steps": 0, "keep_epoch": "best"}
+    rate = {key: converge[key] for key in ("learning_rate", "patience")}
+    return {**options, **course, **rate}
+
+
+def require_head_alone(model, regime):
+    """Raise an `InputError` if more than the head of a model trains."""
+    if frozen_layers(model) < model.config.num_hidden_layers:
+        raise input_error(
+            f"config key 'regimes.{regime}.converge'",
+            found="a regime that trains more than the head",
+            expected="train: ['bert.pooler.*', 'classifier.*'], whose states are computed once",
+            remedy="remove converge and set epochs, or train the head alone",
+        )
+
+
 def finetune(
     *,
     tokens,
@@ -93,7 +122,7 @@ def finetune(
     out_predictions,
     out_loading,
     task,
-    seed,
+    run,
     patterns,
     options,
     max_length,
@@ -117,14 +146,14 @@ def finetune(
     out_weights, out_config, out_history, out_predictions, out_loading : path-like
         `out_loading` tells which parameters came from the file and which train.
     task : str
-    seed : int
-        Chooses the split; also seeds the new head, the order of the cells and dropout.
+    run : Run
+        Its fold chooses the cells; its seed seeds the new head, their order and dropout.
     patterns : list of str
         The regime: shell patterns on parameter names (`train_only`).
     regime : str
         Its name, for messages.
     options : dict
-        Section 'finetune' of the config, with the regime's own values over it.
+        Of `core.regimes.finetune_options`.
     states : path-like or None
         What `trunk.cache_trunk` has written for this study, if anything.
     cache : dict or None
@@ -136,18 +165,22 @@ def finetune(
         The processes of this job; the first one writes.
     """
     device = set_up_torch(threads=threads, device=device)
-    frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
+    frame, cells, classes = task_cells(tokens, labels, splits, task, run.fold)
     table = read_table(vocabulary)
     bert = read_config(config)
     check_fit(bert, vocabulary_size=len(table), max_length=max_length, where=str(config))
     set_pooling(bert, options["pooling"], table)
     if options["attention_dropout"] is not None:
         bert.attention_probs_dropout_prob = options["attention_dropout"]
-    model, loading = pretrained_classifier(weights, bert, classes, seed)
+    model, loading = pretrained_classifier(weights, bert, classes, run.stream)
     weights_sha256 = checksum(weights) if weights else None
     trained = train_only(model, patterns, f"config key 'regimes{'.' if regime else ''}{regime}'")
     n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
     log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
+    course = course_of(options)
+    if converges := course["patience"] is not None:
+        require_head_alone(model, regime)
+        cache = cache or KEPT_FOR_HEADS
     model.to(device)
 
     if compile:
@@ -155,14 +188,16 @@ def finetune(
             layer.compile(dynamic=True)
 
     ids = [cell.tolist() for cell in cells]
-    own = Path(out_weights).with_name("states")
+    own, resume = (Path(out_weights).with_name(name) for name in ("states", "resume.pt"))
     look = {"batch_tokens": batch_tokens, "device": device, "precision": precision}
     model.eval()
     known = find_states(model, tokens, weights, states, own, cache=cache, group=group, **look)
     position = {name: i for i, name in enumerate(read_tokens(tokens)[0])}
     known = of_cells(known, frame["cell"].map(position).to_numpy())
+    lengths = np.array([len(cell) for cell in cells])
     if known is not None and known.pooled:
         torch.set_num_threads(1)  # on matrices as small as the head's, threads wait for each other
+        lengths = known.lengths if converges else lengths
     rows = {split: np.flatnonzero(frame["split"] == split) for split in ("train", "valid")}
     targets = torch.tensor(frame["label"].to_numpy())
     valid_cells = [cells[i] for i in rows["valid"]]
@@ -175,24 +210,26 @@ def finetune(
 
     history = train(
         model,
-        np.array([len(cells[i]) for i in rows["train"]]),
+        lengths[rows["train"]],
         batch_loss,
         lambda: loss_and_accuracy(
             class_logits(model, valid_cells, **valid), targets[rows["valid"]]
         ),
-        epochs=options["epochs"],
-        batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"],
-        weight_decay=options["weight_decay"],
-        max_grad_norm=options["max_grad_norm"],
-        warmup=lambda n: warmup_steps(n, options["warmup_steps"], options["warmup_fraction"]),
-        seed=seed,
+        epochs=course["epochs"],
+        batch_size=course["batch_size"],
+        learning_rate=course["learning_rate"],
+        weight_decay=course["weight_decay"],
+        max_grad_norm=course["max_grad_norm"],
+        warmup=lambda n: warmup_steps(n, course["warmup_steps"], course["warmup_fraction"]),
+        keep=course["keep_epoch"],
+        patience=course["patience"],
+        seed=run.stream,
         device=device,
         precision=precision,
-        checkpoint=Path(out_weights).with_name("resume.pt"),
+        checkpoint=None if converges else resume,
         run=[patterns, options, weights_sha256, classes, frame.to_csv(), digest_of(ids)]
         + [cache, batch_tokens, group.size],
-        label=f"{task}, seed {seed}",
+        label=f"{task}, {run.name}",
         batch_tokens=batch_tokens,
         group=group,
     )
@@ -208,4 +245,4 @@ def finetune(
         out_loading,
     )
     save_model(model, out_weights, out_config)
-    Path(out_weights).with_name("resume.pt").unlink(missing_ok=True)
+    resume.unlink(missing_ok=True)

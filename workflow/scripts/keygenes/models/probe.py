@@ -51,7 +51,7 @@ def log_expression(counts_path, names):
     return np.log1p((scale @ adata.X).toarray())
 
 
-def fit_logistic(features, labels, train, valid, seed):
+def fit_logistic(features, labels, train, valid):
     """Return a scaled logistic regression fitted on `train`, its penalty chosen on `valid`.
 
     Parameters
@@ -62,9 +62,7 @@ def fit_logistic(features, labels, train, valid, seed):
     """
     best, best_score = None, -np.inf
     for c in INVERSE_PENALTIES:
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=c, max_iter=2000, random_state=seed)
-        )
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000))
         model.fit(features[train], labels[train])
         logp = model.predict_log_proba(features[valid])
         score = logp[np.arange(len(logp)), labels[valid]].mean()
@@ -87,7 +85,7 @@ def fit_probe(
     out_config,
     out_predictions,
     task,
-    seed,
+    fold,
     features,
     pooling,
     batch_tokens,
@@ -103,7 +101,7 @@ def fit_probe(
         Of the hidden states (`set_pooling`).
     """
     device = set_up_torch(threads=threads, device=device)
-    frame, cells, classes = task_cells(tokens, labels, splits, task, seed)
+    frame, cells, classes = task_cells(tokens, labels, splits, task, fold)
     if features == "hidden_state":
         trunk = load_trunk(weights, config).to(device)
         table = read_table(vocabulary)
@@ -122,9 +120,7 @@ def fit_probe(
         )
     split = frame["split"].to_numpy()
     with threadpool_limits(threads):
-        model = fit_logistic(
-            matrix, frame["label"].to_numpy(), split == "train", split == "valid", seed
-        )
+        model = fit_logistic(matrix, frame["label"].to_numpy(), split == "train", split == "valid")
         probabilities = model.predict_proba(matrix)
     scaler, logistic = model[0], model[1]
     tensors = {

@@ -1,4 +1,4 @@
-"""The one training loop: seeded, resumable, best epoch by validation loss."""
+"""The one training loop: seeded and resumable; its last epoch stays, or the best on validation."""
 
 import logging
 import math
@@ -151,6 +151,11 @@ def sum_gradients(parameters, loss, group):
     return flat[-1].item()
 
 
+def lowest_epoch(history):
+    """Return the first of the epochs with the smallest validation loss."""
+    return min(history, key=lambda row: row["valid_loss"])["epoch"]
+
+
 def train(
     model,
     lengths,
@@ -169,10 +174,12 @@ def train(
     checkpoint,
     run,
     label,
+    keep="best",
+    patience=None,
     batch_tokens=None,
     group=ALONE,
 ):
-    """Train a model in place and leave the weights of its best epoch in it.
+    """Train a model in place and leave the weights of the epoch that is kept in it.
 
     Each epoch reseeds torch and the order of the cells from (seed, epoch): a run that resumes
     after an epoch computes the same bytes as one that was never interrupted.
@@ -187,10 +194,14 @@ def train(
     validate : callable or None
         ``validate()`` -> (loss, accuracy) on the validation cells, the model in eval mode. None:
         nothing is held out for a choice, and the last epoch stays.
+    keep : {'best', 'last'}
+        The epoch with the smallest validation loss (the first of equals), or the last.
+    patience : int or None
+        Epochs without a smaller validation loss after which training ends. None: it never does.
     warmup : callable
         ``warmup(total_steps)`` -> steps.
-    checkpoint : pathlib.Path
-        Where the state after each epoch is kept; removed at the end.
+    checkpoint : pathlib.Path or None
+        Where the state after each epoch is kept, from which a stopped run goes on; None: nowhere.
     run : object
         What identifies this run; a checkpoint of another one is ignored.
     batch_tokens : int or None
@@ -203,7 +214,7 @@ def train(
     Returns
     -------
     DataFrame
-        Table 'history'.
+        Table 'history'; its column `best` marks the epoch that is kept.
 
     Raises
     ------
@@ -216,9 +227,12 @@ def train(
     trained = [p for p in model.parameters() if p.requires_grad]
     factor = linear_schedule(total, warmup(total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    history, best, first = [], trained_tensors(model), 1
-    digest = digest_of([run, epochs, batch_size, learning_rate, weight_decay, seed, len(lengths)])
-    if state := load_checkpoint(checkpoint, digest):
+    history, best, first = [], None, 1
+    chosen = bool(validate) and keep == "best"
+    digest = digest_of(
+        [run, epochs, batch_size, learning_rate, weight_decay, seed, len(lengths), chosen]
+    )
+    if state := checkpoint and load_checkpoint(checkpoint, digest):
         put_tensors(model, state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -265,10 +279,8 @@ def train(
             valid_loss, valid_accuracy = validate()
             where = f"{label}, validation after epoch {epoch} (step {epoch * n_batches})"
             require_finite(valid_loss, where, learning_rate, batch_size)
-        is_best = not (validate and history) or valid_loss < min(
-            row["valid_loss"] for row in history
-        )
-        if is_best:
+        is_best = not history or valid_loss < min(row["valid_loss"] for row in history)
+        if chosen and is_best:
             best = trained_tensors(model)
         history.append(
             {
@@ -284,26 +296,19 @@ def train(
         log.info(
             "%s epoch %d/%d: train loss %.4f%s, padding %.1f %%%s",
             *(label, epoch, epochs, history[-1]["train_loss"], f", {found}" if validate else ""),
-            *(100 * padding_waste(lengths, passed), " (best)" if validate and is_best else ""),
+            *(100 * padding_waste(lengths, passed), " (best)" if chosen and is_best else ""),
         )
-        if group.rank > 0:
-            continue
-        with written(checkpoint) as part:
-            torch.save(
-                {
-                    "digest": digest,
-                    "epoch": epoch,
-                    "model": trained_tensors(model),
-                    "best": best,
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "history": history,
-                },
-                part,
-            )
+        if checkpoint and group.rank == 0:
+            state = {"digest": digest, "epoch": epoch, "best": best, "history": history}
+            parts = {"model": trained_tensors(model), "optimizer": optimizer.state_dict()}
+            with written(checkpoint) as part:
+                torch.save({**state, **parts, "schedule": schedule.state_dict()}, part)
+        if patience and epoch - lowest_epoch(history) >= patience:
+            log.info("%s: no smaller validation loss for %d epochs", label, patience)
+            break
     progress.end()
-    put_tensors(model, best)
+    if chosen:
+        put_tensors(model, best)
     model.eval()
-    frame = pd.DataFrame(history)
-    frame["best"] = frame.index == (frame["valid_loss"].idxmin() if validate else len(frame) - 1)
-    return frame
+    kept = lowest_epoch(history) if chosen else len(history)
+    return pd.DataFrame(history).assign(best=[row["epoch"] == kept for row in history])
