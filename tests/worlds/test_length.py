@@ -23,7 +23,7 @@ def right_by_baseline(paths, folder):
             out_predictions=out,
             out_coefficients=folder / f"coefficients{fold}.parquet",
             task="level",
-            seed=fold,
+            fold=fold,
             depth=None,
             draw_seed=0,
             threads=1,

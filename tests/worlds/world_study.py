@@ -8,6 +8,7 @@ from worlds import MAX_LENGTH, N_GENES, SPECIALS, write_world
 
 from keygenes.attention.extract import extract_attention
 from keygenes.core.matrices import read_matrix
+from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
 from keygenes.evidence.attribute import attribute_genes
@@ -27,6 +28,8 @@ OPTIONS = {
     "max_grad_norm": 1.0,
     "attention_dropout": 0.0,
     "pooling": None,
+    "keep_epoch": "best",
+    "converge": None,
 }
 UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}  # a step too small to be seen
 CHEAP = [*ATTENTION, "attention_readout", "rollout", "attention_gradient"]
@@ -67,7 +70,7 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
         out_predictions=folder / "predictions.parquet",
         out_loading=folder / "loading.json",
         task="level",
-        seed=fold,
+        run=Run(fold, seed),
         patterns=["*"],
         options=OPTIONS | options,
         precision="float32",
@@ -81,7 +84,7 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
         counts_obs=obs,
         vehicle=(obs["dose_um"] == 0).to_numpy(),
         task="level",
-        seed=fold,
+        fold=fold,
         max_cells=None,
         pair_norms="norm_pair" in tracks,
         **HERE,
@@ -95,7 +98,7 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
         wilcoxon=paths["wilcoxon"],
         by_well=folder / "by_well.parquet",
         task="level",
-        seed=fold,
+        fold=fold,
         tracks=tracks,
         attribution_options={
             "max_cells": None,
@@ -177,7 +180,7 @@ def run_world(
     for names, table in ((ATTENTION, "by_well"), (ATTRIBUTIONS, "well_scores")):
         wanted = [track for track in names if track in tracks]
         if wanted:
-            of_folds = {fold: files[table] for fold, files in folds.items()}
+            of_folds = {(fold, seed): files[table] for fold, files in folds.items()}
             frames += model_tracks(wanted, "full", of_folds, LAYERS * HEADS, groups)
     frame = pd.concat(frames, ignore_index=True)
     predictions = pd.concat(read_table(files["predictions"]) for files in folds.values())

@@ -70,7 +70,7 @@ def world_cells(kind, *, n_replicates, cells_per_well, seed):
 def write_world(folder, kind, *, n_replicates=6, cells_per_well=12, seed=0):
     """Write a world as tokens, labels, splits, vocabulary and counts; return {name: path}.
 
-    Seed k of the splits tests replicate k and validates the next one.
+    Fold k of the splits tests replicate k and validates the next one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     obs, cells = world_cells(
@@ -91,7 +91,7 @@ def write_world(folder, kind, *, n_replicates=6, cells_per_well=12, seed=0):
             pd.DataFrame(
                 {
                     "cell": obs.index,
-                    "seed": k,
+                    "fold": k,
                     "split": np.select(
                         [replicate == k, replicate == k % n_replicates + 1],
                         ["test", "valid"],

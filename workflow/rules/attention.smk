@@ -1,4 +1,4 @@
-# Comes in: models, tokens, splits. Goes out: attention/{task}/{regime}/seed{seed}/ by_rank, by_gene,
+# Comes in: models, tokens, splits. Goes out: attention/{task}/{regime}/{run}/ by_rank, by_gene,
 # by_well, norms, heads, expected (.parquet), and attention/{task}/cosine, rank_shift,
 # comparison_bounds (.parquet).
 
@@ -12,24 +12,25 @@ rule extract_attention:
     input:
         tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
-        weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
-        config=lambda w: model_of(w.regime, "config", w.task, w.seed),
+        weights=lambda w: model_of(w.regime, "weights", w.task, w.run),
+        config=lambda w: model_of(w.regime, "config", w.task, w.run),
     output:
-        by_rank=out("attention/{task}/{regime}/seed{seed}/by_rank.parquet"),
-        by_gene=out("attention/{task}/{regime}/seed{seed}/by_gene.parquet"),
-        by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
-        norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
-        heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
-        expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
+        by_rank=out("attention/{task}/{regime}/{run}/by_rank.parquet"),
+        by_gene=out("attention/{task}/{regime}/{run}/by_gene.parquet"),
+        by_well=out("attention/{task}/{regime}/{run}/by_well.parquet"),
+        norms=out("attention/{task}/{regime}/{run}/norms.parquet"),
+        heads=out("attention/{task}/{regime}/{run}/heads.parquet"),
+        expected=out("attention/{task}/{regime}/{run}/expected.parquet"),
     log:
-        logfile("extract_attention.{task}.{regime}.seed{seed}"),
+        logfile("extract_attention.{task}.{regime}.{run}"),
     benchmark:
-        out("benchmarks/extract_attention.{task}.{regime}.seed{seed}.tsv")
+        out("benchmarks/extract_attention.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime=LOOKED_AT if SHARDS == 1 else "(?!)",
+        run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -48,24 +49,38 @@ rule extract_attention:
         "../scripts/extract_attention.py"
 
 
+# Of models trained on dealt labels nothing else is asked; they are too many for shards.
+use rule extract_attention as extract_relabelled with:
+    output:
+        by_well=out("attention/{task}/{regime}/{run}/by_well.parquet"),
+    log:
+        logfile("extract_relabelled.{task}.{regime}.{run}"),
+    benchmark:
+        out("benchmarks/extract_relabelled.{task}.{regime}.{run}.tsv")
+    wildcard_constraints:
+        regime=LOOKED_AT,
+        run=DEALT_LABELS,
+
+
 rule extract_shard:
     """The sums of attention over one shard of the cells."""
     input:
         tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
-        weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
-        config=lambda w: model_of(w.regime, "config", w.task, w.seed),
+        weights=lambda w: model_of(w.regime, "weights", w.task, w.run),
+        config=lambda w: model_of(w.regime, "config", w.task, w.run),
     output:
-        sums=temp(out("attention/{task}/{regime}/seed{seed}/shards/{shard}.safetensors")),
+        sums=temp(out("attention/{task}/{regime}/{run}/shards/{shard}.safetensors")),
     log:
-        logfile("extract_shard.{task}.{regime}.seed{seed}.{shard}"),
+        logfile("extract_shard.{task}.{regime}.{run}.{shard}"),
     benchmark:
-        out("benchmarks/extract_shard.{task}.{regime}.seed{seed}.{shard}.tsv")
+        out("benchmarks/extract_shard.{task}.{regime}.{run}.{shard}.tsv")
     wildcard_constraints:
         shard=r"\d+",
+        run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -90,26 +105,27 @@ rule merge_attention:
     input:
         tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         sums=expand(
-            out("attention/{{task}}/{{regime}}/seed{{seed}}/shards/{shard}.safetensors"),
+            out("attention/{{task}}/{{regime}}/{{run}}/shards/{shard}.safetensors"),
             shard=range(1, SHARDS + 1),
         ),
     output:
-        by_rank=out("attention/{task}/{regime}/seed{seed}/by_rank.parquet"),
-        by_gene=out("attention/{task}/{regime}/seed{seed}/by_gene.parquet"),
-        by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
-        norms=out("attention/{task}/{regime}/seed{seed}/norms.parquet"),
-        heads=out("attention/{task}/{regime}/seed{seed}/heads.parquet"),
-        expected=out("attention/{task}/{regime}/seed{seed}/expected.parquet"),
+        by_rank=out("attention/{task}/{regime}/{run}/by_rank.parquet"),
+        by_gene=out("attention/{task}/{regime}/{run}/by_gene.parquet"),
+        by_well=out("attention/{task}/{regime}/{run}/by_well.parquet"),
+        norms=out("attention/{task}/{regime}/{run}/norms.parquet"),
+        heads=out("attention/{task}/{regime}/{run}/heads.parquet"),
+        expected=out("attention/{task}/{regime}/{run}/expected.parquet"),
     log:
-        logfile("merge_attention.{task}.{regime}.seed{seed}"),
+        logfile("merge_attention.{task}.{regime}.{run}"),
     benchmark:
-        out("benchmarks/merge_attention.{task}.{regime}.seed{seed}.tsv")
+        out("benchmarks/merge_attention.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime=LOOKED_AT if SHARDS > 1 else "(?!)",
+        run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
     threads: 1
@@ -130,28 +146,33 @@ rule compare_attention:
     input:
         tokens=lambda w: encoded(w.encoding),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits/seed{seed}.parquet"),
+        splits=fold_splits,
         weights=lambda w: [
-            model_of(name, "weights", w.task, w.seed) for name in compared(w.task, w.encoding)
+            model_of(name, "weights", w.task, run_for(name, w.run))
+            for name in compared(w.task, w.encoding)
         ],
         config=lambda w: [
-            model_of(name, "config", w.task, w.seed) for name in compared(w.task, w.encoding)
+            model_of(name, "config", w.task, run_for(name, w.run))
+            for name in compared(w.task, w.encoding)
         ],
         other_weights=lambda w: [
-            model_of(name, "weights", w.task, seed_before(w.seed)) for name in retrained(w)
+            model_of(name, "weights", w.task, run_before(w.run)) for name in retrained(w)
         ],
         other_config=lambda w: [
-            model_of(name, "config", w.task, seed_before(w.seed)) for name in retrained(w)
+            model_of(name, "config", w.task, run_before(w.run)) for name in retrained(w)
         ],
-        by_rank=lambda w: run_files("attention", "by_rank.parquet", compared(w.task, w.encoding))(w),
+        by_rank=lambda w: [
+            run_file("attention", w.task, name, run_for(name, w.run), "by_rank.parquet")
+            for name in compared(w.task, w.encoding)
+        ],
     output:
-        cosine=out("attention/{task}/cosine.{encoding}.seed{seed}.parquet"),
-        rank_shift=out("attention/{task}/rank_shift.{encoding}.seed{seed}.parquet"),
-        comparison_bounds=out("attention/{task}/comparison_bounds.{encoding}.seed{seed}.parquet"),
+        cosine=out("attention/{task}/cosine.{encoding}.{run}.parquet"),
+        rank_shift=out("attention/{task}/rank_shift.{encoding}.{run}.parquet"),
+        comparison_bounds=out("attention/{task}/comparison_bounds.{encoding}.{run}.parquet"),
     log:
-        logfile("compare_attention.{task}.{encoding}.seed{seed}"),
+        logfile("compare_attention.{task}.{encoding}.{run}"),
     benchmark:
-        out("benchmarks/compare_attention.{task}.{encoding}.seed{seed}.tsv")
+        out("benchmarks/compare_attention.{task}.{encoding}.{run}.tsv")
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -163,7 +184,7 @@ rule compare_attention:
         names=lambda w: compared(w.task, w.encoding),
         pairs=lambda w: pairs_of(w.task, w.encoding),
         retrained=retrained,
-        other_seed=lambda w: seed_before(w.seed),
+        other=lambda w: getattr(run_before(w.run), "name", ""),
         max_cells=config["attention"]["max_cells"],
         compute=config["compute"],
         code=code_digest("compare_attention"),
@@ -172,7 +193,7 @@ rule compare_attention:
 
 
 rule collect_comparisons:
-    """Put the comparisons of all seeds into one table each."""
+    """Put the comparisons of all runs into one table each."""
     input:
         cosine=comparisons("cosine"),
         rank_shift=comparisons("rank_shift"),

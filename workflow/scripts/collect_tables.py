@@ -1,4 +1,4 @@
-"""Put the tables of all seeds into one each."""
+"""Put the tables of all runs into one each."""
 
 import pandas as pd
 

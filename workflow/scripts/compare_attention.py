@@ -1,6 +1,7 @@
-"""Compare the attention of pairs of models on the test cells of one seed."""
+"""Compare the attention of pairs of models on the test cells of a fold."""
 
 from keygenes.attention.compare import compare_attention
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
@@ -21,8 +22,8 @@ with step(snakemake):
         out_rank_shift=snakemake.output.rank_shift,
         out_bounds=snakemake.output.comparison_bounds,
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
-        other_seed=params.other_seed,
+        run=run_named(snakemake.wildcards.run),
+        other=run_named(params.other) if params.other else None,
         pairs=params.pairs,
         max_cells=params.max_cells,
         batch_tokens=compute["batch_tokens"],

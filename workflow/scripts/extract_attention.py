@@ -3,6 +3,7 @@
 from keygenes.attention.extract import extract_attention
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
@@ -15,7 +16,7 @@ with step(snakemake):
         counts_obs=obs,
         vehicle=vehicle_cells(obs, snakemake.params.vehicle),
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=run_named(snakemake.wildcards.run).fold,
         max_length=snakemake.params.max_length,
         max_cells=snakemake.params.max_cells,
         pair_norms=snakemake.params.pair_norms,

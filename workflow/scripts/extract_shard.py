@@ -4,6 +4,7 @@ from keygenes.attention.extract import subset_sums
 from keygenes.attention.sums import write_sums
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
@@ -14,7 +15,7 @@ with step(snakemake):
         counts_obs=obs,
         vehicle=vehicle_cells(obs, params.vehicle),
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=run_named(snakemake.wildcards.run).fold,
         max_length=params.max_length,
         max_cells=params.max_cells,
         pair_norms=params.pair_norms,

@@ -4,6 +4,7 @@ from keygenes.attention.extract import write_attention
 from keygenes.attention.sums import merged_sums
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
@@ -16,7 +17,7 @@ with step(snakemake):
         counts_obs=obs,
         vehicle=vehicle_cells(obs, snakemake.params.vehicle),
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=run_named(snakemake.wildcards.run).fold,
         max_cells=snakemake.params.max_cells,
         pair_norms=snakemake.params.pair_norms,
     )

@@ -18,6 +18,7 @@ from keygenes.attention.agreement import (
 )
 from keygenes.attention.compare import compare_attention, compared_pairs, rank_shift
 from keygenes.attention.extract import extract_attention
+from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.encoder import load_trunk, pretrained_classifier, read_config, save_model
 
@@ -113,14 +114,16 @@ def test_halves_are_compared_on_genes_that_enough_cells_of_both_have():
 
 def test_bounds_are_agreement_with_another_seed_and_between_halves_of_the_cells(trunks):
     cells = random_cells(44, seed=9)
-    settings = {"batch_tokens": 300, "seed": 2, "other_seed": 1}
-    table = comparison_bounds({"full": trunks["a"]}, {"full": trunks["b"]}, cells, **settings)
+    models = {"full": trunks["a"]}, {"full": trunks["b"]}
+    table = comparison_bounds(*models, cells, 300, Run(3, 2), Run(3, 1))
+    assert table[["fold", "seed"]].drop_duplicates().to_numpy().tolist() == [[3, 2]]
     assert table["n_cells"].eq(44).all()
     of_seed = table[table["bound"] == "other_seed"].set_index(["layer", "head"])
     assert of_seed["other_seed"].eq(1).all()
+    assert of_seed["other_fold"].eq(3).all()
     expected = compared_pairs(trunks, [("a", "b")], cells, 300)["a", "b"]
     halves = table[table["bound"] == "split_half"].set_index(["layer", "head"])
-    assert halves["other_seed"].isna().all()
+    assert halves[["other_fold", "other_seed"]].isna().all(None)
     assert len(of_seed) == len(halves) == 4
     for place in np.ndindex(2, 2):
         row = of_seed.loc[(place[0] + 1, place[1] + 1)]
@@ -134,8 +137,17 @@ def test_bounds_are_agreement_with_another_seed_and_between_halves_of_the_cells(
     assert (n >= 10).all(0).sum() > 5
     for measure, values in between_halves(sums, n).items():
         np.testing.assert_allclose(halves[measure], values.ravel(), atol=1e-3)
-    only = comparison_bounds({"full": trunks["a"]}, {}, cells, **settings | {"other_seed": None})
+    only = comparison_bounds(models[0], {}, cells, 300, Run(3, 1))
     assert set(only["bound"]) == {"split_half"}
+
+
+def test_a_run_of_another_fold_is_no_other_seed(trunks):
+    models = {"full": trunks["a"]}, {"full": trunks["b"]}
+    table = comparison_bounds(*models, CELLS, 300, Run(2, 1), Run(1, 1))
+    assert set(table["bound"]) == {"other_fold", "split_half"}
+    other = table[table["bound"] == "other_fold"]
+    assert other[["fold", "seed"]].drop_duplicates().to_numpy().tolist() == [[2, 1]]
+    assert other[["other_fold", "other_seed"]].drop_duplicates().to_numpy().tolist() == [[1, 1]]
 
 
 def test_layers_and_heads_are_numbered_from_one():
@@ -222,7 +234,7 @@ def compared(tmp_path_factory):
         save_model(model, paths["weights"], paths["config"])
         models[name] = paths
     obs = obs_of()
-    settings = {"task": "level", "seed": 1, "batch_tokens": 120, "threads": 1, "device": "cpu"}
+    settings = {"task": "level", "batch_tokens": 120, "threads": 1, "device": "cpu"}
     inputs = {k: study[k] for k in ("tokens", "labels", "splits")}
     for name, paths in models.items():
         extract_attention(
@@ -230,6 +242,7 @@ def compared(tmp_path_factory):
             **inputs,
             **paths,
             **settings,
+            fold=1,
             vocabulary=study["vocabulary"],
             counts_obs=obs,
             vehicle=(obs["dose_um"] == 0).to_numpy(),
@@ -243,7 +256,8 @@ def compared(tmp_path_factory):
         **settings,
         models={name: (paths["weights"], paths["config"]) for name, paths in models.items()},
         others={"full": tuple(models["frozen"].values())},
-        other_seed=7,
+        run=Run(1, 4),
+        other=Run(1, 7),
         by_rank={name: folder / f"{name}.by_rank.parquet" for name in models},
         out_cosine=folder / "cosine.parquet",
         out_rank_shift=folder / "rank_shift.parquet",
@@ -259,7 +273,7 @@ def test_a_frozen_encoder_attends_as_the_pretrained_one(compared):
     control = table.loc[("frozen", "pretrained")]
     assert len(control) == 4
     assert np.abs(control["cosine"] - 1).max() < 1e-6
-    assert control["n_cells"].eq(12).all(), "the test cells of seed 1"
+    assert control["n_cells"].eq(12).all(), "the test cells of fold 1"
     changed = table.loc[("full", "frozen")]["cosine"]
     assert np.abs(changed.loc[1] - 1).max() < 1e-6, "layer 1 lies before the change"
     assert changed.loc[2].max() < 1 - 1e-4
@@ -273,6 +287,7 @@ def test_the_bounds_are_those_of_the_models_at_hand(compared):
     others = table[table["bound"] == "other_seed"].set_index(["layer", "head"])
     assert set(others["regime"]) == {"full"}
     assert others["other_seed"].eq(7).all()
+    assert others["other_fold"].eq(1).all()
     pairs = (
         read_table(compared / "cosine.parquet").query("a == 'full'").set_index(["layer", "head"])
     )
@@ -292,4 +307,5 @@ def test_the_shift_by_rank_sees_the_same_layer(compared):
     ranks = ranks[(ranks["subset"] == "test") & (ranks["layer"] == 1) & (ranks["head"] == 1)]
     of_rank = change[change["layer"] == 1].set_index("rank")["n_cells"]
     assert of_rank.to_dict() == ranks.set_index("rank")["n_cells"].to_dict()
+    assert table[["fold", "seed"]].drop_duplicates().to_numpy().tolist() == [[1, 4]]
     write_table(table, compared / "again.parquet", "rank_shift")

@@ -243,7 +243,7 @@ def extracted(folder, study, model, obs, **options):
         counts_obs=obs,
         vehicle=(obs["dose_um"] == 0).to_numpy(),
         task="level",
-        seed=1,
+        fold=1,
         threads=1,
         device="cpu",
         **settings,
@@ -264,7 +264,7 @@ def test_the_tables_of_test_cells_and_of_vehicle_training_cells(study, tmp_path)
         assert list(table.columns) == TABLES[name].names
         assert name == "expected" or set(table["subset"]) == {"test", "vehicle_train"}
     by_subset = {name: table for name, table in tables.items() if name != "expected"}
-    splits = read_table(study[0]["splits"]).query("seed == 1").set_index("cell")["split"]
+    splits = read_table(study[0]["splits"]).query("fold == 1").set_index("cell")["split"]
     vehicle = obs.index[obs["dose_um"] == 0]
     cells = {
         "test": splits.index[splits == "test"],
@@ -347,16 +347,21 @@ def test_the_norm_over_heads_is_there_if_asked_for(study, tmp_path):
     )
 
 
+def obs_of_depths():
+    """Return obs of the study's cells with a depth of its own for each."""
+    return obs_of().assign(n_counts=np.random.default_rng(2).integers(500, 9000, 60))
+
+
 @pytest.mark.parametrize("shards", [2, 5, 40])
 def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
     files, model = study
-    obs = obs_of()
+    obs = obs_of_depths()
     whole = tmp_path / "whole"
     extracted(whole, *study, obs, batch_tokens=40, pair_norms=True)
     where = {
         **files,
         "counts_obs": obs,
-        **{"task": "level", "seed": 1, "pair_norms": True, "max_cells": None},
+        **{"task": "level", "fold": 1, "pair_norms": True, "max_cells": None},
         "vehicle": (obs["dose_um"] == 0).to_numpy(),
     }
     looks = {"max_length": 24, "batch_tokens": 40, "threads": 1, "device": "cpu"}
@@ -372,15 +377,26 @@ def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
             assert path.read_bytes() == merged[path.stem].read_bytes(), path.stem
 
 
+def by_head(table):
+    """Return the rows of each layer and head."""
+    return table.groupby(["layer", "head"])
+
+
 def test_what_is_expected_is_the_mean_of_vehicle_training_cells_in_their_bin(study, tmp_path):
-    tables = extracted(tmp_path, *study, obs_of())
+    obs = obs_of_depths()
+    tables = extracted(tmp_path, *study, obs)
     ranks = tables["by_rank"].query("subset == 'vehicle_train'")
     ranks = ranks.assign(total=ranks["mean_log2"] * ranks["n_cells"])
     bins = tables["expected"]
-    assert len(bins[["length_low", "length_high"]].drop_duplicates()) == 5
-    assert bins["length_low"].min() >= 5
     bins = bins.assign(total=bins["mean_log2"] * bins["n_positions"])
-    for (layer, head), part in bins.groupby(["layer", "head"]):
+    by_length, by_depth = bins[bins["depth_low"].isna()], bins[bins["length_low"].isna()]
+    assert len(by_length) + len(by_depth) == len(bins)
+    assert len(by_length[["length_low", "length_high"]].drop_duplicates()) == 5
+    assert by_length["length_low"].min() >= 5
+    assert len(by_depth[["depth_low", "depth_high"]].drop_duplicates()) == 5
+    assert set(by_depth["depth_high"]) <= set(obs["n_counts"])
+    parts = [(*place, part) for one in (by_length, by_depth) for place, part in by_head(one)]
+    for layer, head, part in parts:
         of_head = ranks[(ranks["layer"] == layer) & (ranks["head"] == head)]
         for (low, high), row in part.groupby(["rank_low", "rank_high"]):
             inside = of_head[of_head["rank"].between(low, high)]
@@ -389,8 +405,20 @@ def test_what_is_expected_is_the_mean_of_vehicle_training_cells_in_their_bin(stu
         assert part["rank_high"].max() >= of_head["rank"].max()
 
 
+@pytest.mark.parametrize("change", [{"n_counts": 1000.0}, {"n_counts": np.nan}, {"n_counts": None}])
+def test_depths_that_are_equal_or_missing_say_nothing(study, tmp_path, change):
+    as_given = extracted(tmp_path / "a", *study, obs_of().drop(columns="n_counts"))
+    tables = extracted(tmp_path / "b", *study, obs_of().assign(**change))
+    assert tables["expected"]["depth_low"].isna().all()
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    other = extracted(tmp_path / "c", *study, obs_of_depths())["by_well"]
+    difference = other["sum_residual"] - as_given["by_well"]["sum_residual"]
+    assert difference.abs().max() > 1e-3
+
+
 def test_residuals_are_what_the_log_has_above_the_expectation(study, tmp_path):
-    tables = extracted(tmp_path, *study, obs_of())
+    tables = extracted(tmp_path, *study, obs_of_depths())
     for subset in ("test", "vehicle_train"):
         ranks, wells = (t[t["subset"] == subset] for t in (tables["by_rank"], tables["by_well"]))
         for name in ("log2", "residual"):
@@ -425,4 +453,4 @@ def test_attention_of_zero_has_a_logarithm_and_is_counted():
     zeros = np.zeros(len(ids), int)
     add_batch(sums, [layer] * LAYERS, ids, np.arange(len(ids)), zeros, zeros[:1], zeros[:1])
     assert sums.counts["raised"][0] == LAYERS * HEADS * len(ids)
-    assert (sums.total("log2_sum")[..., : len(ids)] == -126).all()
+    assert (sums.log2_sums()[0][..., : len(ids)] == -126).all()

@@ -123,17 +123,19 @@ def between_halves(sums, n_cells):
     return dict(zip(MEASURES, [cosine(a, b), *of_profiles(a, b)], strict=True))
 
 
-def comparison_bounds(trunks, others, cells, batch_tokens, *, seed, other_seed):
+def comparison_bounds(trunks, others, cells, batch_tokens, run, other=None):
     """Return table 'comparison_bounds': how much attention agrees where nothing should differ.
 
     Parameters
     ----------
     trunks : dict {regime: BertModel}
-        Of this seed. For each, the bound 'split_half': mean attention of genes in every second
+        Of this run. For each, the bound 'split_half': mean attention of genes in every second
         cell against the others.
     others : dict {regime: BertModel}
-        Some of them trained with another seed: the bound 'other_seed', on the same cells.
+        Some of them as the other run trained them, on the same cells: the bound 'other_seed', or
+        'other_fold' where that run has another fold, and so other training cells.
     cells : list of int arrays
+    run, other : `core.runs.Run`, Run or None
     """
     config = next(iter(trunks.values())).config
     shape = (config.num_hidden_layers, config.num_attention_heads)
@@ -152,11 +154,16 @@ def comparison_bounds(trunks, others, cells, batch_tokens, *, seed, other_seed):
             sums[name][half][..., cell] += received[name, True]
     frames = []
     for name, total in totals.items():
+        bound = "other_seed" if other.fold == run.fold else "other_fold"
         found = dict(zip(MEASURES, total / max(1, len(cells)), strict=True))
-        frames.append(agreement_table(found, regime=name, bound="other_seed"))
+        columns = {"other_fold": other.fold, "other_seed": other.seed}
+        frames.append(agreement_table(found, regime=name, bound=bound, **columns))
     for name, of_halves in sums.items():
-        found = between_halves(of_halves, n_cells)
-        frames.append(agreement_table(found, regime=name, bound="split_half"))
-    table = pd.concat(frames, ignore_index=True).assign(seed=seed, n_cells=len(cells))
-    table["other_seed"] = pd.array([other_seed] * len(table), "Int64")
-    return table.assign(other_seed=table["other_seed"].where(table["bound"] == "other_seed"))
+        found, columns = (
+            between_halves(of_halves, n_cells),
+            {"other_fold": None, "other_seed": None},
+        )
+        frames.append(agreement_table(found, regime=name, bound="split_half", **columns))
+    table = pd.concat(frames, ignore_index=True)
+    table = table.astype({"other_fold": "Int64", "other_seed": "Int64"})
+    return table.assign(fold=run.fold, seed=run.seed, n_cells=len(cells))

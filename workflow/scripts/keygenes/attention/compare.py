@@ -58,7 +58,7 @@ def rank_shift(by_rank_a, by_rank_b):
     without layer are summed over layers too. Both tables must come from the same cells, so that
     the ratio of sums is that of means over the cells that reach the rank. `percent_residual` is
     the same change after correction: of the geometric mean over heads (and layers) and cells of
-    what attention is above each model's own expectation from rank and length.
+    what attention is above each model's own expectation from rank, length and depth.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def compare_attention(
     out_rank_shift,
     out_bounds,
     task,
-    seed,
-    other_seed,
+    run,
+    other,
     pairs,
     batch_tokens,
     max_cells,
@@ -111,30 +111,29 @@ def compare_attention(
     ----------
     models : dict {name: (weights path, config path)}
     others : dict {name: (weights path, config path)}
-        Some of the models as trained with `other_seed`.
+        Some of the models as the run `other` trained them.
     by_rank : dict {name: path of table 'by_rank'}
+    run, other : `core.runs.Run`, Run or None
     pairs : list of [name, name]
     """
     device = set_up_torch(threads=threads, device=device)
     trunks = {name: load_trunk(*paths).to(device) for name, paths in models.items()}
-    frame, cells, _ = task_cells(tokens, labels, splits, task, seed)
+    frame, cells, _ = task_cells(tokens, labels, splits, task, run.fold)
     _, cells = of_split(frame, cells, "test")
-    cells = [cells[i] for i in drawn(np.arange(len(cells)), max_cells, seed)]
-    pairs = [tuple(pair) for pair in pairs]
+    cells = [cells[i] for i in drawn(np.arange(len(cells)), max_cells, run.fold)]
+    pairs, of_run = [tuple(pair) for pair in pairs], {"fold": run.fold, "seed": run.seed}
     frames = []
     for (a, b), found in compared_pairs(trunks, pairs, cells, batch_tokens).items():
         log.info(
             "%s vs %s: cosine %.4f to %.4f", a, b, found["cosine"].min(), found["cosine"].max()
         )
-        frames.append(agreement_table(found, a=a, b=b, seed=seed, n_cells=len(cells)))
+        frames.append(agreement_table(found, a=a, b=b, **of_run, n_cells=len(cells)))
     write_table(pd.concat(frames, ignore_index=True), out_cosine, "cosine")
     retrained = {name: load_trunk(*paths).to(device) for name, paths in others.items()}
-    few = [cells[i] for i in drawn(np.arange(len(cells)), BOUND_CELLS, seed)]
-    bounds = comparison_bounds(
-        trunks, retrained, few, batch_tokens, seed=seed, other_seed=other_seed
-    )
+    few = [cells[i] for i in drawn(np.arange(len(cells)), BOUND_CELLS, run.fold)]
+    bounds = comparison_bounds(trunks, retrained, few, batch_tokens, run, other)
     write_table(bounds, out_bounds, "comparison_bounds")
     ranks = {name: read_table(path) for name, path in by_rank.items()}
     ranks = {name: table[table["subset"] == TEST] for name, table in ranks.items()}
-    shifts = [rank_shift(ranks[a], ranks[b]).assign(a=a, b=b, seed=seed) for a, b in pairs]
+    shifts = [rank_shift(ranks[a], ranks[b]).assign(a=a, b=b, **of_run) for a, b in pairs]
     write_table(pd.concat(shifts, ignore_index=True), out_rank_shift, "rank_shift")

@@ -6,14 +6,19 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from keygenes.attention.expected import fitted, length_edges
+from keygenes.attention.expected import (
+    ONE_BIN,
+    Sizes,
+    bins_for,
+    expected_by_gene,
+    fitted,
+)
 from keygenes.attention.stream import ROW_STATISTICS
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.attention.sums import LAYER_MEASURES, NORM_MEASURES, attention_sums
 from keygenes.attention.tables import (
     expected_table,
     gene_table,
-    log2_sums,
     measure_table,
     rank_table,
     well_table,
@@ -26,11 +31,11 @@ from keygenes.models.encoder import check_fit, load_trunk
 log = logging.getLogger("keygenes")
 
 
-def drawn(indices, at_most, seed):
+def drawn(indices, at_most, fold):
     """Return at most `at_most` of the indices, a fixed random draw, in their order."""
     if at_most is None or len(indices) <= at_most:
         return indices
-    rng = np.random.default_rng([seed, 13])
+    rng = np.random.default_rng([fold, 13])
     return np.sort(rng.permutation(indices)[:at_most])
 
 
@@ -41,12 +46,14 @@ class LookedAt(NamedTuple):
     ----------
     cells : list of int arrays
         Tokens of each cell.
-    lengths, classes, wells : int arrays [n_cells]
-        Number of tokens; codes.
+    sizes : Sizes
+        Of each cell: number of tokens, total counts.
+    classes, wells : int arrays [n_cells]
+        Codes.
     """
 
     cells: list
-    lengths: np.ndarray
+    sizes: Sizes
     classes: np.ndarray
     wells: np.ndarray
 
@@ -58,34 +65,42 @@ def well_codes(obs, cells):
     return pd.Categorical(of_cell.loc[cells])
 
 
-def looked_at(*, tokens, labels, splits, counts_obs, task, seed, vehicle, max_cells, **_):
+def depths_of(obs, cells):
+    """Return the total counts of each cell, at least 1; all 1 where they are not known."""
+    if "n_counts" not in obs or obs["n_counts"].isna().any():
+        return np.ones(len(cells))
+    return np.maximum(obs["n_counts"].loc[cells].to_numpy(float), 1)
+
+
+def looked_at(*, tokens, labels, splits, counts_obs, task, fold, vehicle, max_cells, **_):
     """Return the cells that attention is looked at in, and the names of classes and wells.
 
     Parameters
     ----------
     counts_obs : DataFrame, indexed by cell
-        Obs of the study's cells; its `well` is used where there is one.
+        Obs of the study's cells; its `well` and `n_counts` are used where there are any.
     vehicle : bool array, in the order of `counts_obs`
         Untreated cells; those in the training split say what attention to expect.
     max_cells : int or None
-        At most so many of each subset, drawn with the seed.
+        At most so many of each subset, the same ones for every model of the fold.
 
     Returns
     -------
     subsets : dict {subset: LookedAt}
     class_names, well_names : lists of str
     """
-    frame, cells, class_names = task_cells(tokens, labels, splits, task, seed)
+    frame, cells, class_names = task_cells(tokens, labels, splits, task, fold)
     wells = well_codes(counts_obs, frame["cell"])
+    depths = depths_of(counts_obs, frame["cell"])
     is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
     split = frame["split"].to_numpy()
     of_subset = {TEST: split == "test", VEHICLE: (split == "train") & is_vehicle}
     subsets = {}
     for subset, chosen in of_subset.items():
-        chosen = drawn(np.flatnonzero(chosen), max_cells, seed)
+        chosen = drawn(np.flatnonzero(chosen), max_cells, fold)
         subsets[subset] = LookedAt(
             cells=[cells[i] for i in chosen],
-            lengths=np.array([len(cells[i]) for i in chosen], int),
+            sizes=Sizes(np.array([len(cells[i]) for i in chosen], int), depths[chosen]),
             classes=frame["label"].to_numpy()[chosen],
             wells=wells.codes[chosen].astype(np.int64),
         )
@@ -119,6 +134,7 @@ def subset_sums(
     n_tokens = len(read_table(vocabulary))
     check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
     subsets, class_names, well_names = looked_at(**where)
+    of_subset = {TEST: ONE_BIN, VEHICLE: bins_for(subsets[VEHICLE].sizes)}
     return {
         subset: attention_sums(
             trunk,
@@ -131,7 +147,8 @@ def subset_sums(
             batch_tokens=batch_tokens,
             pair_norms=pair_norms,
             shard=shard,
-            edges=length_edges(subsets[VEHICLE].lengths),
+            bins=of_subset[subset],
+            depths=part.sizes.depths,
             label=f"attention, {subset} cells",
         )
         for subset, part in subsets.items()
@@ -153,17 +170,20 @@ def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
     # a leading <cls> takes position 0 without being a gene: ranks of genes start at 1 all the same
     leading = int("<cls>" in set(genes))
     subsets, class_names, well_names = looked_at(**where)
-    untreated = subsets[VEHICLE].lengths
-    edges = length_edges(untreated)
-    expectation = fitted(log2_sums(sums[VEHICLE]), untreated, edges)
+    untreated = subsets[VEHICLE].sizes
+    bins = bins_for(untreated)
+    expectation = fitted(sums[VEHICLE].log2_sums(), untreated, bins)
     if expectation is None:
         log.warning("no vehicle cell in training: residuals of attention are missing")
     norms = [m for m in (*NORM_MEASURES, *LAYER_MEASURES) if m != "pair" or pair_norms]
-    tables = {"expected": [expected_table(sums[VEHICLE], untreated, edges, 1 - leading)]}
+    tables = {"expected": [expected_table(sums[VEHICLE], untreated, bins, 1 - leading)]}
     for subset, part in subsets.items():
-        of_subset = sums[subset]
+        of_subset, expected = sums[subset], np.nan
+        if expectation is not None:
+            codes = part.wells, len(well_names), len(genes)
+            expected = expected_by_gene(expectation, part.cells, part.sizes.depths, *codes)
         found = {
-            "by_rank": rank_table(of_subset, subset, 1 - leading, expectation, part.lengths),
+            "by_rank": rank_table(of_subset, subset, 1 - leading, expectation, part.sizes),
             "by_gene": gene_table(of_subset, subset, genes, class_names, leading),
             "by_well": well_table(
                 of_subset,
@@ -171,9 +191,7 @@ def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
                 genes,
                 well_names,
                 pair_norms=pair_norms,
-                expectation=expectation,
-                cells=part.cells,
-                wells=part.wells,
+                expected=expected,
             ),
             "norms": measure_table(of_subset, subset, norms),
             "heads": measure_table(of_subset, subset, ROW_STATISTICS),

@@ -5,7 +5,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from keygenes.attention.expected import length_bins
+from keygenes.attention.expected import ONE_BIN, Sizes, binned
 from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.core.files import intact
@@ -17,6 +17,7 @@ GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
 NORM_MEASURES = ("value", "weighted")
 HEAD_MEASURES = (*ROW_STATISTICS, *NORM_MEASURES)  # a value per cell, layer and head
 LAYER_MEASURES = ("output", "pair")  # a value per cell and layer
+LOG_SUMS = ("log2_length", "log2_depth")  # of log2 of attention, by bin of the cell's size
 SMALLEST = float(np.finfo(np.float32).tiny)  # what attention received is raised to for its log
 
 
@@ -62,15 +63,17 @@ class Sums:
         As `add_exactly` keeps them. Attention received: ``rank_sum``, ``rank_squares`` [layers,
         heads, max_length]; ``gene_sum``, ``gene_squares`` [layers, heads, classes * tokens]; its
         mean over layers and heads: ``mean_sum``, ``mean_squares`` [classes * tokens],
-        ``well_sum`` [wells * tokens]. Its log2: ``log2_sum`` [layers, heads, length bins *
-        max_length], and the mean over layers and heads ``well_log2_sum`` [wells * tokens]. The
-        pair norm, mean over layers: ``well_pair_sum`` [wells * tokens]. Means per cell:
-        ``head_sum``, ``head_squares`` [measures, layers * heads] and ``layer_sum``,
-        ``layer_squares`` [measures, layers].
+        ``well_sum`` [wells * tokens]. Its log2: ``log2_length_sum`` [layers, heads, length bins *
+        max_length], ``log2_depth_sum`` [layers, heads, depth bins * max_length] (not added to
+        where depth has one bin), and the mean over
+        layers and heads ``well_log2_sum`` [wells * tokens]. The pair norm, mean over layers:
+        ``well_pair_sum`` [wells * tokens]. Means per cell: ``head_sum``, ``head_squares``
+        [measures, layers * heads] and ``layer_sum``, ``layer_squares`` [measures, layers].
     """
 
-    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells, n_length_bins=1):
-        self.shape = (layers, heads, n_tokens, n_classes, n_wells, n_length_bins)
+    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells, *n_bins):
+        n_bins = n_bins or ONE_BIN.shape  # of length, of depth
+        self.shape = (layers, heads, n_tokens, n_classes, n_wells, *n_bins)
         of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
         self.counts = {
             "cells": np.zeros(1),
@@ -93,11 +96,18 @@ class Sums:
         }
         for name in ("well_sum", "well_log2_sum", "well_pair_sum"):
             self.totals[name] = np.zeros((2, n_wells * n_tokens))
-        self.totals["log2_sum"] = np.zeros((2, layers, heads, n_length_bins * max_length))
+        for name, n in zip(LOG_SUMS, n_bins, strict=True):
+            self.totals[f"{name}_sum"] = np.zeros((2, layers, heads, n * max_length))
 
     def total(self, name):
         """Return a total as one float64 array."""
         return self.totals[name].sum(0)
+
+    def log2_sums(self):
+        """Return sums of log2 by bin of length and of depth: [layers, heads, bins, max_length]."""
+        max_length = len(self.counts["rank_n"])
+        totals = (self.total(f"{name}_sum") for name in LOG_SUMS)
+        return [total.reshape(*self.shape[:2], -1, max_length) for total in totals]
 
     def add(self, name, at, amounts, squares=None):
         """Add to ``<name>_sum`` at some entries and, where given, to ``<name>_squares``."""
@@ -129,7 +139,7 @@ def grouped(codes):
     return distinct, summed
 
 
-def add_batch(sums, layers, genes, positions, row, classes, wells, length_bins=None):
+def add_batch(sums, layers, genes, positions, row, classes, wells, bins=None):
     """Add the statistics of a batch of cells to the sums.
 
     Parameters
@@ -139,13 +149,14 @@ def add_batch(sums, layers, genes, positions, row, classes, wells, length_bins=N
     genes, positions, row : int arrays [n_valid]
         Token, position and cell of every valid position of the batch.
     classes, wells : int arrays [n_cells]
-    length_bins : int array [n_cells], optional
-        Bin of each cell's length; without it all are in one.
+    bins : int array [2, n_cells], optional
+        Bin of each cell's length and depth; without it all are in one.
     """
-    n_layers, n_heads, n_tokens, n_classes, n_wells, _ = sums.shape
+    n_layers, n_heads, n_tokens, n_classes, n_wells = sums.shape[:5]
     lengths = np.bincount(row).astype(float)
     of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
     ranks = positions + 1.0
+    bins = np.zeros((len(LOG_SUMS), len(lengths)), int) if bins is None else bins
     sums.counts["cells"] += len(lengths)
     np.add.at(sums.counts["rank_n"], positions, 1)
     for name, amount in zip(GENE_COUNTS, (np.ones(len(row)), ranks, ranks**2), strict=True):
@@ -164,9 +175,11 @@ def add_batch(sums, layers, genes, positions, row, classes, wells, length_bins=N
         sums.add(name, at, summed(values), summed(values**2))
     logs = np.log2(np.maximum(flat, SMALLEST))
     sums.counts["raised"] += np.count_nonzero(flat < SMALLEST)
-    of_bin = 0 if length_bins is None else length_bins[row]
-    at, summed = grouped(of_bin * len(sums.counts["rank_n"]) + positions)
-    sums.add("log2", at, summed(logs))
+    for name, of_bin, n_bins in zip(LOG_SUMS, bins, sums.shape[5:], strict=True):
+        if n_bins == 1 and name != LOG_SUMS[0]:
+            continue  # it would be the first again
+        at, summed = grouped(of_bin[row] * len(sums.counts["rank_n"]) + positions)
+        sums.add(name, at, summed(logs))
     at, summed = grouped(of_well)
     sums.add("well", at, summed(mean))
     sums.add("well_log2", at, summed(logs.mean((0, 1))))
@@ -210,7 +223,8 @@ def attention_sums(
     batch_tokens,
     pair_norms=False,
     shard=(1, 1),
-    edges=(),
+    bins=ONE_BIN,
+    depths=None,
     label="attention",
 ):
     """Return the `Sums` of a model's attention over some cells.
@@ -228,24 +242,26 @@ def attention_sums(
     shard : (int, int)
         Which shard of how many, from 1: a share of the batches. The batches are the same for any
         number of shards, and so is every cell's attention.
-    edges : int array
-        Of the bins of cell length (`expected.length_edges`).
+    bins : expected.Bins
+        Of the size of cells; without them all are in one.
+    depths : float array [n_cells], optional
+        Total counts; for the bins.
     label : str
         What its progress is called in the log.
     """
     config = trunk.config
     trunk.set_attn_implementation(STREAM)
     sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
-    sums = Sums(*sizes, n_classes, n_wells, len(edges) + 1)
+    sums = Sums(*sizes, n_classes, n_wells, *bins.shape)
     lengths = np.array([len(cell) for cell in cells])
-    of_length = length_bins(lengths, edges)
+    of_bin = binned(Sizes(lengths, np.ones(len(cells)) if depths is None else depths), bins)
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
     for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
         ids, mask = padded([cells[i] for i in batch], trunk.device)
         layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
         row, positions = np.nonzero(mask.cpu().numpy())
         genes = ids.cpu().numpy()[row, positions]
-        groups = (classes[batch], wells[batch], of_length[batch])
+        groups = (classes[batch], wells[batch], of_bin[:, batch])
         add_batch(sums, layers, genes, positions, row, *groups)
     return sums
 

@@ -4,28 +4,22 @@ import numpy as np
 import pandas as pd
 
 from keygenes.attention.expected import (
-    expected_by_gene,
+    binned,
     expected_by_rank,
-    length_bins,
     rank_edges,
 )
 from keygenes.attention.sums import GENE_COUNTS, HEAD_MEASURES, LAYER_MEASURES, moments
+from keygenes.core.schemas import TABLES
 
 
-def log2_sums(sums):
-    """Return sums of log2 c, [layers, heads, length bins, max_length]."""
-    layers, heads, *_, n_bins = sums.shape
-    return sums.total("log2_sum").reshape(layers, heads, n_bins, -1)
-
-
-def rank_table(sums, subset, first_rank, expectation=None, lengths=()):
+def rank_table(sums, subset, first_rank, expectation=None, sizes=None):
     """Return table 'by_rank': a row per layer, head and rank that some cell reaches.
 
     Parameters
     ----------
     expectation : `expected.Expectation`, optional
         Without it residuals are missing.
-    lengths : int array [n_cells]
+    sizes : `expected.Sizes`, optional
         Of all the cells behind the sums; for the residuals.
     """
     layers, heads = sums.shape[:2]
@@ -34,10 +28,10 @@ def rank_table(sums, subset, first_rank, expectation=None, lengths=()):
     n = np.broadcast_to(sums.counts["rank_n"][reached], layer.shape).ravel()
     total = sums.total("rank_sum")[..., reached].ravel()
     mean, sd = moments(total, sums.total("rank_squares")[..., reached].ravel(), n)
-    mean_log2 = log2_sums(sums).sum(2)[..., reached].ravel() / n
+    mean_log2 = sums.log2_sums()[0].sum(2)[..., reached].ravel() / n
     expected = np.nan
     if expectation is not None:
-        expected = expected_by_rank(expectation, lengths, len(sums.counts["rank_n"]))
+        expected = expected_by_rank(expectation, sizes, len(sums.counts["rank_n"]))
         expected = expected[..., reached].ravel()
     return pd.DataFrame(
         {
@@ -94,24 +88,18 @@ def gene_table(sums, subset, ensembl_ids, class_names, rank_offset):
     return pd.concat(frames, ignore_index=True)
 
 
-def well_table(
-    sums, subset, ensembl_ids, well_names, *, pair_norms, expectation=None, cells=(), wells=()
-):
+def well_table(sums, subset, ensembl_ids, well_names, *, pair_norms, expected=np.nan):
     """Return table 'by_well': attention received per gene and well, mean of layers and heads.
 
     Parameters
     ----------
     pair_norms : bool
         Whether the sums hold them.
-    expectation : `expected.Expectation`, optional
-        Without it residuals are missing.
-    cells, wells : list of int arrays, int array [n_cells]
-        Tokens and well of all the cells behind the sums; for the residuals.
+    expected : float64 array [n_wells, n_tokens], optional
+        From `expected.expected_by_gene`; without it residuals are missing.
     """
     shape = sums.counts["well_n"].shape
-    expected = np.full(shape, np.nan)
-    if expectation is not None:
-        expected = expected_by_gene(expectation, cells, wells, *shape)
+    expected = np.broadcast_to(expected, shape)
     wells, genes = np.nonzero(sums.counts["well_n"])
 
     def total(name):
@@ -131,40 +119,49 @@ def well_table(
     )
 
 
-def expected_table(sums, lengths, edges, first_rank):
-    """Return table 'expected': mean log2 c per layer, head and bin of ranks and lengths.
+def expected_table(sums, sizes, bins, first_rank):
+    """Return table 'expected': mean log2 c per layer, head and bin of ranks and sizes of cells.
 
     Parameters
     ----------
     sums : Sums
         Of the vehicle training cells.
-    lengths : int array [n_cells]
+    sizes : expected.Sizes
         Of the same cells.
-    edges : int array
-        `expected.length_edges` of them.
+    bins : expected.Bins
+        `expected.bins_for` them. With one bin of depths there are no rows by depth.
     """
-    by_rank = log2_sums(sums)
-    bounds = rank_edges(by_rank.shape[-1])
-    totals = np.add.reduceat(by_rank, bounds[:-1] - 1, axis=-1)  # [layers, heads, lengths, ranks]
-    reached = np.zeros(by_rank.shape[2:])
-    np.add.at(reached, (length_bins(lengths, edges), np.asarray(lengths, int) - 1), 1)
-    reached = reached[:, ::-1].cumsum(1)[:, ::-1]
-    n = np.add.reduceat(reached, bounds[:-1] - 1, axis=-1)
-    layer, head, of_length, of_rank = np.nonzero(np.broadcast_to(n > 0, totals.shape))
-    lows = np.array([min(lengths, default=0), *(np.asarray(edges) + 1)], int)
-    highs = np.array([*edges, max(lengths, default=0)], int)
-    return pd.DataFrame(
-        {
-            "layer": layer + 1,
-            "head": head + 1,
-            "rank_low": bounds[of_rank] - 1 + first_rank,
-            "rank_high": bounds[of_rank + 1] - 2 + first_rank,
-            "length_low": lows[of_length],
-            "length_high": highs[of_length],
-            "mean_log2": totals[layer, head, of_length, of_rank] / n[of_length, of_rank],
-            "n_positions": n[of_length, of_rank].astype(int),
-        }
-    )
+    frames = []
+    of_size = zip(("length", "depth"), sums.log2_sums(), binned(sizes, bins), sizes, strict=True)
+    for name, by_rank, of_cell, values in of_size:
+        if name == "depth" and by_rank.shape[2] == 1:
+            continue
+        bounds = rank_edges(by_rank.shape[-1])
+        totals = np.add.reduceat(by_rank, bounds[:-1] - 1, axis=-1)  # [layers, heads, bins, ranks]
+        reached = np.zeros(by_rank.shape[2:])
+        np.add.at(reached, (of_cell, np.asarray(sizes.lengths, int) - 1), 1)
+        reached = reached[:, ::-1].cumsum(1)[:, ::-1]
+        n = np.add.reduceat(reached, bounds[:-1] - 1, axis=-1)
+        layer, head, of_bin, of_rank = np.nonzero(np.broadcast_to(n > 0, totals.shape))
+        ends = [
+            (values[of_cell == b].min(), values[of_cell == b].max()) for b in np.unique(of_cell)
+        ]
+        low, high = np.array(ends).reshape(-1, 2)[of_bin].T
+        frames.append(
+            pd.DataFrame(
+                {
+                    "layer": layer + 1,
+                    "head": head + 1,
+                    "rank_low": bounds[of_rank] - 1 + first_rank,
+                    "rank_high": bounds[of_rank + 1] - 2 + first_rank,
+                    f"{name}_low": low,
+                    f"{name}_high": high,
+                    "mean_log2": totals[layer, head, of_bin, of_rank] / n[of_bin, of_rank],
+                    "n_positions": n[of_bin, of_rank].astype(int),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True).reindex(columns=TABLES["expected"].names)
 
 
 def measure_table(sums, subset, measures):
