@@ -18,8 +18,8 @@ TABLES = (
 with step(snakemake):
     params, files = snakemake.params, snakemake.input
     norms = {task: {} for task in params.classes}
-    for (task, regime, seed), path in zip(params.runs, files.norms, strict=True):
-        norms[task][regime, seed] = path
+    for (task, *run), path in zip(params.runs, files.norms, strict=True):
+        norms[task][tuple(run)] = path
     tables = {name: dict(zip(params.classes, files[name], strict=True)) for name in TABLES}
     tables["input_length"] = dict(zip(params.on_variants, files.input_length, strict=True))
     judge_claims(

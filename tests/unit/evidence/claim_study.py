@@ -5,31 +5,43 @@ import pandas as pd
 
 DOSES, LEVELS = ["0", "1.25", "2.5", "12.5", "25"], ["low", "high"]
 CLASSES = {"dose": DOSES, "level": LEVELS}
-SEEDS = (1, 2, 3)
+FOLDS, SEEDS = (1, 2, 3), (1, 2, 3)
+RUNS = [(fold, seed) for fold in FOLDS for seed in SEEDS]
 MEDIAN = 683
 N_GENES = 600
 
 
-def metrics(**values):
+def metrics(one_class=(), **values):
     """Return table 'metrics' of pooled test accuracies: name=value or (value, low, high).
 
-    A name ending in __random is of the random design.
+    A name ending in __random is of the random design. What exceeds the commonest class stands
+    beside each that is no baseline, as do the classes that each model names: two, or of those in
+    `one_class` one.
     """
-    rows = []
+    rows, floors = [], {}
     for name, value in values.items():
-        value, low, high = (
-            value if isinstance(value, tuple) else (value, value - 0.03, value + 0.03)
-        )
         regime, _, design = name.partition("__")
-        rows.append((regime, value, low, high, design or "grouped", "accuracy"))
-    frame = pd.DataFrame(rows, columns=["regime", "value", "ci_low", "ci_high", "design", "metric"])
-    names = {"split": "test", "seed": pd.NA, "n_cells": 600, "n_units": 30, "unit": "well"}
-    return frame.assign(**names)
+        value = value if isinstance(value, tuple) else (value, value - 0.03, value + 0.03)
+        rows.append((regime, pd.NA, "accuracy", *value, design or "grouped"))
+        if regime == "majority":
+            floors[design or "grouped"] = value[0]
+    for regime, _, _, *value, design in list(rows):
+        if regime in ("majority", "length_only"):
+            continue
+        if design in floors:
+            over = [x - floors[design] for x in value]
+            rows.append((regime, pd.NA, "accuracy_over_commonest", *over, design))
+        named = 1 if regime in one_class else 2
+        rows += [(regime, fold, "classes_named", named, *[np.nan] * 2, design) for fold in FOLDS]
+    columns = ["regime", "fold", "metric", "value", "ci_low", "ci_high", "design"]
+    frame = pd.DataFrame(rows, columns=columns)
+    names = {"split": "test", "n_cells": 600, "n_units": 30, "unit": "well"}
+    return frame.assign(**names, seed=frame["fold"].where(frame["fold"].isna(), 1))
 
 
 def gain(table, regime, value, low, high):
     """Return table 'metrics' with the paired difference of the main regime to `regime`."""
-    row = table[table["regime"] == regime].assign(
+    row = table[(table["regime"] == regime) & (table["metric"] == "accuracy")].assign(
         metric="accuracy_gain", value=value, ci_low=low, ci_high=high
     )
     return pd.concat([table, row], ignore_index=True)
@@ -38,43 +50,47 @@ def gain(table, regime, value, low, high):
 def confusion(regime, within, across, hits=50):
     """Return table 'confusion': errors per pair of doses of the same group, and across."""
     rows = []
-    for seed in SEEDS:
+    for run in RUNS:
         for i, true in enumerate(DOSES):
             for j, predicted in enumerate(DOSES):
                 same = (i < 3) == (j < 3)
                 n = hits if i == j else within if same else across
-                rows.append((regime, seed, true, predicted, n))
-    return pd.DataFrame(rows, columns=["regime", "seed", "true", "predicted", "n_cells"])
+                rows.append((regime, *run, true, predicted, n))
+    return pd.DataFrame(rows, columns=["regime", "fold", "seed", "true", "predicted", "n_cells"])
 
 
 def cosine(pair, change, pearson=None, jitter=0.0):
     """Return table 'cosine' of a pair: 1 - cosine per layer, the same for every head."""
     rows = []
-    for seed in SEEDS:
+    for fold, seed in RUNS:
         for layer, value in enumerate(change, 1):
             for head in (1, 2):
                 other = np.nan if pearson is None else 1 - pearson[layer - 1]
                 spread = jitter * (seed - 2)
-                rows.append((*pair, seed, layer, head, 1 - value - spread, other, 200))
+                rows.append((*pair, fold, seed, layer, head, 1 - value - spread, other, 200))
     return pd.DataFrame(
-        rows, columns=["a", "b", "seed", "layer", "head", "cosine", "pearson", "n_cells"]
+        rows, columns=["a", "b", "fold", "seed", "layer", "head", "cosine", "pearson", "n_cells"]
     )
 
 
-def shift(pair, change, residual=None, median=MEDIAN, longest=1000, per_seed=None):
-    """Return table 'rank_shift' of a pair, all layers: percent change as functions of the rank."""
+def shift(pair, change, residual=None, median=MEDIAN, longest=1000, per_run=None):
+    """Return table 'rank_shift' of a pair, all layers: percent change as functions of the rank.
+
+    `per_run` has another function for some runs (fold, seed).
+    """
     rank = np.arange(1, longest + 1)
     # half of the cells end at the median, the others one by one behind it
     n = np.where(rank <= median, 200, np.round(99 * (longest - rank) / (longest - median)))
     frames = []
-    for seed in SEEDS:
-        percent = np.vectorize((per_seed or {}).get(seed, change))(rank).astype(float)
+    for run in RUNS:
+        percent = np.vectorize((per_run or {}).get(run, change))(rank).astype(float)
         frames.append(
             pd.DataFrame(
                 {
                     "a": pair[0],
                     "b": pair[1],
-                    "seed": seed,
+                    "fold": run[0],
+                    "seed": run[1],
                     "layer": pd.array([pd.NA] * longest, "Int64"),
                     "rank": rank,
                     "sum_a": n * (1 + percent / 100),
@@ -94,13 +110,13 @@ def norms(regime, **measures):
     """Return table 'norms' of a regime: a mean per layer for every measure."""
     rows = []
     for measure, values in measures.items():
-        for seed in SEEDS:
+        for run in RUNS:
             for layer, mean in enumerate(values, 1):
                 heads = [pd.NA] if measure == "output" else [1, 2]
-                rows += [(regime, seed, "test", layer, head, measure, 200, mean) for head in heads]
+                rows += [(regime, *run, "test", layer, head, measure, 200, mean) for head in heads]
     return pd.DataFrame(
         rows,
-        columns=["regime", "seed", "subset", "layer", "head", "measure", "n_cells", "mean"],
+        columns=["regime", "fold", "seed", "subset", "layer", "head", "measure", "n_cells", "mean"],
     )
 
 
@@ -184,7 +200,7 @@ def scorecard(**columns):
         "value": 0.02,
         "ci_low": -0.05,
         "ci_high": 0.09,
-        "p": 0.6,
+        "matched_p": 0.6,
         "n_genes": N_GENES,
     }
     return pd.DataFrame([{**row, **columns}])

@@ -1,12 +1,11 @@
 import numpy as np
-import pandas as pd
 import report_tables as tables
 from PIL import Image
 from test_page import read
 
 from keygenes.evidence.verdicts import VERDICTS
 from keygenes.report.contents import claims_section
-from keygenes.report.figures_claims import MARKS, claims, found_text, shown_row
+from keygenes.report.figures_claims import MARKS, by_chance, claims, found_text
 from keygenes.report.headline import summary_text
 from keygenes.report.page import write_page
 from keygenes.report.style import save_figure
@@ -29,7 +28,7 @@ def test_the_section_counts_the_verdicts_and_has_the_figure():
     [found] = section()
     assert found["title"] == "Claims of the thesis"
     assert "a thesis" in found["text"]
-    assert "2 hold, 1 in part, 1 fail, 1 not testable (5 readings of 3 claims)" in found["text"]
+    assert "2 hold, 1 in part, 0 fail, 0 undecided, 0 not testable" in found["text"]
     assert [figure["stem"] for figure in found["figures"]] == ["figures/claims"]
     assert found["figures"][0]["caption"].startswith("Claims and verdicts")
 
@@ -48,12 +47,14 @@ def test_the_terminal_has_one_line():
     lines = summary_text([("a", "1", "b")], "page", False, tables.claims_table()).splitlines()
     [line] = [line for line in lines if "claims:" in line]
     assert line.strip() == f"claims: {verdict_counts(tables.claims_table())}"
-    assert line.strip().startswith("claims: 2 hold, 1 in part, 1 fail, 1 not testable")
+    assert line.strip().startswith("claims: 2 hold, 1 in part, 0 fail, 0 undecided")
 
 
 def test_a_range_of_seeds_is_not_shown_as_an_interval():
     row = {"value": 117, "ci_low": 223, "ci_high": 246, "unit": "rank; range of 2 single seeds"}
     assert found_text(row) == "117 (single seeds 223 to 246)"
+    row["unit"] = "rank; range of 9 single models"
+    assert found_text(row) == "117 (single models 223 to 246)"
     assert found_text({**row, "unit": "rank; 95 % interval"}) == "117 (223 to 246)"
     assert found_text({**row, "ci_low": None}) == "117"
     assert found_text({**row, "value": None}) == "–"
@@ -85,7 +86,9 @@ def test_the_page_shows_every_reading_whole(tmp_path):
     assert "0.49 (0.45 to 0.53)" in text
     assert "p = 0.001, Holm 0.002" in text
     classes = [value for name, value in reader.attributes if name == "class"]
-    assert {c for c in classes if c.startswith("verdict-")} == {f"verdict-{i}" for i in range(4)}
+    assert {c for c in classes if c.startswith("verdict-")} == {
+        f"verdict-{VERDICTS.index(verdict)}" for verdict in table["verdict"].unique()
+    }
     assert "evidence/claims.parquet" in text
 
 
@@ -93,10 +96,10 @@ def test_the_figure_has_every_claim_and_a_mark_per_reading(tmp_path):
     table = tables.claims_table()
     figure = claims(table, title="Claims of the thesis")
     text = drawn(figure)
-    for part in ("Claims of the thesis", "0.49 (0.45 to 0.53)", "holds: 2", "fails: 1"):
+    for part in ("Claims of the thesis", "0.49 (0.45 to 0.53)", "holds: 2", "fails: 0"):
         assert part in text
     for verdict in VERDICTS:
-        # once per reading, once in the key
+        # once per reading, once in the key, which counts claims
         assert text.count(MARKS[verdict]) >= 1 + (table["verdict"] == verdict).sum()
     save_figure(figure, tmp_path / "c.svg", tmp_path / "c.png", simulated=True)
     with Image.open(tmp_path / "c.png") as image:
@@ -108,11 +111,12 @@ def test_the_marks_differ_without_colour():
     assert len(set(MARKS.values())) == len(VERDICTS) == len(MARKS)
 
 
-def test_the_numbers_shown_are_of_the_first_reading_that_was_tested():
-    table = tables.claims_table()
-    assert shown_row(table[table["claim"] == "b"])["reading"] == "tested"
-    only = table[table["verdict"] == VERDICTS[-1]]
-    assert pd.isna(shown_row(only)["value"])
+def test_the_rate_of_studies_with_nothing_behind_them_stands_beside_a_verdict():
+    row = tables.claims_table().iloc[0].to_dict()
+    assert (
+        by_chance({**row, "null_holds": 0.048, "null_in_part": 0.1}) == "by chance 5%, in part 10%"
+    )
+    assert by_chance({**row, "null_holds": np.nan, "null_in_part": np.nan}) == ""
 
 
 def test_no_claims_make_an_empty_figure():

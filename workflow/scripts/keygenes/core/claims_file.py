@@ -22,6 +22,7 @@ def read_claims(path, schema):
             remedy="rename one",
         )
     for i, claim in enumerate(document["claims"]):
+        _check_primary(claim, f"{path}, key 'claims[{i}].readings'")
         for j, reading in enumerate(claim["readings"]):
             if unknown := [task for task in reading["tasks"] if task not in document["tasks"]]:
                 raise input_error(
@@ -31,3 +32,23 @@ def read_claims(path, schema):
                     remedy="correct it, or name the task and its classes under 'tasks'",
                 )
     return document
+
+
+def _check_primary(claim, where):
+    """Refuse a claim without the one reading, on one task, that is its verdict."""
+    primary = [reading for reading in claim["readings"] if reading.get("primary")]
+    if len(primary) != 1:
+        raise input_error(
+            where,
+            found=f"{len(primary)} readings with 'primary: true' of claim '{claim['id']}'",
+            expected="exactly one, whose verdict is the claim's",
+            remedy="mark the one that decides",
+        )
+    if len(primary[0]["tasks"]) != 1:
+        raise input_error(
+            where,
+            found=f"{len(primary[0]['tasks'])} tasks in the primary reading of claim "
+            f"'{claim['id']}'",
+            expected="one, as a claim has one verdict",
+            remedy="name the task that decides, and give the others a reading of their own",
+        )

@@ -8,8 +8,11 @@ import fnmatch
 
 import numpy as np
 import pandas as pd
+import scipy.stats
 
 from keygenes.attention.subsets import TEST
+
+RUN = ["fold", "seed"]
 
 
 class NotTestable(Exception):
@@ -31,6 +34,7 @@ def accuracy_row(tables, task, regime, design=None, metric="accuracy"):
         (table["regime"] == regime)
         & (table["metric"] == metric)
         & (table["split"] == TEST)
+        & table["fold"].isna()
         & table["seed"].isna()
     ]
     if design is not None:
@@ -82,21 +86,36 @@ def accuracies(tables, task, names, design):
     return found
 
 
-def learnt(tables, task, regime):
-    """Return whether a regime's accuracy is above the commonest class's, interval and all.
+def standard_error(low, high, n_units):
+    """Return the standard error behind a 95 % interval, and its degrees of freedom.
 
-    Returns
-    -------
-    (bool, float, float)
-        The answer and both accuracies; (None, nan, nan) of a model without accuracy, such as the
-        pretrained one.
+    Strata hold two wells or more, so these are at least half as many as there are wells.
     """
+    df = max(2, int(n_units) // 2)
+    return (high - low) / (2 * scipy.stats.t.ppf(0.975, df)), df
+
+
+def not_learnt(tables, task, regime):
+    """Return why a regime counts as not having learnt its task, in words; '' where it has.
+
+    A model has not that names one class for every cell, or whose accuracy is not above the
+    commonest class with its whole interval. '' too where it is not known, as of 'pretrained'.
+    """
+    table = tables["metrics"][task]
+    named = table[(table["regime"] == regime) & (table["split"] == TEST)]
+    named = named[(named["metric"] == "classes_named") & named["fold"].notna()]
+    if len(named) and (named["value"] <= 1).all():
+        return "it names one class for every cell"
     try:
-        row = accuracy_row(tables, task, regime)
-        floor = accuracy_row(tables, task, "majority", row["design"])["value"]
+        over = accuracy_row(tables, task, regime, metric="accuracy_over_commonest")
     except NotTestable:
-        return None, np.nan, np.nan
-    return bool(row["ci_low"] > floor), row["value"], floor
+        return ""
+    if over["ci_low"] > 0:
+        return ""
+    return (
+        f"its accuracy less the commonest class's is {over['value']:+.2f} "
+        f"({over['ci_low']:+.2f} to {over['ci_high']:+.2f})"
+    )
 
 
 def _of_pair(table, pair):
@@ -113,8 +132,8 @@ def change_by_layer(tables, task, pair, measure="cosine"):
 
     Returns
     -------
-    DataFrame, a row per seed, a column per layer
-    n_cells : int, test cells over all seeds
+    DataFrame, a row per run (fold, seed), a column per layer
+    n_cells : int, test cells of all folds
     """
     table = tables["cosine"][task]
     rows = _of_pair(table, pair)
@@ -125,26 +144,30 @@ def change_by_layer(tables, task, pair, measure="cosine"):
             f"the study does not compare {pair[0]} with {pair[1]} by {measure} for task {task} "
             "(attention.pairs)"
         )
-    change = 1 - rows.groupby(["seed", "layer"], observed=True)[measure].mean().unstack("layer")
-    return change, int(rows.drop_duplicates("seed")["n_cells"].sum())
+    change = 1 - rows.groupby([*RUN, "layer"], observed=True)[measure].mean().unstack("layer")
+    return change, int(rows.drop_duplicates("fold")["n_cells"].sum())
 
 
-def change_between_seeds(tables, task, regime, layers):
-    """Return 1 - cosine between two seeds of one regime in some layers, or None if not known.
+def change_between_trainings(tables, task, regime, layers):
+    """Return 1 - cosine between two trainings of one regime, per layer, and what differs in words.
 
-    This is what training changes by chance of its seed.
+    This is what training changes by chance. The two share the fold and differ in the seed; where
+    each fold is trained once they differ in the fold, which is more. None if not known.
+
+    Returns
+    -------
+    (float array [n_layers], str) or None
     """
     table = tables.get("bounds", {}).get(task)
     if table is None:
         return None
-    rows = table[
-        (table["regime"] == regime)
-        & table["other_seed"].notna()
-        & (table["other_seed"] != table["seed"])
-        & table["layer"].isin(layers)
-        & table["cosine"].notna()
-    ]
-    return None if rows.empty else float(1 - rows["cosine"].mean())
+    rows = table[(table["regime"] == regime) & table["cosine"].notna()]
+    words = {"other_seed": "two trainings of {} on a fold", "other_fold": "two folds of {}"}
+    for bound, text in words.items():
+        of_bound = rows[rows["bound"] == bound].groupby("layer", observed=True)["cosine"].mean()
+        if len(of_bound):
+            return 1 - of_bound.reindex(layers).to_numpy(), text.format(regime)
+    return None
 
 
 def shift_by_rank(tables, task, pair):
@@ -152,7 +175,7 @@ def shift_by_rank(tables, task, pair):
 
     Returns
     -------
-    dict {seed: DataFrame}
+    dict {(fold, seed): DataFrame}
         Sorted by rank: rank, sum_a, sum_b, n_cells, percent_residual (missing where not known).
     """
     rows = _of_pair(tables["rank_shift"][task], pair)
@@ -165,18 +188,23 @@ def shift_by_rank(tables, task, pair):
         rows = rows.assign(percent_residual=np.nan)
     columns = ["rank", "sum_a", "sum_b", "n_cells", "percent_residual"]
     return {
-        seed: part.sort_values("rank")[columns].reset_index(drop=True)
-        for seed, part in rows.groupby("seed", observed=True)
+        run: part.sort_values("rank")[columns].reset_index(drop=True)
+        for run, part in rows.groupby(RUN, observed=True)
     }
 
 
 def pooled_shift(shifts):
-    """Return the shifts of all seeds as one: sums added, residuals averaged over cells."""
+    """Return the shifts of all runs as one: sums added, residuals averaged over cells."""
     frame = pd.concat(shifts.values(), ignore_index=True)
     frame["weighted"] = frame["percent_residual"] * frame["n_cells"]
     sums = frame.groupby("rank")[["sum_a", "sum_b", "n_cells", "weighted"]].sum(min_count=1)
     sums["percent_residual"] = sums["weighted"] / sums["n_cells"]
     return sums.drop(columns="weighted").reset_index()
+
+
+def shifted_cells(shifts):
+    """Return how many test cells are behind the shifts of all runs: those of every fold once."""
+    return sum({fold: int(shift["n_cells"].max()) for (fold, _), shift in shifts.items()}.values())
 
 
 def percent(shift):
@@ -198,8 +226,8 @@ def norm_by_layer(tables, task, regime, measure):
 
     Returns
     -------
-    DataFrame, a row per seed, a column per layer
-    n_cells : int, over all seeds
+    DataFrame, a row per run (fold, seed), a column per layer
+    n_cells : int, of all folds
     """
     table = tables["norms"][task]
     rows = table[
@@ -210,12 +238,36 @@ def norm_by_layer(tables, task, regime, measure):
     ]
     if rows.empty:
         raise NotTestable(f"the study has no norm '{measure}' of {regime} for task {task}")
-    norms = rows.groupby(["seed", "layer"], observed=True)["mean"].mean().unstack("layer")
-    return norms, int(rows.drop_duplicates("seed")["n_cells"].sum())
+    norms = rows.groupby([*RUN, "layer"], observed=True)["mean"].mean().unstack("layer")
+    return norms, int(rows.drop_duplicates("fold")["n_cells"].sum())
+
+
+def beside(table, index):
+    """Return a table by run for the runs of another; a model of one seed stands beside them all."""
+    first = table.groupby("fold").first().reindex(index.get_level_values("fold"))
+    return table.reindex(index).fillna(first.set_axis(index))
+
+
+def norm_between_trainings(norms):
+    """Return how far the norms of two runs of a regime lie apart, per layer, and what differs.
+
+    None of a single run.
+    """
+    for level, text in (("fold", "two trainings on a fold"), (None, "two folds")):
+        parts = [part for _, part in norms.groupby(level)] if level else [norms]
+        pairs = [
+            np.abs(part.to_numpy()[i] - part.to_numpy()[j])
+            for part in parts
+            for i in range(len(part))
+            for j in range(i)
+        ]
+        if pairs:
+            return np.mean(pairs, axis=0), text
+    return None
 
 
 def ranked_genes(tables, task, track, regime):
-    """Return the genes of a track by falling pooled score, and those of every seed.
+    """Return the genes of a track by falling pooled score, and those of every training seed.
 
     Tracks without a model (differential expression) are the same for every regime. Where a track
     has no pooled rows, the mean score over seeds stands for them.
@@ -291,7 +343,7 @@ def gene_mean_ranks(tables, task, gene, cell_class):
 
 
 def scorecard_row(tables, task, **where):
-    """Return a pooled row of the scorecard: value, ci_low, ci_high, p, n_genes."""
+    """Return a pooled row of the scorecard: value, ci_low, ci_high, matched_p, n_genes."""
     table = tables["scorecard"][task]
     rows = table[table["seed"].isna()]
     for column, value in where.items():

@@ -1,10 +1,15 @@
 """The tests that a claim can be put to: one function each, tables in, a verdict out.
 
 Every test takes the study's tables, a task and the parameters that the claims file gives, and
-returns `outcome`. A claim holds where what it says is so and no control explains it; it holds in
-part where it is nearly so, so in some seeds only, or so and explained by a control; else it
-fails. What the study lacks raises `NotTestable`. Intervals are those of the tables (95 %, over
-wells); where a table has none, the range over seeds stands in their place and is named so.
+returns `outcome`. A claim holds where what it says is so, in every run, and no control explains it;
+in part where one of these is lacking; else it fails. A claim of no difference holds where the 90 %
+interval lies within the margin, fails where all of it lies outside, and is undecided between. What
+the study lacks raises `NotTestable`.
+
+Every test also says what a study with nothing behind it is, and how often that would earn 'holds'
+and 'in part'; what is earned so more than 1 time in 10 is no 'holds' (`outcomes.outcome`).
+Intervals are those of the tables (95 %, over wells); where a table has none, the range over models
+stands in their place and is named so. A small p speaks for the claim.
 """
 
 from keygenes.evidence.claims_of_accuracy import (

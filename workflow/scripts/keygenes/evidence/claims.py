@@ -8,15 +8,21 @@ import yaml
 from statsmodels.stats.multitest import multipletests
 
 from keygenes.core.tables import read_runs, read_table, write_table
-from keygenes.evidence.claim_tables import NotTestable, learnt
+from keygenes.evidence.claim_tables import NotTestable, not_learnt
 from keygenes.evidence.claim_tests import TESTS
-from keygenes.evidence.verdicts import UNTESTABLE, VERDICTS
+from keygenes.evidence.outcomes import ALPHA
+from keygenes.evidence.verdicts import HOLDS, PART, UNDECIDED, UNTESTABLE, VERDICTS
 
 log = logging.getLogger("keygenes")
 
 # What is read of tables with millions of rows.
 COLUMNS = {"genes": ["track", "regime", "seed", "ensembl_id", "symbol", "score", "n_cells"]}
-OF_ACCURACY = ("accuracy", "accuracy_difference", "beats_controls")
+# These ask how well a model predicts; all others take for granted that it does.
+OF_ACCURACY = ("accuracy", "beats_controls")
+EMPTY = {
+    **dict.fromkeys(("value", "ci_low", "ci_high", "p", "null_holds", "null_in_part"), np.nan),
+    **{"null_study": None, "unit": None, "n": pd.NA, "n_of": None, "control": None},
+}
 
 
 def judged(reading, tables, task, claimed_classes, classes):
@@ -41,25 +47,27 @@ def judged(reading, tables, task, claimed_classes, classes):
             )
         row = TESTS[reading["test"]](tables, task, **reading["parameters"])
     except NotTestable as reason:
-        empty = dict.fromkeys(("value", "ci_low", "ci_high", "p"), np.nan)
-        empty |= {"unit": None, "n": pd.NA, "n_of": None, "control": None}
-        return {**empty, "verdict": UNTESTABLE, "why": str(reason)}
-    return {**row, "why": row["why"] + _proves_little(reading, tables, task)}
+        return {**EMPTY, "verdict": UNTESTABLE, "why": str(reason)}
+    return {**row, **_of_a_model_that_has_learnt(row, reading, tables, task)}
 
 
-def _proves_little(reading, tables, task):
-    """Return a clause where the model that a claim is about has not learnt its task, else ''."""
+def _of_a_model_that_has_learnt(row, reading, tables, task):
+    """Return the columns to change where a model in question has not learnt its task.
+
+    What it attends to, or is less than another, is then no evidence either way: not testable. Of
+    its accuracy a claim may fail, but holds in part at best.
+    """
     parameters = reading["parameters"]
-    regime = parameters.get("regime") or (parameters.get("pair") or [None])[0]
-    if reading["test"] in OF_ACCURACY or regime is None:
-        return ""
-    above, value, floor = learnt(tables, task, regime)
-    if above is not False:
-        return ""
-    return (
-        f"; the accuracy of {regime} is not clearly above the commonest class ({value:.2f}, "
-        f"{floor:.2f}), so this proves little"
-    )
+    models = [parameters.get("regime") or (parameters.get("pair") or [None])[0]]
+    models += [parameters["over"]] if "over" in parameters else []
+    reasons = {name: not_learnt(tables, task, name) for name in models if name}
+    said = [f"{name} has not learnt the task: {why}" for name, why in reasons.items() if why]
+    if not said:
+        return {}
+    why = f"{row['why']}; {'; '.join(said)}"
+    if reading["test"] in OF_ACCURACY:
+        return {"why": why, "verdict": PART if row["verdict"] == HOLDS else row["verdict"]}
+    return {"why": f"{why}, so this proves nothing", "verdict": UNTESTABLE, "p": np.nan}
 
 
 def holm(p):
@@ -79,36 +87,49 @@ def judge(document, tables, classes):
     document : dict
         A claims file (`workflow/schemas/claims.schema.yaml`).
     tables : dict {name: {task: table}}
-        metrics, confusion, cosine, rank_shift, norms (with regime and seed), genes, key_genes,
-        attended, scorecard; bounds and input_length where there are any.
+        metrics, confusion, cosine, rank_shift, norms (with regime, fold and seed), genes,
+        key_genes, attended, scorecard; bounds and input_length where there are any.
     classes : dict {task: list of str}
 
     Notes
     -----
-    p is kept of the readings marked ``primary`` alone, and adjusted over them after Holm.
+    A claim's verdict is that of its reading marked ``primary``. p is kept of these alone, and
+    adjusted over them after Holm; one that holds with an adjusted p above 0.05 is undecided.
     """
     rows = []
     for claim in document["claims"]:
         for reading in claim["readings"]:
             for task in reading["tasks"]:
                 row = judged(reading, tables, task, document["tasks"][task], classes)
-                if not reading.get("primary"):
-                    row["p"] = np.nan
+                primary = reading.get("primary", False)
+                row["p"] = row["p"] if primary else np.nan
                 rows.append(
                     {
                         "claim": claim["id"],
                         "reading": reading["name"],
                         "task": task,
+                        "primary": primary,
                         "statement": claim["statement"],
                         "where": claim["where"],
                         "thesis_value": str(reading["thesis"]),
                         **row,
                     }
                 )
-    frame = pd.DataFrame(rows)
+    frame = decided_by_holm(pd.DataFrame(rows))
     frame["n"] = frame["n"].astype("Int64")
     frame["verdict"] = pd.Categorical(frame["verdict"], VERDICTS)
-    return frame.assign(p_holm=holm(frame["p"]))
+    return frame
+
+
+def decided_by_holm(frame):
+    """Return the verdicts with p_holm: what holds but does not survive it is undecided."""
+    frame = frame.assign(p_holm=holm(frame["p"]))
+    lost = (frame["verdict"] == HOLDS) & (frame["p_holm"] > ALPHA)
+    n = frame["p"].notna().sum()
+    said = [f"; over {n} claims p is {p:.2g} after Holm" for p in frame.loc[lost, "p_holm"]]
+    frame.loc[lost, "why"] = frame.loc[lost, "why"] + said
+    frame.loc[lost, "verdict"] = UNDECIDED
+    return frame
 
 
 def judge_claims(*, claims, files, norms, classes, out):
@@ -119,7 +140,7 @@ def judge_claims(*, claims, files, norms, classes, out):
     claims : path-like
     files : dict {name: {task: path}}
         The tables of `judge`, without norms.
-    norms : dict {task: {(regime, seed): path}}
+    norms : dict {task: {(regime, fold, seed): path}}
     classes : dict {task: list of str}
     """
     with open(claims, encoding="utf-8") as handle:

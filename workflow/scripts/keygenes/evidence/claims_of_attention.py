@@ -1,30 +1,65 @@
-"""Tests of claims about attention by layer and by rank: tables in, a verdict out."""
+"""Tests of claims about attention by layer and by rank: tables in, a verdict out.
+
+Layers and places are few, so these tests have no p: how often chance would earn the verdict stands
+beside it. Layers are taken as exchangeable: in a study with nothing behind it any could be any
+other, in all runs alike. So are ranks, by rotation; a trend along all ranks is not covered.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
 
 import numpy as np
+import scipy.stats
 
 from keygenes.evidence.claim_tables import (
     NotTestable,
-    change_between_seeds,
+    beside,
+    change_between_trainings,
     change_by_layer,
     gene_mean_ranks,
     median_length,
+    norm_between_trainings,
     norm_by_layer,
     percent,
     pooled_shift,
     shift_by_rank,
+    shifted_cells,
 )
 from keygenes.evidence.outcomes import (
+    ALPHA,
+    N_DRAWS,
     SAME,
-    by_pool_and_seeds,
-    by_seeds,
+    Found,
+    Null,
     graded,
     listed,
+    null_of,
     outcome,
-    over_seeds,
+    over_models,
     unless,
 )
 
 # By layer
+
+MODELS = "models"
+
+
+def _orders(n_layers):
+    """Return orders of layers, the one as it is first: all of up to seven, else random ones."""
+    if math.factorial(n_layers) <= 5 * N_DRAWS + 40:
+        return np.array(list(itertools.permutations(range(n_layers))))
+    rng = np.random.default_rng(0)
+    drawn = [rng.permutation(n_layers) for _ in range(N_DRAWS)]
+    return np.array([np.arange(n_layers), *drawn])
+
+
+def _exchanged(values, orders):
+    """Return values by layer in every order: [..., n_orders, n_layers]."""
+    return np.asarray(values, float)[..., orders]
+
+
+LAYERS = "layers exchanged, in all models alike"
 
 
 def _middle_and_last(layers, wanted):
@@ -32,16 +67,9 @@ def _middle_and_last(layers, wanted):
     n = max(layers)
     places = {"last": [n], "middle": sorted({(n + 1) // 2, n // 2 + 1}), "first": [1]}
     named = {name: places[name] for name in wanted}
-    others = [layer for layer in layers if not any(layer in p for p in named.values())]
-    if not others:
+    if all(any(layer in p for p in named.values()) for layer in layers):
         raise NotTestable(f"a model of {n} layers has none besides {listed(wanted)}")
-    return named, others
-
-
-def _layers_lead(change, named, others):
-    """Return per named place whether it changes more than the other layers (rows: seeds)."""
-    rest = change[others].mean(1)
-    return {name: change[layers].mean(1) > rest + SAME for name, layers in named.items()}
+    return named
 
 
 def _numbers(layers):
@@ -51,166 +79,218 @@ def _numbers(layers):
 def layers_change_most(tables, task, *, pair, layers):
     """Test whether attention changes most in some layers ('first', 'middle', 'last').
 
-    Holds if in every seed each of them changes more than the mean of all other layers, and one
-    of them most of all; in part if at least one of them does on average over seeds. Controls:
-    Pearson correlation (the cosine of non-negative weights is inflated), and two seeds of the
-    same regime.
+    Holds if each of them changes more than every other layer, pooled and in every run; in part if
+    only the mean of each place does. Controls: Pearson correlation (the cosine of non-negative
+    weights is inflated) must put the places first too, and two trainings of the same regime must
+    differ less. Null: layers exchanged; of six, three lead in 1 of 20 orders.
     """
     change, n = change_by_layer(tables, task, pair)
-    named, others = _middle_and_last(list(change.columns), layers)
-    chosen = [layer for places in named.values() for layer in places]
-    every = all(lead.all() for lead in _layers_lead(change, named, others).values())
-    every = every and change.idxmax(axis=1).isin(chosen).all()
-    some = any(x.all() for x in _layers_lead(change.mean().to_frame().T, named, others).values())
-    notes, explained = [], False
+    places = [
+        [change.columns.get_loc(layer) for layer in of_place]
+        for of_place in _middle_and_last(list(change.columns), layers).values()
+    ]
+    chosen = sorted({at for place in places for at in place})
+    others = [at for at in range(change.shape[1]) if at not in chosen]
+    orders = _orders(change.shape[1])
+    runs = _exchanged(change.to_numpy(), orders)
+
+    def each_leads(values):
+        return values[..., chosen].min(-1) > values[..., others].max(-1) + SAME
+
+    def places_lead(values):
+        least = np.min([values[..., place].mean(-1) for place in places], axis=0)
+        return least > values[..., others].max(-1) + SAME
+
+    mean = runs.mean(0)
+    so = each_leads(mean)
+    notes, explained = [], np.zeros(len(orders), bool)
     try:
-        pearson, _ = change_by_layer(tables, task, pair, "pearson")
-        leads = _layers_lead(pearson.mean().to_frame().T, named, others)
-        agrees = all(x.all() for x in leads.values())
-        explained = explained or not agrees
-        notes.append(f"Pearson: {'the same' if agrees else 'other'} layers lead")
+        pearson = change_by_layer(tables, task, pair, "pearson")[0].mean().to_numpy()
+        agrees = places_lead(_exchanged(pearson, orders))
+        explained = explained | ~agrees
+        notes.append(f"Pearson: {'the same' if agrees[0] else 'other'} layers lead")
     except NotTestable:
         notes.append("Pearson not in this study")
-    chance = change_between_seeds(tables, task, pair[0], chosen)
-    if chance is not None:
-        mean = change[chosen].mean().mean()
-        explained = explained or mean <= chance
-        notes.append(f"two seeds of {pair[0]} differ there by {chance:.2g} (these: {mean:.2g})")
-    gap = change[chosen].mean(1) - change[others].mean(1)
-    interval, unit = over_seeds(gap, "1 - cosine, these layers less the others")
-    largest = change.mean().idxmax()
+    if chance := change_between_trainings(tables, task, pair[0], list(change.columns)):
+        by_chance = _exchanged(chance[0], orders)[:, chosen].mean(1)
+        explained = explained | (mean[:, chosen].mean(1) <= by_chance)
+        notes.append(
+            f"{chance[1]} differ there by {by_chance[0]:.2g} (these: {mean[0, chosen].mean():.2g})"
+        )
+    else:
+        notes.append("two trainings of one regime not in this study")
+    verdicts = graded(
+        so,
+        places_lead(mean),
+        runs=np.where(so, each_leads(runs), places_lead(runs)),
+        explained=explained,
+    )
+    gap = runs[:, 0, chosen].mean(1) - runs[:, 0, others].mean(1)
+    interval, unit = over_models(gap, "1 - cosine, these layers less the others", MODELS)
     return outcome(
-        unless(graded(every, some), explained),
-        gap.mean(),
-        f"layers {_numbers(chosen)} change by {change[chosen].mean().mean():.2g}, the others by "
-        f"{change[others].mean().mean():.2g}; layer {largest} changes most",
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="test cells",
+        verdicts[0],
+        f"layers {_numbers(change.columns[chosen])} change by {mean[0, chosen].mean():.2g}, the "
+        f"others by {mean[0, others].mean():.2g}; layer {change.mean().idxmax()} changes most",
+        Found(gap.mean(), unit, n, "test cells", interval),
+        null=null_of(LAYERS, verdicts),
         control="; ".join(notes),
     )
+
+
+def _upper_limits(values):
+    """Return mean and half-width of the 90 % interval over runs, and a test of being above 0: p."""
+    error, df = values.std(ddof=1) / np.sqrt(len(values)), len(values) - 1
+    p = scipy.stats.t.cdf(values.mean() / max(error, 1e-12), df)
+    return values.mean(), scipy.stats.t.ppf(1 - ALPHA, df) * error, p
 
 
 def change_is_small(tables, task, *, pair, than, max_change, max_share):
     """Test whether the last layer changes little between one pair of models.
 
-    Holds if in every seed 1 - cosine is at most `max_change`, and at most `max_share` of that of
-    the pair `than`; in part if only one of the two is so on average. Control: the same share by
-    Pearson correlation.
+    A claim of no difference: holds if the 90 % interval over runs lies below `max_change`, and
+    below `max_share` of the change of the pair `than`; fails if it lies above one of them, else
+    undecided. p: the larger of the two one-sided t-tests, runs taken as independent. Control: the
+    share by Pearson correlation. Null: a change as large as the margin.
     """
 
     def last(of_pair, measure="cosine"):
         change, n = change_by_layer(tables, task, of_pair, measure)
-        return change[change.columns.max()], n
+        return change[[change.columns.max()]], n
 
-    change, n = last(pair)
-    whole, _ = last(than)
-    whole = whole.reindex(change.index)
-    small, smaller = change <= max_change, change <= max_share * whole
-    mean = change.mean()
-    some = mean <= max_change or mean <= max_share * whole.mean()
+    (change, n), (whole, _) = last(pair), last(than)
+    whole = beside(whole, change.index).iloc[:, 0].to_numpy()
+    own = change.iloc[:, 0].to_numpy()
+    interval, unit = over_models(own, "1 - cosine in the last layer", MODELS)
+    verdict, p, notes = "undecided", np.nan, []
+    if len(own) > 1:
+        limits = [_upper_limits(own - max_change), _upper_limits(own - max_share * whole)]
+        below = all(mean + half <= 0 for mean, half, _ in limits)
+        above = any(mean - half > 0 for mean, half, _ in limits)
+        verdict = "holds" if below else "fails" if above else verdict
+        p = max(p for *_, p in limits)
     try:
-        ours, full = last(pair, "pearson")[0].mean(), last(than, "pearson")[0].mean()
+        ours, full = (float(last(of, "pearson")[0].mean().iloc[0]) for of in (pair, than))
         explained = ours > max_share * full
-        note = f"by Pearson {ours:.2g}, against {full:.2g} between {listed(than)}"
+        notes.append(f"by Pearson {ours:.2g}, against {full:.2g} between {listed(than)}")
     except NotTestable:
-        explained, note = False, "Pearson not in this study"
-    interval, unit = over_seeds(change, "1 - cosine in the last layer")
+        explained = False
+        notes.append("Pearson not in this study")
+    if chance := change_between_trainings(tables, task, pair[0], [change.columns[0]]):
+        notes.append(f"{chance[1]} differ there by {chance[0][0]:.2g}")
     return outcome(
-        unless(graded(bool((small & smaller).all()), some), explained),
-        mean,
-        f"the last layer changes by {mean:.2g}, and by {whole.mean():.2g} between {listed(than)}",
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="test cells",
-        control=note,
+        unless(verdict, explained),
+        f"the last layer changes by {own.mean():.2g}, and by {whole.mean():.2g} between "
+        f"{listed(than)}" + ("" if len(own) > 1 else "; one model, so no interval"),
+        Found(own.mean(), unit, n, "test cells", interval, p),
+        null=Null("a change as large as the margin", ALPHA, 0.0),
+        control="; ".join(notes),
     )
 
 
 def largest_norm(tables, task, *, regime, measure, layer, by_far):
     """Test whether one layer has by far the largest norm.
 
-    Scaled so that the smallest layer is 0 and the largest 1, per seed. Holds if the layer is the
-    largest in every seed and no other reaches `by_far`; in part if it is so without the distance,
-    or only on average. Control: the norm of the value vectors alone: where that is largest in
-    the same layer, the size is not the attention's doing.
+    Scaled so that the smallest layer is 0 and the largest 1. Holds if the layer is the largest
+    and no other reaches `by_far`, pooled and in every run; in part if it is largest without the
+    distance. Control: the norm of the value vectors alone: where that is largest in the same
+    layer, the size is not the attention's doing. Null: layers exchanged: of six one is right by
+    chance 1 in 6 times, so that in such a model the claim holds in part at best.
     """
     norms, n = norm_by_layer(tables, task, regime, measure)
     if layer not in norms or norms.shape[1] < 2:
         raise NotTestable(f"the model has no layer {layer} beside others")
-    mean = norms.mean()
-    spread = norms.max(axis=1) - norms.min(axis=1)
-    scaled = norms.sub(norms.min(axis=1), axis=0).div(spread.where(spread > 0), axis=0).fillna(0)
-    first = norms.idxmax(axis=1)
-    runner_up = scaled.drop(columns=layer).max(axis=1)
-    every = (first == layer).all() and (runner_up <= by_far).all()
-    largest = mean.idxmax()
+    at, orders = norms.columns.get_loc(layer), _orders(norms.shape[1])
+
+    def leads(values, by_far=1.0):
+        """Return whether the layer is the largest, and how far up the next ones are."""
+        low, high = values.min(-1), values.max(-1)
+        next_one = np.sort(values, -1)[..., -2]
+        scaled = (next_one - low) / np.where(high > low, high - low, np.inf)
+        return (values.argmax(-1) == at) & (high > low) & (scaled <= by_far)
+
+    runs = _exchanged(norms.to_numpy(), orders)
+    mean = runs.mean(0)
+    so = leads(mean, by_far)
     try:
-        values, _ = norm_by_layer(tables, task, regime, "value")
-        alone = values.mean().idxmax()
-        explained = alone == layer
-        note = f"value vectors alone, without attention: layer {alone} is largest"
+        alone = _exchanged(norm_by_layer(tables, task, regime, "value")[0].mean(), orders)
+        explained = alone.argmax(-1) == at
+        largest = norms.columns[alone[0].argmax()]
+        note = f"value vectors alone, without attention: layer {largest} is largest"
     except NotTestable:
         explained, note = False, "norm of the value vectors not in this study"
-    others = scaled.mean().drop(largest)
-    interval, unit = over_seeds(first, "layer with the largest norm")
+    verdicts = graded(
+        so, leads(mean), runs=np.where(so, leads(runs, by_far), leads(runs)), explained=explained
+    )
+    first = norms.columns[mean[0].argmax()]
+    spread = np.ptp(mean[0]) or 1.0
+    others = ((norms.mean() - mean[0].min()) / spread).drop(first)
+    interval, unit = over_models(norms.idxmax(axis=1), "layer with the largest norm", MODELS)
     return outcome(
-        unless(graded(every, largest == layer), explained),
-        largest,
-        f"layer {largest} is largest; on its scale the next, layer {others.idxmax()}, "
+        verdicts[0],
+        f"layer {first} is largest; on its scale the next, layer {others.idxmax()}, "
         f"reaches {others.max():.2f}",
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="test cells",
+        Found(first, unit, n, "test cells", interval),
+        null=null_of(LAYERS, verdicts),
         control=note,
     )
+
+
+def _changes(tables, task, pair, by):
+    """Return a change by run and layer, what the control says of it, and what chance changes."""
+    if by == "cosine":
+        change, n = change_by_layer(tables, task, pair)
+        try:
+            control = change_by_layer(tables, task, pair, "pearson")[0].mean()
+        except NotTestable:
+            control = None
+        chance = change_between_trainings(tables, task, pair[0], list(change.columns))
+        return change, n, control, chance
+    ours, n = norm_by_layer(tables, task, pair[0], "output")
+    theirs = beside(norm_by_layer(tables, task, pair[1], "output")[0], ours.index)
+    change = (ours - theirs).abs()
+    return change, n, (change / theirs).mean(), norm_between_trainings(ours)
 
 
 def largest_change(tables, task, *, pair, by, layer):
     """Test whether one layer changes most, by 'cosine' of attention or by 'norm' of its output.
 
-    Holds if so in every seed, in part on average, or if the control names another layer: Pearson
-    for the cosine, the change relative to the layer's norm for the norm.
+    Holds if so pooled and in every run. Controls: Pearson for the cosine, the change relative to
+    the layer's norm for the norm, must name the layer too, and two trainings of the same regime
+    must differ less there. Null: layers exchanged; of six one is right 1 in 6 times.
     """
-    if by == "cosine":
-        change, n = change_by_layer(tables, task, pair)
-        control = "Pearson"
-        try:
-            other = change_by_layer(tables, task, pair, "pearson")[0].mean().idxmax()
-        except NotTestable:
-            other = None
-    else:
-        ours, n = norm_by_layer(tables, task, pair[0], "output")
-        theirs, _ = norm_by_layer(tables, task, pair[1], "output")
-        change = (ours - theirs).abs()
-        control = "relative to the layer's norm"
-        other = (change / theirs).mean().idxmax()
+    change, n, control, chance = _changes(tables, task, pair, by)
     if layer not in change:
         raise NotTestable(f"the model has no layer {layer}")
     if change.max().max() <= SAME:
         raise NotTestable(f"{listed(pair)} do not differ in any layer")
+    at, orders = change.columns.get_loc(layer), _orders(change.shape[1])
+    runs = _exchanged(change.to_numpy(), orders)
+    mean = runs.mean(0)
+    name = "Pearson" if by == "cosine" else "relative to the layer's norm"
+    explained, notes = np.zeros(len(orders), bool), [f"{name}: not in this study"]
+    if control is not None:
+        explained = explained | (_exchanged(control, orders).argmax(-1) != at)
+        notes = [f"{name}: layer {control.idxmax()} changes most"]
+    if chance:
+        by_chance = _exchanged(chance[0], orders)[:, at]
+        explained = explained | (mean[:, at] <= by_chance)
+        notes.append(f"{chance[1]} differ in layer {layer} by {by_chance[0]:.2g}")
+    verdicts = graded(mean.argmax(-1) == at, runs=runs.argmax(-1) == at, explained=explained)
     first, largest = change.idxmax(axis=1), change.mean().idxmax()
-    interval, unit = over_seeds(first, f"layer that changes most by {by}")
+    interval, unit = over_models(first, f"layer that changes most by {by}", MODELS)
     return outcome(
-        unless(
-            graded((first == layer).all(), largest == layer), other is not None and other != layer
-        ),
-        largest,
+        verdicts[0],
         f"layer {largest} changes most, by {change[largest].mean():.2g}"
         + ("" if largest == layer else f"; layer {layer} by {change[layer].mean():.2g}"),
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="test cells",
-        control=f"{control}: "
-        + ("not in this study" if other is None else f"layer {other} changes most"),
+        Found(largest, unit, n, "test cells", interval),
+        null=null_of(LAYERS, verdicts),
+        control="; ".join(notes),
     )
 
 
-# By rank
+# By rank, in shares of the median length: cells of other studies are longer or shorter
+
+RANKS = "the change rotated along the ranks, in all models alike"
 
 
 def _smoothed(values, width):
@@ -227,65 +307,111 @@ def _reached(shift, min_share):
     return shift[shift["n_cells"] >= min_share * shift["n_cells"].max()]
 
 
-def _peak(shift, smooth, min_share, residual=False):
+def _peak(shift, width, min_share, residual=False):
     """Return the rank of the largest smoothed change either way, and the change in percent."""
     kept = _reached(shift, min_share)
     change = kept["percent_residual"].to_numpy() if residual else percent(kept)
     if np.isnan(change).any():
-        return None, np.nan
-    change = _smoothed(change, smooth)
+        return np.nan, np.nan
+    change = _smoothed(change, width)
     at = int(np.nanargmax(np.abs(change)))
     return int(kept["rank"].iloc[at]), float(change[at])
 
 
+@dataclass(frozen=True)
+class Peaks:
+    """Where attention shifts most, in shares of the median length.
+
+    `pooled`, `corrected` (NaN where not known) and `runs` [n_runs] as they are; `rotated` gives
+    all three at every rotation of the ranks, the first being none.
+    """
+
+    median: int
+    rank: int
+    change: float
+    pooled: float
+    corrected: float
+    runs: np.ndarray
+    extent: tuple
+    n_cells: int
+
+    def rotated(self):
+        """Return pooled [n], corrected [n] and runs [n_runs, n]."""
+        first, last = self.extent
+        steps = np.arange(N_DRAWS) / N_DRAWS * (last - first)
+        places = np.r_[self.pooled, self.corrected, self.runs][:, None]
+        places = first + (places - first + steps) % (last - first)
+        return places[0], places[1], places[2:]
+
+
 def _peaks(tables, task, pair, smooth, min_share):
-    """Return pooled peak, its change, the peaks per seed, the corrected peak, and n of cells."""
+    """Return the `Peaks` of a pair; `smooth` is in shares of the median length."""
     shifts = shift_by_rank(tables, task, pair)
     pooled = pooled_shift(shifts)
-    rank, change = _peak(pooled, smooth, min_share)
+    median = median_length(pooled)
+    width = max(1, round(smooth * median))
+    rank, change = _peak(pooled, width, min_share)
     if abs(change) <= 100 * SAME:
         raise NotTestable(f"{listed(pair)} do not differ at any rank")
-    seeds = [_peak(shift, smooth, min_share)[0] for shift in shifts.values()]
-    corrected, _ = _peak(pooled, smooth, min_share, residual=True)
-    n = sum(int(shift["n_cells"].max()) for shift in shifts.values())
-    return rank, change, seeds, corrected, n
-
-
-def shift_peaks(tables, task, *, pair, ranks, smooth, min_share):
-    """Test whether attention shifts most at some ranks (first and last, inclusive).
-
-    Holds if the largest change lies there, pooled and in every seed, in part if pooled or in most
-    seeds. Control: the shift of attention corrected for rank and length must peak there too.
-    """
-    rank, change, seeds, corrected, n = _peaks(tables, task, pair, smooth, min_share)
-    inside, *of_seeds = (ranks[0] <= r <= ranks[1] for r in (rank, *seeds))
-    moved = corrected is not None and not ranks[0] <= corrected <= ranks[1]
-    interval, unit = over_seeds(seeds, "rank of the largest shift")
-    return outcome(
-        unless(by_seeds(inside, of_seeds), moved),
-        rank,
-        f"the largest shift ({change:+.0f} %) is at rank {rank}"
-        + (", but not after length correction" if inside and moved else ""),
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="test cells",
-        control=_corrected_peak(corrected),
+    ends = _reached(pooled, min_share)["rank"]
+    return Peaks(
+        median=median,
+        rank=rank,
+        change=change,
+        pooled=rank / median,
+        corrected=_peak(pooled, width, min_share, residual=True)[0] / median,
+        runs=np.array([_peak(shift, width, min_share)[0] / median for shift in shifts.values()]),
+        extent=((ends.min() - 1) / median, ends.max() / median),
+        n_cells=shifted_cells(shifts),
     )
 
 
-def _corrected_peak(corrected):
-    if corrected is None:
-        return "length-corrected shift not in this study"
-    return f"after length correction the largest shift is at rank {corrected}"
+def _peak_outcome(peaks, near, why, explained=False, note=""):
+    """Return the outcome of whether the peaks are `near` a place (a function of places)."""
+    pooled, corrected, runs = peaks.rotated()
+    moved = np.isfinite(corrected) & ~near(corrected)
+    verdicts = graded(near(pooled), runs=near(runs), explained=moved | explained)
+    interval, unit = over_models(
+        peaks.runs, "place of the largest shift, in median lengths", MODELS
+    )
+    corrected_at = (
+        f"after length correction the largest shift is at {peaks.corrected:.2f}"
+        if np.isfinite(peaks.corrected)
+        else "length-corrected shift not in this study"
+    )
+    return outcome(
+        verdicts[0],
+        f"the largest shift ({peaks.change:+.0f} %) is at rank {peaks.rank}, {peaks.pooled:.2f} of "
+        f"the median length of {peaks.median}"
+        + why
+        + (", but not after length correction" if near(peaks.pooled) and moved[0] else ""),
+        Found(peaks.pooled, unit, peaks.n_cells, "test cells", interval),
+        null=null_of(RANKS, verdicts),
+        control=note + corrected_at,
+    )
+
+
+def shift_peaks(tables, task, *, pair, between, smooth, min_share):
+    """Test whether attention shifts most in a stretch of ranks, in shares of the median length.
+
+    Holds if the largest change lies there, pooled and in every run. Control: the shift of
+    attention corrected for rank, length and depth must peak there too. Null: the change rotated
+    along the ranks, which finds the stretch as often as it is long.
+    """
+    low, high = between
+    return _peak_outcome(
+        _peaks(tables, task, pair, smooth, min_share),
+        lambda place: (low <= place) & (place <= high),
+        f"; claimed is {low:g} to {high:g}",
+    )
 
 
 def peak_at_gene(tables, task, *, pair, gene, tolerance, smooth, min_share, max_others, **of):
     """Test whether attention shifts most at the mean rank of a gene.
 
-    Holds if the two are within `tolerance` ranks, pooled and in every seed, in part if pooled or
-    in most seeds. Controls: the length-corrected shift, and how many other genes have a mean rank
-    as near to the peak; more than `max_others`, and the peak singles out no gene.
+    Holds if the two are within `tolerance` median lengths, pooled and in every run. Controls: the
+    length-corrected shift, and how many other genes have a mean rank as near to the peak; more
+    than `max_others`, and the peak singles out no gene. Null: the change rotated along the ranks.
 
     Parameters
     ----------
@@ -293,110 +419,146 @@ def peak_at_gene(tables, task, *, pair, gene, tolerance, smooth, min_share, max_
         The class whose cells the mean rank is over.
     """
     mean, everyone = gene_mean_ranks(tables, task, gene, of["class"])
-    rank, change, seeds, corrected, n = _peaks(tables, task, pair, smooth, min_share)
-    near = abs(rank - mean) <= tolerance
-    of_seeds = [abs(r - mean) <= tolerance for r in seeds]
-    others = int((np.abs(everyone - rank) <= tolerance).sum()) - near
-    moved = corrected is not None and abs(corrected - mean) > tolerance
-    interval, unit = over_seeds(seeds, "rank of the largest shift")
-    return outcome(
-        unless(by_seeds(near, of_seeds), moved or others > max_others),
-        rank,
-        f"the largest shift ({change:+.0f} %) is at rank {rank}, the mean rank of {gene} is "
-        f"{mean:.0f}",
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="test cells",
-        control=f"{others} other genes have a mean rank as near to the peak; "
-        + _corrected_peak(corrected),
+    peaks = _peaks(tables, task, pair, smooth, min_share)
+    at, everyone = mean / peaks.median, everyone / peaks.median
+
+    def near(place):
+        return np.abs(place - at) <= tolerance
+
+    others = int((np.abs(everyone - peaks.pooled) <= tolerance).sum()) - bool(near(peaks.pooled))
+    return _peak_outcome(
+        peaks,
+        near,
+        f", the mean rank of {gene} at {at:.2f} ({mean:.0f})",
+        explained=others > max_others,
+        note=f"{others} other genes have a mean rank as near to the peak; ",
     )
+
+
+def _changes_by_rank(shifts, min_share):
+    """Return the ranks that enough cells reach, as `pooled_shift`, and percent changes at each.
+
+    The changes: of all runs together [n], of each [n_runs, n] and after length correction [n].
+    """
+    pooled = _reached(pooled_shift(shifts), min_share)
+    ranks = pooled["rank"].to_numpy()
+    single = [np.interp(ranks, shift["rank"], percent(shift)) for shift in shifts.values()]
+    return pooled, percent(pooled), np.stack(single), pooled["percent_residual"].to_numpy()
+
+
+@dataclass(frozen=True)
+class _Stretches:
+    """A number that a claim says is above 0, of its own stretch of ranks (first) and of others.
+
+    pooled, corrected : float array [n_stretches]; runs : float array [n_runs, n_stretches].
+    """
+
+    pooled: np.ndarray
+    runs: np.ndarray
+    corrected: np.ndarray
+
+    @property
+    def p(self):
+        """Return the share of stretches that have as much as each."""
+        reached = np.sort(self.pooled)
+        return 1 - np.searchsorted(reached, self.pooled - 1e-9) / len(reached)
+
+    def outcome(self, why, found, corrected):
+        """Return the outcome; `why` and `corrected` say the number before and after correction."""
+        up, gone = self.pooled > 0, self.corrected <= 0  # False where not known
+        verdicts = graded(
+            up & (self.p <= ALPHA), up & (self.p <= 2 * ALPHA), runs=self.runs > 0, explained=gone
+        )
+        known = np.isfinite(self.corrected[0])
+        common = f"; {self.p[0]:.0%} of the stretches of ranks do as much" if up[0] else ""
+        return outcome(
+            verdicts[0],
+            why
+            + common
+            + (", and it is gone after length correction" if up[0] and gone[0] else ""),
+            found,
+            null=null_of("any other stretch of ranks, in all models alike", verdicts),
+            control=corrected if known else "length-corrected shift not in this study",
+        )
 
 
 def loses_beyond_median(tables, task, *, pair, min_share):
     """Test whether the ranks beyond the median length lose attention.
 
-    Holds if their attention, summed, falls in every seed, in part if pooled and in most seeds.
-    Control: so does their mean length-corrected attention.
+    Holds if their attention, summed, falls, in every run too, and more than that of 95 % of
+    equally long stretches elsewhere (ranks rotated); in part if more than that of 90 %. Control:
+    so does their length-corrected attention. p: the share of stretches that lose as much. Null:
+    any such stretch.
     """
     shifts = shift_by_rank(tables, task, pair)
-
-    def beyond(shift):
-        tail = _reached(shift, min_share)
-        tail = tail[tail["rank"] > median_length(shift)]
-        if tail.empty:
-            raise NotTestable("hardly any cell is longer than the median: there is nothing beyond")
-        corrected = np.average(tail["percent_residual"], weights=tail["n_cells"])
-        return 100 * (tail["sum_a"].sum() / tail["sum_b"].sum() - 1), corrected, len(tail)
-
-    pooled = pooled_shift(shifts)
-    value, corrected, n = beyond(pooled)
-    seeds = [beyond(shift)[0] for shift in shifts.values()]
-    interval, unit = over_seeds(seeds, "% change")
-    known = np.isfinite(corrected)
-    gone = known and corrected >= 0
-    return outcome(
-        unless(by_pool_and_seeds(value < 0, [v < 0 for v in seeds]), gone),
-        value,
-        f"beyond the median length of {median_length(pooled)} attention changes by {value:+.2g} %"
-        + (", but not down after length correction" if value < 0 and gone else ""),
-        unit=unit,
-        interval=interval,
-        n=n,
-        n_of="ranks",
-        control=f"after length correction {corrected:+.2g} %"
-        if known
-        else "length-corrected shift not in this study",
+    kept, change, single, residual = _changes_by_rank(shifts, min_share)
+    median = median_length(pooled_shift(shifts))
+    tail = np.flatnonzero(kept["rank"] > median)
+    if not len(tail):
+        raise NotTestable("hardly any cell is longer than the median: there is nothing beyond")
+    steps = np.unique(np.linspace(0, len(kept) - 1, N_DRAWS).astype(int))
+    at = (tail + steps[:, None]) % len(kept)
+    weights = kept["sum_b"].to_numpy()[tail]
+    cells = kept["n_cells"].to_numpy()[tail]
+    lost = np.average(change[at], axis=1, weights=weights)
+    runs = np.stack([np.average(of_run[at], axis=1, weights=weights) for of_run in single])
+    corrected = np.average(residual[at], axis=1, weights=cells)
+    found = _Stretches(-lost, -runs, -corrected)
+    interval, unit = over_models(runs[:, 0], "% change", MODELS)
+    return found.outcome(
+        f"beyond the median length of {median} attention changes by {lost[0]:+.2g} %",
+        Found(lost[0], unit, len(tail), "ranks", interval, found.p[0]),
+        f"after length correction {corrected[0]:+.2g} %",
     )
 
 
-def _bump(shift, window, residual=False):
-    """Return how far the ranks just below the median length stand out, in percentage points.
+def _bumps(change, width, ends):
+    """Return how far ranks stand out that end at some places, in percentage points: [..., n].
 
-    Their mean change, less that of as many ranks before them or of as many behind, whichever is
-    larger. Where all cells are equally long there are none behind.
+    The mean change of `width` ranks, less that of as many before them or of as many behind,
+    whichever is larger. Where all cells are equally long there are none behind the last.
+
+    Parameters
+    ----------
+    change : float array [..., n_ranks]
+    ends : int array [n], places of the last rank of each stretch; at least 2 width - 1
     """
-    median = median_length(shift)
-    width = max(1, round(window * median))
-    change = shift["percent_residual"].to_numpy() if residual else percent(shift)
-    rank = shift["rank"].to_numpy()
+    sums = np.cumsum(np.concatenate([np.zeros((*change.shape[:-1], 1)), change], -1), -1)
 
-    def mean(first, last):
-        part = change[(rank >= first) & (rank <= last)]
-        return part.mean() if len(part) else np.nan
+    def mean(last):
+        first = last - width + 1
+        return (sums[..., last + 1] - sums[..., first]) / width
 
-    here = mean(median - width + 1, median)
-    beside = [mean(median - 2 * width + 1, median - width), mean(median + 1, median + width)]
-    beside = [value for value in beside if np.isfinite(value)]
-    return (here - max(beside) if beside else np.nan), median, width
+    n = change.shape[-1]
+    behind_last = np.minimum(ends + width, n - 1)
+    behind = (sums[..., behind_last + 1] - sums[..., ends + 1]) / np.maximum(behind_last - ends, 1)
+    behind = np.where(behind_last > ends, behind, -np.inf)
+    return mean(ends) - np.maximum(mean(ends - width), behind)
 
 
-def peak_below_median(tables, task, *, pair, window):
+def peak_below_median(tables, task, *, pair, window, min_share):
     """Test whether attention rises in the ranks just below the median length.
 
     `window` is the share of the median length that counts as just below. Holds if these ranks
-    change more than both neighbouring windows of the same width in every seed, in part if pooled
-    and in most seeds. Control: the same after length correction.
+    change more than both neighbouring windows of the same width, in every run too, and stand out
+    more than 95 % of such windows elsewhere; in part if more than 90 %. Control: the same after
+    length correction. p: the share of windows that stand out as much. Null: any window.
     """
     shifts = shift_by_rank(tables, task, pair)
-    pooled = pooled_shift(shifts)
-    value, median, width = _bump(pooled, window)
-    seeds = [_bump(shift, window)[0] for shift in shifts.values()]
-    corrected = _bump(pooled, window, residual=True)[0]
-    interval, unit = over_seeds(seeds, "percentage points above the ranks beside")
-    known = np.isfinite(corrected)
-    gone = known and corrected <= 0
-    return outcome(
-        unless(by_pool_and_seeds(value > 0, [v > 0 for v in seeds]), gone),
-        value,
-        f"the {width} ranks below the median length of {median} change by {value:+.2g} "
-        "percentage points against those beside them"
-        + (", but not after length correction" if value > 0 and gone else ""),
-        unit=unit,
-        interval=interval,
-        n=width,
-        n_of="ranks",
-        control=f"after length correction {corrected:+.2g} percentage points"
-        if known
-        else "length-corrected shift not in this study",
+    kept, change, single, residual = _changes_by_rank(shifts, min_share)
+    median = median_length(pooled_shift(shifts))
+    width = max(1, round(window * median))
+    own = int(np.searchsorted(kept["rank"], median))
+    if own < 2 * width - 1:
+        raise NotTestable(f"too few ranks below the median length of {median}")
+    ends = np.r_[own, np.setdiff1d(np.arange(2 * width - 1, len(kept)), own)]
+    found = _Stretches(*(_bumps(x, width, ends) for x in (change, single, residual)))
+    interval, unit = over_models(
+        found.runs[:, 0], "percentage points above the ranks beside", MODELS
+    )
+    return found.outcome(
+        f"the {width} ranks below the median length of {median} change by {found.pooled[0]:+.2g} "
+        "percentage points against those beside them",
+        Found(found.pooled[0], unit, width, "ranks", interval, found.p[0]),
+        f"after length correction {found.corrected[0]:+.2g} percentage points",
     )
