@@ -11,61 +11,68 @@ configfile: "config/config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
-include: "workflow/rules/outputs.smk"
-include: "workflow/rules/messages.smk"
-
-
 # Holds every environment of envs/, for users of Apptainer; without --sdm apptainer it is ignored.
 containerized: config.get("image")
 
 
-include: "workflow/rules/inputs.smk"
-include: "workflow/rules/cells.smk"
-include: "workflow/rules/expression.smk"
-include: "workflow/rules/tokens.smk"
-include: "workflow/rules/models.smk"
-include: "workflow/rules/genes.smk"
-include: "workflow/rules/attention.smk"
-include: "workflow/rules/attribution.smk"
-include: "workflow/rules/evidence.smk"
-include: "workflow/rules/provenance.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/export.smk"
+include: "workflow/rules/compare_studies.smk"
 
 
-rule all:
-    default_target: True
-    input:
-        all_targets(),
+if COMPARED:  # these targets are of a study, which is not read here
 
+    for target in ("all", "de_only", "train_only", "gene_classes_only"):
 
-rule de_only:
-    input:
-        de_targets(),
+        rule:
+            name:
+                target
+            default_target: target == "all"
+            input:
+                refusing(target),
 
+else:
 
-rule train_only:
-    input:
-        train_targets(),
+    include: "workflow/rules/common.smk"
+    include: "workflow/rules/outputs.smk"
+    include: "workflow/rules/messages.smk"
+    include: "workflow/rules/inputs.smk"
+    include: "workflow/rules/cells.smk"
+    include: "workflow/rules/expression.smk"
+    include: "workflow/rules/tokens.smk"
+    include: "workflow/rules/models.smk"
+    include: "workflow/rules/genes.smk"
+    include: "workflow/rules/attention.smk"
+    include: "workflow/rules/attribution.smk"
+    include: "workflow/rules/evidence.smk"
+    include: "workflow/rules/provenance.smk"
+    include: "workflow/rules/report.smk"
+    include: "workflow/rules/export.smk"
 
+    rule all:
+        default_target: True
+        input:
+            all_targets(),
 
-rule gene_classes_only:
-    input:
-        gene_class_targets,
+    rule de_only:
+        input:
+            de_targets(),
 
+    rule train_only:
+        input:
+            train_targets(),
 
-if workflow.is_main_process:
-    show_changes()
+    rule gene_classes_only:
+        input:
+            gene_class_targets,
 
+    if workflow.is_main_process:
+        show_changes()
+        show_primary()
 
-onstart:
-    claim_results()
+    onstart:
+        claim_results()
 
+    onsuccess:
+        show_summary()
 
-onsuccess:
-    show_summary()
-
-
-onerror:
-    show_failure(log)
+    onerror:
+        show_failure(log)
