@@ -1,4 +1,4 @@
-# Comes in: models, tokens, splits, differential expression. Goes out: evidence/{task}/{regime}/seed{seed}/
+# Comes in: models, tokens, splits, differential expression. Goes out: evidence/{task}/{regime}/{run}/
 # well_scores, cells, faithfulness, randomisation, and evidence/{task}/ faithfulness, randomisation (.parquet).
 
 
@@ -7,24 +7,25 @@ rule attribute_genes:
     input:
         tokens=lambda w: tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
-        splits=lambda w: splits_of(w.regime, w.seed),
+        splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         wilcoxon=out("expression/wilcoxon.parquet"),
-        by_well=out("attention/{task}/{regime}/seed{seed}/by_well.parquet"),
-        weights=lambda w: model_of(w.regime, "weights", w.task, w.seed),
-        config=lambda w: model_of(w.regime, "config", w.task, w.seed),
+        by_well=out("attention/{task}/{regime}/{run}/by_well.parquet"),
+        weights=lambda w: model_of(w.regime, "weights", w.task, w.run),
+        config=lambda w: model_of(w.regime, "config", w.task, w.run),
     output:
-        well_scores=out("evidence/{task}/{regime}/seed{seed}/well_scores.parquet"),
-        cells=out("evidence/{task}/{regime}/seed{seed}/cells.parquet"),
-        faithfulness=out("evidence/{task}/{regime}/seed{seed}/faithfulness.parquet"),
-        randomisation=out("evidence/{task}/{regime}/seed{seed}/randomisation.parquet"),
+        well_scores=out("evidence/{task}/{regime}/{run}/well_scores.parquet"),
+        cells=out("evidence/{task}/{regime}/{run}/cells.parquet"),
+        faithfulness=out("evidence/{task}/{regime}/{run}/faithfulness.parquet"),
+        randomisation=out("evidence/{task}/{regime}/{run}/randomisation.parquet"),
     log:
-        logfile("attribute_genes.{task}.{regime}.seed{seed}"),
+        logfile("attribute_genes.{task}.{regime}.{run}"),
     benchmark:
-        out("benchmarks/attribute_genes.{task}.{regime}.seed{seed}.tsv")
+        out("benchmarks/attribute_genes.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime="|".join(ATTRIBUTED) or "(?!)",
+        run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/attribution.yaml"
     threads: config["compute"]["torch_threads"]
@@ -43,11 +44,25 @@ rule attribute_genes:
         "../scripts/attribute_genes.py"
 
 
+use rule attribute_genes as attribute_relabelled with:
+    output:
+        well_scores=out("evidence/{task}/{regime}/{run}/well_scores.parquet"),
+        cells=out("evidence/{task}/{regime}/{run}/cells.parquet"),
+    log:
+        logfile("attribute_relabelled.{task}.{regime}.{run}"),
+    benchmark:
+        out("benchmarks/attribute_relabelled.{task}.{regime}.{run}.tsv")
+    wildcard_constraints:
+        regime="|".join(ATTRIBUTED) or "(?!)",
+        run=DEALT_LABELS,
+
+
 rule collect_attribution:
     """Faithfulness and randomisation over all models of a task, with intervals over wells."""
     input:
         faithfulness=run_files("evidence", "faithfulness.parquet", ATTRIBUTED),
         randomisation=run_files("evidence", "randomisation.parquet", ATTRIBUTED),
+        cells=run_files("evidence", "cells.parquet", ATTRIBUTED),
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
     output:
@@ -65,7 +80,6 @@ rule collect_attribution:
         runtime=30,
     params:
         runs=lambda w: runs(ATTRIBUTED, w.task),
-        n_bootstrap=config["evidence"]["n_bootstrap"],
         code=code_digest("collect_attribution"),
     script:
         "../scripts/collect_attribution.py"

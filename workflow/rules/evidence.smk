@@ -1,6 +1,7 @@
 # Comes in: attention statistics, attributions, differential expression, gene sets. Goes out:
 # evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed, gene_ranks,
 # gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
+# Of the primary test's task: relabelled_scores, trained_accuracy, track_tests; evidence/primary.parquet.
 
 EVIDENCE = config["evidence"]
 SETS = {
@@ -15,10 +16,12 @@ rule score_genes:
         by_gene=run_files("attention", "by_gene.parquet", ATTENDED),
         by_well=run_files("attention", "by_well.parquet", ATTENDED),
         well_scores=run_files("evidence", "well_scores.parquet", ATTRIBUTED),
+        relabelled_by_well=relabelled_files("attention", "by_well.parquet"),
+        relabelled_well_scores=relabelled_files("evidence", "well_scores.parquet", ATTRIBUTED),
         wilcoxon=out("expression/wilcoxon.parquet"),
         pseudobulk=out("expression/pseudobulk.parquet"),
         coefficients=expand(
-            out("models/{{task}}/baselines/grouped/seed{seed}/coefficients.parquet"), seed=SEEDS
+            out("models/{{task}}/baselines/grouped/fold{fold}/coefficients.parquet"), fold=FOLDS
         ),
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
@@ -44,15 +47,14 @@ rule score_genes:
     params:
         runs=lambda wildcards: runs(ATTENDED, wildcards.task),
         attributed=lambda wildcards: runs(ATTRIBUTED, wildcards.task),
-        seeds=SEEDS,
+        folds=FOLDS,
         vehicle=config["select"]["vehicle"],
         regime=EVIDENCE["regime"],
         tracks=EVIDENCE["tracks"],
-        permuted={
-            name: counterpart(name, REGIMES, "labels")
-            for name, regime in REGIMES.items()
-            if "labels" in regime
-        },
+        relabelled=lambda wildcards: [
+            [run.relabelling, run.fold] for run in relabelled_runs(wildcards.task)
+        ],
+        relabelled_regime=PRIMARY["regime"] if PRIMARY else None,
         n_key_genes=EVIDENCE["n_key_genes"],
         gene_sets=SETS,
         code=code_digest("score_genes"),
@@ -76,6 +78,7 @@ rule profile_genes:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        runs=lambda wildcards: runs([EVIDENCE["regime"]], wildcards.task),
         regime=EVIDENCE["regime"],
         code=code_digest("profile_genes"),
     script:
@@ -104,7 +107,6 @@ rule remove_genes:
     params:
         regime=EVIDENCE["regime"],
         n_random=EVIDENCE["faithfulness"]["n_random"],
-        n_bootstrap=EVIDENCE["n_bootstrap"],
         torch_threads=config["compute"]["torch_threads"],
         code=code_digest("remove_genes"),
     script:
@@ -120,6 +122,12 @@ rule score_tracks:
         faithfulness=lambda w: (
             [out("evidence/{task}/faithfulness.parquet")] if of_task(ATTRIBUTED, w.task) else []
         ),
+        metrics=out("models/{task}/metrics.parquet"),
+        relabelled_scores=lambda w: [
+            out(f"evidence/{w.task}/{table}.parquet")
+            for table in primary_tables(w.task)
+            if table == "relabelled_scores"
+        ],
         half_tests=out("expression/half_tests.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
         counts=out("cells/counts.h5ad"),
@@ -146,12 +154,52 @@ rule score_tracks:
         regime=EVIDENCE["regime"],
         tracks=EVIDENCE["tracks"],
         controls=[name for name in ATTENDED if {"labels", "encoder"} & set(REGIMES.get(name, {}))],
+        primary=PRIMARY,
         n_bootstrap=EVIDENCE["n_bootstrap"],
         n_null_draws=EVIDENCE["n_null_draws"],
         gene_sets=SETS,
         code=code_digest("score_tracks"),
     script:
         "../scripts/score_tracks.py"
+
+
+rule test_primary:
+    """Put the one confirmatory test, against models that learned from dealt labels."""
+    input:
+        by_well=primary_files("attention", "by_well.parquet"),
+        well_scores=primary_files("evidence", "well_scores.parquet", ATTRIBUTED),
+        predictions=primary_files("models", "predictions.parquet"),
+        genes=out(f"evidence/{PRIMARY_TASK}/genes.parquet"),
+        metrics=out(f"models/{PRIMARY_TASK}/metrics.parquet"),
+        labels=out("cells/labels.parquet"),
+        screen=out("cells/screen.h5ad"),
+        gene_set=[RESOLVED["gene_set_files"][PRIMARY["gene_set"]]] if PRIMARY else [],
+    output:
+        relabelled_scores=out(f"evidence/{PRIMARY_TASK}/relabelled_scores.parquet"),
+        trained_accuracy=out(f"evidence/{PRIMARY_TASK}/trained_accuracy.parquet"),
+        track_tests=out(f"evidence/{PRIMARY_TASK}/track_tests.parquet"),
+        primary=out("evidence/primary.parquet"),
+    log:
+        logfile("test_primary"),
+    benchmark:
+        out("benchmarks/test_primary.tsv")
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    params:
+        runs=[run.name for run in primary_runs()],
+        named=PRIMARY,
+        tracks=EVIDENCE["tracks"],
+        min_effect=EVIDENCE["min_effect"],
+        n_null_draws=EVIDENCE["n_null_draws"],
+        gene_set=SETS[PRIMARY["gene_set"]] if PRIMARY else None,
+        brought=bool(PRIMARY) and PRIMARY["regime"] in BROUGHT,
+        code=code_digest("test_primary"),
+    script:
+        "../scripts/test_primary.py"
 
 
 rule compare_inputs:
@@ -185,7 +233,6 @@ rule compare_inputs:
         pairs=lambda w: pairs_on_variants(w.task),
         max_cells=config["attention"]["max_cells"],
         n_top=EVIDENCE["n_key_genes"],
-        n_bootstrap=EVIDENCE["n_bootstrap"],
         code=code_digest("compare_inputs"),
     script:
         "../scripts/compare_inputs.py"
@@ -201,8 +248,8 @@ rule judge_claims:
         bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
         rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=TASKS),
         norms=[
-            out(f"attention/{task}/{regime}/seed{seed}/norms.parquet")
-            for task, regime, seed in attended_runs()
+            run_file("attention", task, regime, Run(fold, seed), "norms.parquet")
+            for task, regime, fold, seed in attended_runs()
         ],
         genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),

@@ -1,6 +1,7 @@
 """Attribute one model's predictions to genes, and test whether that is what it goes by."""
 
 from keygenes.core.matrices import read_matrix
+from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.evidence.attribute import attribute_genes
 
@@ -12,7 +13,7 @@ with step(snakemake):
         **inputs,
         **{f"out_{name}": path for name, path in snakemake.output.items()},
         task=snakemake.wildcards.task,
-        seed=int(snakemake.wildcards.seed),
+        fold=run_named(snakemake.wildcards.run).fold,
         tracks=list(snakemake.params.tracks),
         attribution_options=snakemake.params.attribution,
         faithfulness_options=snakemake.params.faithfulness,

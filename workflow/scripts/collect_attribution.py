@@ -7,14 +7,14 @@ from keygenes.evidence.collected import collect_faithfulness, collect_randomisat
 from keygenes.evidence.intervals import well_units
 
 with step(snakemake):
-    labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.wildcards.task]
-    units = well_units(read_matrix(snakemake.input.counts).obs, labels)
+    inputs, outputs = snakemake.input, snakemake.output
+    labels = read_table(inputs.labels).set_index("cell")[snakemake.wildcards.task]
+    units = well_units(read_matrix(inputs.counts).obs, labels)
     runs = [tuple(run) for run in snakemake.params.runs]
-    n_bootstrap = snakemake.params.n_bootstrap
-    for name, collect in (
-        ("faithfulness", collect_faithfulness),
-        ("randomisation", collect_randomisation),
-    ):
-        paths = snakemake.input[name]
-        tables = {run: read_table(path) for run, path in zip(runs, paths, strict=True)}
-        write_table(collect(tables, units, n_bootstrap), snakemake.output[name], name)
+    faithfulness, cells, randomisation = (
+        {run: read_table(path) for run, path in zip(runs, inputs[name], strict=True)}
+        for name in ("faithfulness", "cells", "randomisation")
+    )
+    found = collect_faithfulness(faithfulness, cells, units)
+    write_table(found, outputs.faithfulness, "faithfulness")
+    write_table(collect_randomisation(randomisation, units), outputs.randomisation, "randomisation")

@@ -13,10 +13,12 @@ with step(snakemake):
     labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
     obs, splits = read_matrix(files.counts).obs, read_table(files.splits)
     genes = read_table(files.vocabulary, columns=["ensembl_id", "symbol"])
-    tables = {"predictions": {}, "by_well": {}}
-    for name, of_regime in tables.items():
-        for (regime, _), path in zip(params.runs, files[name], strict=True):
-            of_regime.setdefault(regime, []).append(read_table(path))
+    tables = {
+        name: {
+            tuple(run): read_table(path) for run, path in zip(params.runs, files[name], strict=True)
+        }
+        for name in ("predictions", "by_well")
+    }
     table = input_length(
         **tables,
         rank_shift=read_table(files.rank_shift),
@@ -28,7 +30,6 @@ with step(snakemake):
         ),
         groups=pd.Series(gene_group(genes["symbol"]), genes["ensembl_id"]),
         n_top=params.n_top,
-        n_bootstrap=params.n_bootstrap,
         max_cells=params.max_cells,
     )
     write_table(table, snakemake.output.table, "input_length")

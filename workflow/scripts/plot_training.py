@@ -1,4 +1,4 @@
-"""Loss per epoch of every regime and seed."""
+"""Loss per epoch of every model."""
 
 from keygenes.core.step import step
 from keygenes.core.tables import read_runs

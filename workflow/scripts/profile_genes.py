@@ -4,4 +4,6 @@ from keygenes.core.step import step
 from keygenes.evidence.profiles import profile_genes
 
 with step(snakemake):
-    profile_genes(snakemake.input.by_gene, snakemake.output.ranks, snakemake.output.heads)
+    runs = [(fold, seed) for _, fold, seed in snakemake.params.runs]
+    by_gene = dict(zip(runs, snakemake.input.by_gene, strict=True))
+    profile_genes(by_gene, snakemake.output.ranks, snakemake.output.heads)

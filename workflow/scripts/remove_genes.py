@@ -10,6 +10,5 @@ with step(snakemake):
         task=snakemake.wildcards.task,
         regime=snakemake.params.regime,
         n_random=snakemake.params.n_random,
-        n_bootstrap=snakemake.params.n_bootstrap,
         threads=snakemake.params.torch_threads,
     )

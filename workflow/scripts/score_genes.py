@@ -12,13 +12,18 @@ with step(snakemake):
     obs = read_matrix(files.counts).obs.loc[labels.index]
     runs = [tuple(run) for run in params.runs]
     attributed = [tuple(run) for run in params.attributed]
+    relabelled = [tuple(run) for run in params.relabelled]  # (relabelling, fold)
     score_genes(
         by_gene=dict(zip(runs, files.by_gene, strict=True)),
         by_well=dict(zip(runs, files.by_well, strict=True)),
         well_scores=dict(zip(attributed, files.well_scores, strict=True)),
+        relabelled_by_well=dict(zip(relabelled, files.relabelled_by_well, strict=True)),
+        relabelled_well_scores=dict(
+            zip(relabelled, files.relabelled_well_scores, strict=bool(files.relabelled_well_scores))
+        ),
         wilcoxon=files.wilcoxon,
         pseudobulk=files.pseudobulk,
-        coefficients=dict(zip(params.seeds, files.coefficients, strict=True)),
+        coefficients=dict(zip(params.folds, files.coefficients, strict=True)),
         vocabulary=files.vocabulary,
         obs=obs,
         labels=labels,
@@ -34,6 +39,6 @@ with step(snakemake):
         task=snakemake.wildcards.task,
         regime=params.regime,
         tracks=params.tracks,
-        permuted=params.permuted,
+        relabelled_regime=params.relabelled_regime,
         n_key_genes=params.n_key_genes,
     )

@@ -22,6 +22,8 @@ with step(snakemake):
         tokens=files.tokens,
         vocabulary=files.vocabulary,
         faithfulness=next(iter(files.faithfulness), None),
+        metrics=files.metrics,
+        relabelled_scores=next(iter(files.relabelled_scores), None),
         gene_sets={
             name: (path, entry)
             for (name, entry), path in zip(params.gene_sets.items(), files.gene_sets, strict=True)
@@ -32,6 +34,7 @@ with step(snakemake):
         regime=params.regime,
         tracks=params.tracks,
         controls=params.controls,
+        primary=params.primary,
         n_bootstrap=params.n_bootstrap,
         n_null_draws=params.n_null_draws,
     )

@@ -12,8 +12,8 @@ with step(snakemake):
     )
     keys = ("config", "loading", "predictions", "card", "vocabulary")
     models = [
-        {"task": task, "regime": regime, "seed": seed, **dict(zip(keys, of_model, strict=True))}
-        for (task, regime, seed), of_model in zip(params.runs, paths, strict=True)
+        {"task": task, "regime": regime, "run": run, **dict(zip(keys, of_model, strict=True))}
+        for (task, regime, run), of_model in zip(params.runs, paths, strict=True)
     ]
     write_model_cards(
         models=models,

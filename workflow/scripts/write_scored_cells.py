@@ -5,7 +5,7 @@ from keygenes.report.scored_cells import write_scored_cells
 
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
-    n = len(params.seeds)
+    n = len(params.folds)
     predictions = [files.predictions[i : i + n] for i in range(0, len(files.predictions), n)]
     write_scored_cells(
         counts=files.counts,

@@ -42,7 +42,7 @@ def raw_attention(n_cells=40, seed=0, genes=GENES):
 
 
 def statistics(raw):
-    """Return the tables 'by_gene' and 'by_well' of one seed's test cells."""
+    """Return the tables 'by_gene' and 'by_well' of the test cells of one run."""
     of_cell = raw.groupby(["cell", "ensembl_id", "class", "well"], as_index=False).agg(
         received=("received", "mean"), rank=("rank", "first")
     )

@@ -1,4 +1,5 @@
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from keygenes.evidence.agreement import (
     against_draws,
     bootstrap_overlap,
     bootstrap_sets,
+    dealt_sets,
     matched_draws,
+    nearest_strata,
+    numbers_drawn,
     positions,
     precision_positions,
     rank_biased_overlap,
@@ -69,54 +73,109 @@ def test_strata_are_deciles_times_quintiles():
     assert len(set(strata(np.ones(30), np.arange(30)) // 5)) == 1, "equal values stay together"
 
 
-def test_draws_match_the_strata_of_the_set_and_never_repeat_a_gene():
+def test_draws_match_the_strata_of_the_set_and_hold_none_of_it():
     rng = np.random.default_rng(3)
     stratum = rng.integers(0, 6, 120)
-    positive = rng.random(120) < 0.3
-    draws = matched_draws(positive, stratum, 500, rng)
+    positive = rng.random(120) < 0.2
+    assert np.bincount(stratum[~positive]).min() > np.bincount(stratum[positive]).max()
     wanted = np.bincount(stratum[positive], minlength=6)
-    for draw in draws:
+    others, dealt = (f(positive, stratum, 500, rng) for f in (matched_draws, dealt_sets))
+    assert not positive[others].any()
+    expected = (wanted**2 / np.bincount(stratum)).sum() / wanted.sum()
+    assert positive[dealt].mean() == pytest.approx(expected, abs=0.02)
+    for draw in (*others, *dealt):
         assert len(set(draw)) == len(draw)
         np.testing.assert_array_equal(np.bincount(stratum[draw], minlength=6), wanted)
 
 
-def test_every_set_is_drawn_as_often():
-    draws = matched_draws(
-        np.array([True, True, False, False, False]),
-        np.zeros(5, int),
-        20_000,
-        np.random.default_rng(4),
-    )
-    counts = dict.fromkeys(itertools.combinations(range(5), 2), 0)
-    for draw in draws:
+def test_the_nearest_strata_are_a_decile_away_before_they_are_a_quintile_away():
+    codes = np.arange(50)
+    assert nearest_strata(codes, 22)[:5].tolist() == [22, 17, 27, 12, 21]
+    assert nearest_strata(codes[::7], 21)[0] == 21
+
+
+def test_what_a_stratum_lacks_comes_from_its_neighbours_and_only_then_from_the_set():
+    # stratum 0 has three positives and one other; 5 (the next decile) has two to spare, 49 many
+    stratum = np.array([0] * 4 + [5] * 3 + [49] * 6)
+    positive = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], bool)
+    others, wanting = numbers_drawn(positive, stratum)
+    assert others == {0: 1, 5: 2, 49: 1}, "what 5 needs itself it keeps"
+    assert not any(wanting.values())
+    few = np.arange(13) < 9
+    others, wanting = numbers_drawn(few, stratum)
+    assert sum(others.values()) == 4, "every other gene"
+    assert sum(wanting.values()) == 5
+    draws = matched_draws(few, stratum, 50, np.random.default_rng(0))
+    assert few[draws].mean() == pytest.approx(5 / 9), "the overlap that remains"
+    assert all(len(set(draw)) == 9 for draw in draws)
+
+
+@pytest.mark.parametrize("sets", [matched_draws, dealt_sets])
+def test_every_set_is_drawn_as_often(sets):
+    """Against a list of all sets: two strata, of which one has to borrow from the other."""
+    positive = np.array([1, 1, 0, 0, 0, 1, 1, 0], bool)
+    stratum = np.array([0, 0, 0, 0, 0, 5, 5, 5])
+    quotas = {matched_draws: {0: 3, 5: 1}, dealt_sets: {0: 2, 5: 2}}[sets]
+    drawable = ~positive if sets is matched_draws else np.ones(8, bool)
+    parts = [
+        itertools.combinations(np.flatnonzero(drawable & (stratum == code)), k)
+        for code, k in quotas.items()
+    ]
+    counts = {(*a, *b): 0 for a, b in itertools.product(*parts)}
+    for draw in sets(positive, stratum, 20_000, np.random.default_rng(4)):
         counts[tuple(sorted(draw))] += 1
-    assert scipy.stats.chisquare(list(counts.values())).pvalue > 1e-3
+    if len(counts) > 1:
+        assert scipy.stats.chisquare(list(counts.values())).pvalue > 1e-3
+    assert min(counts.values()) > 0
+
+
+def test_many_sets_are_drawn_in_a_moment():
+    rng = np.random.default_rng(4)
+    detection, rank = rng.random((2, 5000))
+    positive = np.zeros(5000, bool)
+    positive[np.argsort(-detection)[:200]] = True  # a stratum of a hundred, all of them positive
+    started = time.process_time()
+    draws = matched_draws(positive, strata(detection, rank), 10_000, rng)
+    assert time.process_time() - started < 3
+    assert draws.shape == (10_000, 200)
+    assert not positive[draws].any()
 
 
 def test_the_matched_null_is_calibrated_where_detection_alone_tells_the_set():
-    """Scores that follow detection beat chance at genes of high detection, but no matched null."""
+    """Scores that follow detection beat chance at genes of high detection, but no matched null.
+
+    In some strata a third of the genes is positive: against others alone the test would be lax.
+    """
     rng = np.random.default_rng(5)
-    n, tests = 1500, 200
+    n, tests = 1000, 300
     detection, rank = rng.random(n), rng.random(n)
-    levels = strata(detection, rank)
+    levels, none = strata(detection, rank), np.zeros(n, int)
     ids = np.array([f"g{i:04d}" for i in range(n)])
-    matched, plain = [], []
+    rejected = {}
     for _ in range(tests):
-        positive = rng.random(n) < 0.08 * detection**2
+        positive = rng.random(n) < 0.4 * detection**4
         score = 3 * detection + rng.standard_normal(n)
         places = (*positions(score), precision_positions(score, ids))
-        value = metrics(positive, score)["auroc"]
-        for p, by in ((matched, levels), (plain, np.zeros(n, int))):
-            null = set_metrics(matched_draws(positive, by, 300, rng), *places)["auroc"]
-            p.append(against_draws(value, null)[2])
+        others, dealt, plain = (
+            set_metrics(sets(positive, by, 200, rng), *places)
+            for sets, by in ((matched_draws, levels), (dealt_sets, levels), (dealt_sets, none))
+        )
+        for metric in ("auroc", "auprc"):
+            value = metrics(positive, score)[metric]
+            for name, null in (("others alone", others), ("matched", dealt), ("plain", plain)):
+                p = against_draws(value, others[metric], null[metric])[2]
+                rejected[name, metric] = rejected.get((name, metric), 0) + (p <= 0.05)
     low, high = scipy.stats.binom.interval(0.999, tests, 0.05)
-    assert low <= (np.array(matched) < 0.05).sum() <= high
-    assert np.mean(np.array(plain) < 0.05) > 0.5
+    for metric in ("auroc", "auprc"):
+        assert low <= rejected["matched", metric] <= high
+        assert rejected["others alone", metric] > rejected["matched", metric]
+        assert rejected["plain", metric] > tests / 2
 
 
-def test_p_counts_the_observed_set_as_one_of_the_draws():
-    mean, sd, p = against_draws(3.0, np.array([1.0, 2.0, 3.0, 4.0]))
-    assert (mean, p) == (2.5, 3 / 5)
+def test_p_counts_the_observed_set_as_one_of_the_sets_dealt():
+    drawn, dealt = np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 3.0, 2.0, 4.0])
+    mean, sd, p = against_draws(3.0, drawn, dealt)
+    assert (mean, p) == (2.5, 4 / 5)
     assert sd == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
 
 

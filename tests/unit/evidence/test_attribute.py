@@ -60,8 +60,9 @@ def study(folder, *, specials=("<pad>", "<mask>"), pooling=None):
     return paths
 
 
-def attribute(folder, paths, obs=None, **changes):
+def attribute(folder, paths, obs=None, names=NAMES, **changes):
     options = {
+        "fold": 1,
         "tracks": ["attention_total", "attention_received", *ALL],
         "attribution_options": {
             "max_cells": None,
@@ -73,15 +74,14 @@ def attribute(folder, paths, obs=None, **changes):
         "faithfulness_options": {"fractions": [0.1, 0.3], "n_random": 2, "randomised_cells": 3},
     }
     for name, value in changes.items():
-        options[name] = value if isinstance(value, list) else {**options[name], **value}
+        options[name] = {**options[name], **value} if isinstance(value, dict) else value
     folder.mkdir(exist_ok=True)
-    out = {name: folder / f"{name}.parquet" for name in NAMES}
+    out = {name: folder / f"{name}.parquet" for name in names}
     attribute_genes(
         **paths,
         counts_obs=obs_of() if obs is None else obs,
         **{f"out_{name}": path for name, path in out.items()},
         task="level",
-        seed=1,
         max_length=24,
         batch_tokens=100,
         threads=1,
@@ -109,7 +109,7 @@ def cells_of(paths):
 def test_every_test_cell_has_one_pass_tracks_and_some_have_all(paths, found):
     cells = found["cells"]
     splits = read_table(paths["splits"])
-    test = splits.query("seed == 1 and split == 'test'")["cell"]
+    test = splits.query("fold == 1 and split == 'test'")["cell"]
     for track in ALL[:3]:
         assert sorted(cells.loc[cells.track == track, "cell"]) == sorted(test)
     for track in ALL[3:]:
@@ -180,6 +180,29 @@ def test_cells_that_do_not_add_up_are_counted_and_left_out(paths, tmp_path, capl
     assert "6 of 6 cells rejected" in caplog.text
 
 
+def test_every_training_of_a_fold_is_looked_at_in_the_same_cells(paths, found, tmp_path):
+    """Other weights, as of another seed or of dealt labels, and another fold."""
+    other = study(tmp_path / "study", pooling="mean")
+    weights = {name: other[name] for name in ("weights", "config")}
+    few = ["rollout", "occlusion"]
+    again = attribute(tmp_path / "a", paths | weights, tracks=few)
+    for name in ("faithfulness", "randomisation"):
+        assert set(again[name]["cell"]) == set(found[name]["cell"])
+    first = found["cells"][found["cells"]["track"].isin(few)].reset_index(drop=True)
+    names = ["cell", "length"]
+    pd.testing.assert_frame_equal(again["cells"][names], first[names])
+    assert (again["cells"]["contrast"] != first["contrast"]).all()
+    of_fold = attribute(tmp_path / "b", paths, fold=2, tracks=few)
+    assert not set(of_fold["cells"]["cell"]) & set(first["cell"])
+
+
+def test_a_model_of_dealt_labels_has_tracks_alone(paths, found, tmp_path):
+    bare = {name: path for name, path in paths.items() if name not in ("wilcoxon", "by_well")}
+    only = attribute(tmp_path, bare, names=("well_scores", "cells"), faithfulness_options=None)
+    for name in ("well_scores", "cells"):
+        pd.testing.assert_frame_equal(only[name], found[name])
+
+
 def test_tracks_that_are_switched_off_are_nowhere(paths, tmp_path):
     found = attribute(
         tmp_path / "a",
@@ -247,13 +270,13 @@ def test_what_the_classifier_reads_is_in_no_order(tmp_path, caplog):
 def test_cells_are_drawn_evenly_and_larger_draws_contain_smaller_ones():
     labels = np.repeat([0, 0, 1], 40)
     wells = np.concatenate([np.zeros(75), np.ones(5), np.full(40, 2)]).astype(int)
-    drawn = evenly_drawn(labels, wells, 12, seed=3)
+    drawn = evenly_drawn(labels, wells, 12, fold=3)
     assert np.bincount(wells[drawn]).tolist() == [3, 3, 6], "classes first, then their wells"
     assert (np.diff(drawn) > 0).all()
-    assert set(drawn) < set(evenly_drawn(labels, wells, 50, seed=3))
-    assert np.bincount(wells[evenly_drawn(labels, wells, 50, seed=3)])[1] == 5
-    assert evenly_drawn(labels, wells, None, seed=3).tolist() == list(range(120))
-    assert set(drawn) != set(evenly_drawn(labels, wells, 12, seed=4))
+    assert set(drawn) < set(evenly_drawn(labels, wells, 50, fold=3))
+    assert np.bincount(wells[evenly_drawn(labels, wells, 50, fold=3)])[1] == 5
+    assert evenly_drawn(labels, wells, None, fold=3).tolist() == list(range(120))
+    assert set(drawn) != set(evenly_drawn(labels, wells, 12, fold=4))
 
 
 def test_orders_follow_the_answer_and_signs_do_not_matter_to_attention():

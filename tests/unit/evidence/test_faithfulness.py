@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from keygenes.core.schemas import TABLES
-from keygenes.evidence.collected import collect_faithfulness
+from keygenes.evidence.collected import collect_faithfulness, logit_ranges
 from keygenes.evidence.faithfulness import (
     cell_faithfulness,
     masked_variants,
@@ -134,7 +135,8 @@ def units_of(n_cells, per_well=5):
     return pd.DataFrame({"unit_id": wells, "stratum": strata, "is_well": True}, index=index)
 
 
-def runs_of(values, matched, seeds=(1, 2)):
+def runs_of(values, matched, n_folds=2):
+    """Return tables 'cell_faithfulness' and 'attributed_cells' of the folds of one seed."""
     frame = pd.DataFrame(
         {
             "cell": [f"c{i}" for i in range(len(values))],
@@ -145,48 +147,97 @@ def runs_of(values, matched, seeds=(1, 2)):
             "matched": matched,
         }
     )
-    parts = np.array_split(np.arange(len(values)), len(seeds))
-    return {("full", s): frame.iloc[p] for s, p in zip(seeds, parts, strict=True)}
+    parts = np.array_split(np.arange(len(values)), n_folds)
+    runs = {("full", fold + 1, 1): frame.iloc[at] for fold, at in enumerate(parts)}
+    # F from 0 to 10 in every fold, in two tracks
+    cells = {
+        run: pd.concat(
+            t[["cell"]].assign(track=track, contrast=np.linspace(0, 10, len(t)))
+            for track in ("occlusion", "rollout")
+        )
+        for run, t in runs.items()
+    }
+    return runs, cells
 
 
-def test_cells_of_all_seeds_are_pooled_and_wells_resampled():
+def test_cells_of_all_folds_are_pooled_and_wells_left_out():
     rng = np.random.default_rng(0)
     well = np.repeat(rng.normal(1, 0.5, 12), 5)
     values = well + rng.normal(0, 0.01, 60)
-    found = collect_faithfulness(runs_of(values, well), units_of(60), 2000)
+    found = collect_faithfulness(*runs_of(values, well), units_of(60))
     assert set(found.columns) == set(TABLES["faithfulness"].names)
     (row,) = found.itertuples()
     assert row.value == pytest.approx(values.mean())
     assert row.gain == pytest.approx((values - well).mean())
     assert (row.n_cells, row.n_wells) == (60, 12)
-    # the wells differ, not the cells of a well: 12 values carry the interval
-    half = (row.ci_high - row.ci_low) / 2
-    strata = well[::5].reshape(6, 2)
-    expected = 1.96 * np.sqrt((strata.var(0) / 6).mean() / 2)
-    assert half == pytest.approx(expected, rel=0.1)
-    assert row.gain_high - row.gain_low < 0.01
+    # the wells differ, not the cells of a well: 12 values in 2 doses carry the interval
+    of_wells = values.reshape(12, 5).mean(1).reshape(6, 2)
+    half = scipy.stats.t.ppf(0.975, 9.5) * np.sqrt((of_wells.var(0, ddof=1) / 6).sum() / 4)
+    assert (row.ci_high - row.ci_low) / 2 == pytest.approx(half, rel=0.1)
+    assert row.gain_high - row.gain_low < 0.02
+
+
+def test_a_gain_is_also_in_units_of_the_models_own_range():
+    runs, cells = runs_of(np.full(60, 3.0), np.full(60, 1.0))
+    runs["small", 1, 1] = runs["full", 1, 1].assign(value=0.3, matched=0.1)
+    cells["small", 1, 1] = cells["full", 1, 1].assign(contrast=cells["full", 1, 1]["contrast"] / 10)
+    runs["flat", 1, 1] = runs["small", 1, 1]
+    cells["flat", 1, 1] = cells["small", 1, 1].assign(contrast=0.5)
+    found = collect_faithfulness(runs, cells, units_of(60)).set_index("regime")
+    assert found.loc["full", "gain"] == pytest.approx(2)
+    assert found.loc["full", "gain_scaled"] == pytest.approx(2 / 9)
+    assert found.loc["small", "gain_scaled"] == pytest.approx(2 / 9)
+    assert np.isnan(found.loc["flat", "gain_scaled"]), "logits without a range"
+    assert found.loc["flat", "gain"] == pytest.approx(0.2)
+
+
+def test_a_range_leaves_out_the_outermost_cells():
+    contrast = np.r_[np.linspace(0, 1, 99), 1000.0]
+    cells = pd.DataFrame({"fold": 1, "seed": 1, "cell": np.arange(100), "contrast": contrast})
+    assert logit_ranges(cells).item() == pytest.approx(0.9, abs=0.02)
+
+
+def test_trainings_that_differ_widen_the_interval_and_a_cell_stays_one():
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.normal(1, 0.1, 12), 5)
+    runs, cells = runs_of(values, np.zeros(60))
+    alone = collect_faithfulness(runs, cells, units_of(60)).iloc[0]
+    for (_, fold, _), change in zip(list(runs), (0.5, -0.4), strict=True):
+        table = runs["full", fold, 1]
+        runs["full", fold, 2] = table.assign(value=table["value"] + change)
+        cells["full", fold, 2] = cells["full", fold, 1]
+    found = collect_faithfulness(runs, cells, units_of(60)).iloc[0]
+    assert found["value"] == pytest.approx(values.mean() + 0.025)
+    assert (found["n_cells"], found["n_wells"]) == (60, 12)
+    assert found["ci_high"] - found["ci_low"] > 2 * (alone["ci_high"] - alone["ci_low"])
 
 
 def test_rejected_cells_are_not_counted():
     values = np.where(np.arange(60) % 3 == 0, np.nan, 1.0)
-    found = collect_faithfulness(runs_of(values, np.zeros(60)), units_of(60), 100)
+    found = collect_faithfulness(*runs_of(values, np.zeros(60)), units_of(60))
     assert found["n_cells"].item() == 40
     assert found["value"].item() == found["gain_low"].item() == 1
 
 
 def test_one_well_has_no_interval_and_cells_without_wells_have_no_number_of_wells():
-    found = collect_faithfulness(runs_of(np.ones(5), np.zeros(5)), units_of(5), 100)
+    found = collect_faithfulness(*runs_of(np.ones(5), np.zeros(5)), units_of(5))
     assert found["n_wells"].item() == 1
     assert np.isnan(found["ci_low"].item())
-    found = collect_faithfulness(
-        runs_of(np.ones(5), np.zeros(5)), units_of(5, per_well=1).assign(is_well=False), 100
-    )
+    units = units_of(5, per_well=1).assign(is_well=False)
+    found = collect_faithfulness(*runs_of(np.ones(5), np.zeros(5)), units)
     assert found["n_wells"].isna().item()
     assert found["ci_low"].item() == 1
 
 
+def test_an_order_without_a_match_has_a_value_but_no_gain():
+    found = collect_faithfulness(*runs_of(np.ones(60), np.full(60, np.nan)), units_of(60)).iloc[0]
+    assert (found["value"], found["ci_low"], found["n_cells"]) == (1, 1, 60)
+    assert found[["gain", "gain_low", "gain_scaled"]].isna().all()
+
+
 def test_runs_without_a_row_give_an_empty_table():
-    empty = {key: table.iloc[:0] for key, table in runs_of(np.ones(5), np.ones(5)).items()}
-    found = collect_faithfulness(empty, units_of(5), 100)
+    runs, cells = runs_of(np.ones(5), np.ones(5))
+    empty = {key: table.iloc[:0] for key, table in runs.items()}
+    found = collect_faithfulness(empty, cells, units_of(5))
     assert list(found.columns) == TABLES["faithfulness"].names
     assert found.empty

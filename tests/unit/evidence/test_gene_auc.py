@@ -168,6 +168,20 @@ def test_evidence_ranks_the_genes_by_the_last_class_per_encoder_and_seed(tmp_pat
     assert outputs["out_metrics"].read_bytes() == before
 
 
+def test_the_null_of_a_gene_is_its_probability_under_shuffled_labels():
+    scores = {1: [0.2, 0.4], 2: [0.6, 0.5]}
+    tables = {("pretrained", s): predictions([0, 1], [0.1, 0.9]) for s in scores}
+    alone = gene_tracks(tables)
+    assert alone[["permuted_mean", "permuted_sd"]].isna().all().all()
+    tables |= {("shuffled_labels", s): predictions([1, 0], p) for s, p in scores.items()}
+    tracks = gene_tracks(tables)
+    real = tracks["regime"] == "pretrained"
+    assert tracks.loc[~real, "permuted_mean"].isna().all(), "no null of a null"
+    genes = tracks[real].groupby("ensembl_id")
+    assert genes["permuted_mean"].mean().to_dict() == pytest.approx({"g000": 0.4, "g001": 0.45})
+    assert genes["permuted_sd"].max()["g000"] == pytest.approx(np.std([0.2, 0.6], ddof=1))
+
+
 def test_pooled_evidence_keeps_genes_that_one_seed_alone_scores():
     tables = {
         ("pretrained", 1): predictions([0, 1], [0.2, 0.4]),

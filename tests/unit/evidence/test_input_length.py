@@ -2,15 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from keygenes.core.jackknife import design_of
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.input_length import (
     accuracy_rows,
-    attention_shares,
     change_near_median,
-    correct_per_unit,
     gene_group,
+    hits_per_unit,
+    in_top,
     input_length,
+    rescaled_draws,
     share_rows,
     well_totals,
 )
@@ -48,31 +50,45 @@ def by_well(sums, subset="test"):
     return pd.DataFrame(rows)
 
 
-def test_totals_add_up_seeds_without_training_cells_and_special_tokens():
+def test_totals_are_of_test_cells_without_special_tokens():
     sums = np.arange(16.0).reshape(4, 4)
     special = pd.DataFrame(
         {"subset": ["test"], "well": ["A"], "ensembl_id": ["<cls>"], "n_cells": [3], "sum": [50.0]}
     )
-    tables = [pd.concat([by_well(sums), special]), by_well(sums), by_well(sums, "vehicle_train")]
-    totals = well_totals(tables)
+    totals = well_totals(pd.concat([by_well(sums), special, by_well(sums, "vehicle_train")]))
     assert totals.index.tolist() == WELLS
-    np.testing.assert_array_equal(totals.to_numpy(), 2 * sums)
+    np.testing.assert_array_equal(totals.to_numpy(), sums)
 
 
-def test_shares_of_attention_and_of_the_most_attended():
+def test_genes_of_a_group_among_the_most_attended():
     totals = np.array([[4.0, 3.0, 2.0, 1.0], [0.0, 1.0, 2.0, 7.0]])
-    found = attention_shares(totals, GROUPS.to_numpy(object), 2)
-    assert found["mitochondrial_share"].tolist() == [0.4, 0]
-    assert found["ribosomal_share"].tolist() == [0.3, 0.1]
-    assert found["mitochondrial_in_top"].tolist() == [1, 0]
-    assert found["ribosomal_in_top"].tolist() == [1, 0]
-    everything = attention_shares(totals, GROUPS.to_numpy(object), 30)
-    assert everything["mitochondrial_in_top"].tolist() == [1, 1]
+    groups = GROUPS.to_numpy(object)
+    assert in_top(totals, groups == "mitochondrial", 2).tolist() == [1, 0]
+    assert in_top(totals, groups == "ribosomal", 2).tolist() == [1, 0]
+    assert in_top(totals, groups == "ribosomal", 30).tolist() == [1, 1]
 
 
-def shares_of(sums, n_bootstrap=400, groups=GROUPS, strata=STRATA):
-    tables = {name: [by_well(values)] for name, values in sums.items()}
-    rows = share_rows(tables, COUNTERPARTS, groups, strata, 2, n_bootstrap)
+def test_draws_vary_as_studies_do():
+    design = design_of(np.repeat(["low", "high"], [2, 5]), 1, 3)
+    units, models = rescaled_draws(design, np.random.default_rng(0))
+    for code, n in enumerate(design.sizes):
+        of_stratum = units[:, design.strata == code]
+        np.testing.assert_allclose(of_stratum.sum(1), n)
+        # the mean of n units has the variance of a unit over n
+        values = np.random.default_rng(1).normal(0, 1, n)
+        drawn = (of_stratum @ values / n).var()
+        assert drawn == pytest.approx(values.var(ddof=1) / n, rel=0.2)
+    np.testing.assert_allclose(models.sum(2), 3)
+
+
+def shares_of(sums, groups=GROUPS, strata=STRATA):
+    """Return rows of regimes that were trained once on one fold, or as {(fold, seed): sums}."""
+    tables = {
+        (name, *run): by_well(one)
+        for name, values in sums.items()
+        for run, one in (values if isinstance(values, dict) else {(1, 1): values}).items()
+    }
+    rows = share_rows(tables, COUNTERPARTS, groups, strata, 2)
     return pd.DataFrame(rows).set_index(["regime", "measure"])
 
 
@@ -87,25 +103,46 @@ def test_a_share_and_its_difference_have_intervals_over_wells():
     assert np.isnan(share["difference"])
     fewer = rows.loc[("equal", "mitochondrial_share")]
     assert fewer["difference"] == pytest.approx(fewer["value"] - share["value"])
-    # The same wells are drawn for both, so that what differs in every well differs for certain.
+    # The same wells are left out of both, so that what differs in every well differs for certain.
     assert fewer["difference_high"] < 0
     assert fewer["difference_high"] - fewer["difference_low"] < share["ci_high"] - share["ci_low"]
 
 
-def test_wells_are_drawn_within_their_dose():
-    # No two wells of a dose differ: however they are drawn, the sums are the same.
+def test_wells_are_left_out_within_their_dose():
+    # No two wells of a dose differ: whichever is left out, the sums are the same.
     sums = np.repeat([[1.0, 1, 1, 1], [5.0, 1, 1, 1]], 2, axis=0)
     share = shares_of({"full": sums}).loc[("full", "mitochondrial_share")]
     assert share["ci_low"] == pytest.approx(share["ci_high"]) == pytest.approx(share["value"])
 
 
+def test_attention_of_several_trainings_is_their_mean_and_widens_the_interval():
+    rng = np.random.default_rng(0)
+    wells = rng.uniform(1, 2, (4, 4))
+    one, more = wells * [0.8, 1, 1, 1], wells * [1.25, 1, 1, 1]
+    rows = shares_of({"full": {(1, 1): one, (1, 2): more}, "equal": one})
+    both = shares_of({"full": (one + more) / 2})
+    for measure in ("mitochondrial_share", "mitochondrial_in_top"):
+        found, alone = rows.loc[("full", measure)], both.loc[("full", measure)]
+        assert found["value"] == alone["value"]
+        assert found["n"] == 4
+        assert found["ci_high"] - found["ci_low"] >= alone["ci_high"] - alone["ci_low"]
+    found, alone = (t.loc[("full", "mitochondrial_share")] for t in (rows, both))
+    assert found["ci_high"] - found["ci_low"] > 1.2 * (alone["ci_high"] - alone["ci_low"])
+    # the other was trained once, and is held against the mean of both
+    difference = rows.loc[("equal", "mitochondrial_share"), "difference"]
+    assert difference == pytest.approx(
+        rows.loc[("equal", "mitochondrial_share"), "value"] - found["value"]
+    )
+
+
 def test_one_well_gives_no_interval_and_genes_not_measured_no_share():
-    table = by_well(np.ones((4, 4)))
+    table = by_well(np.ones((4, 4))).assign(well="all")
     groups = GROUPS.replace("mitochondrial", "")
-    one = share_rows({"full": [table.assign(well="all")]}, COUNTERPARTS, groups, STRATA, 2, 100)
+    one = share_rows({("full", 1, 1): table}, COUNTERPARTS, groups, STRATA, 2)
     rows = pd.DataFrame(one).set_index("measure")
     assert rows.loc["ribosomal_share", "value"] == 0.25
     assert np.isnan(rows.loc["ribosomal_share", "ci_low"])
+    assert np.isnan(rows.loc["ribosomal_in_top", "ci_low"])
     assert np.isnan(rows.loc["mitochondrial_share", "value"])
     assert np.isnan(rows.loc["mitochondrial_in_top", "value"])
 
@@ -130,31 +167,41 @@ def cells_of(n_wells=4, per_well=10):
     )
 
 
-def test_accuracy_pools_the_test_cells_of_all_seeds():
+def test_hits_are_of_test_cells_by_unit():
     right = np.arange(40) % 4 > 0
-    found = correct_per_unit([predictions(right), predictions(~right)], cells_of()["unit_id"])
-    assert found["n"].tolist() == [20] * 4
-    assert found["correct"].tolist() == [10] * 4
+    found = hits_per_unit(predictions(right), cells_of()["unit_id"])
+    assert found["n"].tolist() == [10] * 4
+    assert found["correct"].tolist() == [7, 8, 7, 8]
 
 
 def test_the_difference_of_accuracies_is_paired():
     right = np.random.default_rng(1).random(40) < 0.7
     better = right.copy()
     better[np.flatnonzero(~right)[::2]] = True
-    tables = {"full": [predictions(right)], "equal": [predictions(better)]}
-    rows = pd.DataFrame(accuracy_rows(tables, COUNTERPARTS, cells_of(), 500)).set_index("regime")
+    tables = {("full", 1, s): predictions(right) for s in (1, 2)}
+    tables["equal", 1, 1] = predictions(better)
+    rows = pd.DataFrame(accuracy_rows(tables, COUNTERPARTS, cells_of())).set_index("regime")
     assert rows.loc["full", "value"] == pytest.approx(right.mean())
-    assert rows.loc["equal", "difference"] == pytest.approx(better.mean() - right.mean())
-    assert rows.loc["equal", "difference_low"] > 0
+    difference = rows.loc["equal"]
+    assert difference["difference"] == pytest.approx(better.mean() - right.mean())
+    ours = rows.loc["full"]
+    width = difference["difference_high"] - difference["difference_low"]
+    assert width < ours["ci_high"] - ours["ci_low"]
     assert rows["n_cells"].tolist() == [40, 40]
     assert set(rows["n_of"]) == {"well"}
 
 
-def shift(change, n_cells, seed=1, a="full", b="frozen"):
+def shift(change, n_cells, run=(1, 1), a="full", b="frozen"):
     ranks = np.arange(1, len(n_cells) + 1)
     return pd.DataFrame(
         {
-            **{"a": a, "b": b, "seed": seed, "layer": pd.array([None] * len(ranks), "Int64")},
+            **{
+                "a": a,
+                "b": b,
+                "fold": run[0],
+                "seed": run[1],
+                "layer": pd.array([None] * len(ranks), "Int64"),
+            },
             **{"rank": ranks, "sum_a": n_cells * (1 + change / 100), "sum_b": n_cells * 1.0},
             **{"percent_change": change, "n_cells": n_cells},
         }
@@ -179,12 +226,11 @@ def test_the_table_has_a_row_per_regime_and_measure(tmp_path):
     right = {name: rng.random(40) < 0.7 for name in COUNTERPARTS}
     n_cells = np.full(100, 40)
     pairs = [("full", "frozen"), ("equal", "frozen_equal")]
-    shifts = [
-        shift(rng.normal(0, 1, 100), n_cells, seed, a, b) for seed in (1, 2, 3) for a, b in pairs
-    ]
+    runs = [(fold, seed) for fold in (1, 2, 3) for seed in (1, 2)]
+    shifts = [shift(rng.normal(0, 1, 100), n_cells, run, a, b) for run in runs for a, b in pairs]
     table = input_length(
-        predictions={name: [predictions(r)] for name, r in right.items()},
-        by_well={name: [by_well(rng.uniform(1, 2, (4, 4)))] for name in right},
+        predictions={(name, 1, 1): predictions(r) for name, r in right.items()},
+        by_well={(name, 1, 1): by_well(rng.uniform(1, 2, (4, 4))) for name in right},
         rank_shift=pd.concat(shifts),
         counterparts={**COUNTERPARTS, "frozen_equal": "frozen", "frozen": None},
         encodings={"full": "main", "equal": "equal_length"},
@@ -192,7 +238,6 @@ def test_the_table_has_a_row_per_regime_and_measure(tmp_path):
         cells=cells_of(),
         groups=GROUPS,
         n_top=2,
-        n_bootstrap=100,
         max_cells=25,
     )
     write_table(table, tmp_path / "table.parquet", "input_length")
@@ -204,7 +249,7 @@ def test_the_table_has_a_row_per_regime_and_measure(tmp_path):
         assert sorted(rows["measure"]) == sorted(every), regime
     peak = table[table["measure"] == "peak_below_median"].set_index("regime")
     assert peak["n"].tolist() == [3, 3]
-    assert set(peak["n_of"]) == {"seed"}
+    assert set(peak["n_of"]) == {"fold"}
     assert peak["against"].to_dict() == {"full": "frozen", "equal": "frozen_equal"}
     assert peak["difference"].isna().to_dict() == {"full": True, "equal": False}
     assert (peak["ci_low"] < peak["value"]).all()
@@ -212,4 +257,4 @@ def test_the_table_has_a_row_per_regime_and_measure(tmp_path):
     shares = table["measure"].astype(str).isin(shares)
     assert set(table.loc[shares, "n_cells"]) == {25}, "not all test cells were looked at"
     assert set(table.loc[table["measure"] == "accuracy", "n_cells"]) == {40}
-    assert set(peak["n_cells"]) == {120}, "three seeds"
+    assert set(peak["n_cells"]) == {120}, "three folds"

@@ -10,20 +10,20 @@ CLASSES = ["low", "high"]
 
 @pytest.fixture
 def cells():
-    """Made-up cells: their seed, class, the rank of each gene and its attention per head."""
+    """Made-up cells: their fold, class, the rank of each gene and its attention per head."""
     rng = np.random.default_rng(3)
     rows = []
-    for seed in (1, 2):
+    for fold in (1, 2):
         for cell in range(9):
             for gene in ("ENSG1", "ENSG2"):
                 if rng.random() < 0.8:
-                    rows.append((seed, CLASSES[cell % 2], gene, rng.integers(1, 50), rng.random(4)))
+                    rows.append((fold, CLASSES[cell % 2], gene, rng.integers(1, 50), rng.random(4)))
     rows.append((2, "high", "ENSG3", 7, rng.random(4)))  # a gene of one cell
-    return pd.DataFrame(rows, columns=["seed", "class", "ensembl_id", "rank", "attention"])
+    return pd.DataFrame(rows, columns=["fold", "class", "ensembl_id", "rank", "attention"])
 
 
 def by_gene(cells):
-    """Return the rows of a table 'by_gene' for one seed's cells."""
+    """Return the rows of a table 'by_gene' for one fold's cells."""
     rows = []
     for (name, gene), part in cells.groupby(["class", "ensembl_id"]):
         heads = np.stack(part["attention"].to_list())
@@ -43,10 +43,10 @@ def by_gene(cells):
 
 @pytest.fixture
 def paths(cells, tmp_path):
-    found = []
-    for seed, part in cells.groupby("seed"):
-        found.append(tmp_path / f"{seed}.parquet")
-        write_table(by_gene(part), found[-1], "by_gene")
+    found = {}
+    for fold, part in cells.groupby("fold"):
+        found[fold, 1] = tmp_path / f"{fold}.parquet"
+        write_table(by_gene(part), found[fold, 1], "by_gene")
     return found
 
 
@@ -73,6 +73,19 @@ def test_heads_hold_the_mean_over_all_cells(cells, paths):
         assert table.loc[(gene, 2, 1), "mean"] == pytest.approx(heads[2])
         assert table.loc[(gene, 2, 1), "n_cells"] == len(part)
     assert len(table) == 3 * 4
+
+
+def test_a_cell_counts_once_however_often_its_fold_was_trained(cells, paths, tmp_path):
+    """A second training pays three times the attention: means lie halfway, no count changes."""
+    more = cells.assign(attention=[3 * values for values in cells["attention"]])
+    both = dict(paths)
+    for fold, part in more.groupby("fold"):
+        both[fold, 2] = tmp_path / f"{fold}.second.parquet"
+        write_table(by_gene(part), both[fold, 2], "by_gene")
+    pd.testing.assert_frame_equal(gene_ranks(both), gene_ranks(paths))
+    heads, one = gene_heads(both), gene_heads(paths)
+    pd.testing.assert_series_equal(heads["n_cells"], one["n_cells"])
+    np.testing.assert_allclose(heads["mean"], 2 * one["mean"])
 
 
 def test_both_tables_fit_their_schemas(paths, tmp_path):

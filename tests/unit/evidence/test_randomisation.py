@@ -79,25 +79,32 @@ def test_magnitudes_are_compared():
     assert np.isnan(similarity([1.0, 1.0], [1.0, 2.0]))
 
 
-def test_seeds_and_their_pool_are_collected():
+def test_folds_of_a_seed_and_all_seeds_are_collected():
     def table(cells, value):
         return pd.DataFrame(
             {"cell": cells, "track": "rollout", "stage": "pooler", "depth": 2, "spearman": value}
         )
 
-    runs = {("full", 1): table(["c0", "c1"], [0.2, 0.4]), ("full", 2): table(["c2"], [0.9])}
+    runs = {
+        ("full", 1, 1): table(["c0", "c1"], [0.2, 0.4]),
+        ("full", 2, 1): table(["c2"], [0.7]),
+        ("full", 1, 2): table(["c0", "c1"], [0.4, 0.6]),
+        ("full", 2, 2): table(["c2"], [0.9]),
+    }
     units = pd.DataFrame(
         {"unit_id": ["a", "a", "b"], "stratum": "0", "is_well": True}, index=["c0", "c1", "c2"]
     )
-    found = collect_randomisation(runs, units, 500)
+    found = collect_randomisation(runs, units)
     assert set(found.columns) == set(TABLES["randomisation"].names)
     found = found.set_index(found["seed"].fillna(0))
-    assert found.loc[1, "spearman"] == pytest.approx(0.3)
-    assert found.loc[1, "sd"] == pytest.approx(0.2 / np.sqrt(2))
-    assert np.isnan(found.loc[1, "ci_low"])
+    assert found.loc[1, "spearman"] == pytest.approx(1.3 / 3)
+    assert found.loc[1, "sd"] == pytest.approx(np.std([0.2, 0.4, 0.7], ddof=1))
+    assert found.loc[2, "spearman"] == pytest.approx(1.9 / 3)
     pool = found.loc[0]
-    assert (pool["n_cells"], pool["n_wells"]) == (3, 2)
-    assert pool["ci_low"] == pytest.approx(0.3)
-    assert pool["ci_high"] == pytest.approx(0.9)
+    assert pool["spearman"] == pytest.approx(1.6 / 3)
+    assert (found["n_cells"] == 3).all(), "a cell that two seeds look at is one cell"
+    assert (found["n_wells"] == 2).all()
+    assert (found["ci_low"] < found["spearman"]).all()
+    assert found[["ci_low", "ci_high"]].stack().between(-1, 1).all()
     empty = {key: t.iloc[:0] for key, t in runs.items()}
-    assert collect_randomisation(empty, units, 500).empty
+    assert collect_randomisation(empty, units).empty

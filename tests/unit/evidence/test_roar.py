@@ -40,7 +40,7 @@ def world(seed=0):
 
 def removed_from(ranked, seed=0, **options):
     counts, labels, wells, folds = world(seed)
-    options = {"n_random": 3, "n_bootstrap": 200, **options}
+    options = {"n_random": 3, **options}
     names = np.array([f"W{w}" for w in wells])
     table = remove_and_retrain(
         np.log1p(counts).astype(np.float32),
@@ -54,12 +54,12 @@ def removed_from(ranked, seed=0, **options):
     return table.set_index(["track", "fraction"])
 
 
-def test_one_unit_per_class_leaves_no_interval():
+def test_one_unit_in_all_leaves_no_interval():
     counts, labels, _, folds = world(0)
-    units = labels.astype(str)
+    units = np.full(len(labels), "all")
     table = remove_and_retrain(
         *(np.log1p(counts[:, :60]).astype(np.float32), labels, folds[:1], {}, units, units),
-        **{"n_random": 1, "n_bootstrap": 50},
+        n_random=1,
     )
     assert table["accuracy"].notna().all()
     assert table[["ci_low", "ci_high", "drop_low", "drop_high", "p"]].isna().all(axis=None)
@@ -182,7 +182,7 @@ def study(tmp_path):
     write_table(pd.DataFrame({"cell": cells, "level": level}), paths["labels"])
     splits = [
         pd.DataFrame(
-            {"cell": cells, "seed": k, "split": np.select(parts, ["train", "valid", "test"], "")}
+            {"cell": cells, "fold": k, "split": np.select(parts, ["train", "valid", "test"], "")}
         ).sample(frac=1, random_state=k)
         for k, parts in enumerate(folds, start=1)
     ]
@@ -201,7 +201,6 @@ def test_a_job_writes_its_table_and_repeats_it(study, tmp_path):
             task="level",
             regime="full",
             n_random=2,
-            n_bootstrap=100,
             threads=1,
         )
         written.append((tmp_path / run).read_bytes())

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from keygenes.evidence.score import (
     score_genes,
     without_special_tokens,
 )
+from keygenes.evidence.tracks import counted_once
 
 SYMBOLS = ["MDM2", "CDKN1A", "RPS6", "MT-ND4", "ACTB", "GDF15", "RARE", "<b>SOME</b>"]
 
@@ -65,25 +68,25 @@ def test_special_tokens_are_no_genes():
 
 
 @pytest.fixture(scope="module")
-def seeds():
-    """Return the raw attention of two seeds, whose test cells differ."""
+def folds():
+    """Return the raw attention of two folds, whose test cells differ."""
     return [raw_attention(seed=1), raw_attention(seed=2)]
 
 
 @pytest.fixture(scope="module")
-def keys(seeds):
-    tables = pd.concat([statistics(raw)["by_gene"] for raw in seeds], ignore_index=True)
-    return key_genes(tables, vocabulary(), {"p53": {"MDM2", GENES[1], "TP53"}})
+def keys(folds):
+    tables = {(fold, 1): statistics(raw)["by_gene"] for fold, raw in enumerate(folds, 1)}
+    return key_genes(counted_once(tables), vocabulary(), {"p53": {"MDM2", GENES[1], "TP53"}})
 
 
-def pooled(seeds):
-    raw = pd.concat([raw.assign(cell=raw["cell"] + 100 * i) for i, raw in enumerate(seeds)])
+def pooled(folds):
+    raw = pd.concat([raw.assign(cell=raw["cell"] + 100 * i) for i, raw in enumerate(folds)])
     groups = raw.groupby(["ensembl_id", "class", "cell"], as_index=False)
     return groups.agg(total=("received", "sum"), mean=("received", "mean"), rank=("rank", "first"))
 
 
-def test_key_genes_fall_by_total_attention_over_all_seeds(seeds, keys):
-    totals = pooled(seeds).groupby("ensembl_id")["total"].sum().sort_values(ascending=False)
+def test_key_genes_fall_by_total_attention_over_all_folds(folds, keys):
+    totals = pooled(folds).groupby("ensembl_id")["total"].sum().sort_values(ascending=False)
     assert keys["ensembl_id"].tolist() == list(totals.index)
     assert keys["position"].tolist() == list(range(1, 9))
     np.testing.assert_allclose(keys["attention_total"], totals)
@@ -105,9 +108,9 @@ def test_the_columns_of_the_key_gene_table(keys):
     assert set(keys.loc[keys["in_p53"], "symbol"]) == {"MDM2", "CDKN1A"}
 
 
-def test_ranks_and_means_of_key_genes(seeds, keys):
+def test_ranks_and_means_of_key_genes(folds, keys):
     keys = keys.set_index("ensembl_id")
-    for gene, rows in pooled(seeds).groupby("ensembl_id"):
+    for gene, rows in pooled(folds).groupby("ensembl_id"):
         assert keys.loc[gene, "n_cells"] == len(rows)
         assert keys.loc[gene, "attention_received"] == pytest.approx(rows["mean"].mean())
         assert keys.loc[gene, "rank_mean"] == pytest.approx(rows["rank"].mean())
@@ -116,11 +119,11 @@ def test_ranks_and_means_of_key_genes(seeds, keys):
             of_class = rows.loc[rows["class"] == name, "rank"]
             found = keys.loc[gene, f"mean_rank_{name}"]
             assert found == pytest.approx(of_class.mean(), nan_ok=True)
-    # the rare gene is seen once per seed, each time in a cell of class high
+    # the rare gene is seen once per fold, each time in a cell of class high
     assert np.isnan(keys.loc[GENES[-2], "mean_rank_low"])
 
 
-def test_mean_ranks_weigh_seeds_by_their_cells():
+def test_mean_ranks_weigh_folds_by_their_cells():
     rows = {"ensembl_id": "g", "class": "low", "subset": "test", "layer": pd.NA}
     table = pd.DataFrame(
         [{**rows, "rank_mean": 10.0, "n_cells": 30}, {**rows, "rank_mean": 50.0, "n_cells": 10}]
@@ -167,9 +170,9 @@ def test_attended_beside_differentially_expressed(keys):
 UNTESTED = GENES[-2]  # attended to, but in no test
 
 
-def cells_of(seeds):
+def cells_of(folds):
     """Return obs, labels and vehicle of the cells of `raw_attention`."""
-    cells = pd.concat(seeds).drop_duplicates(["cell", "well"]).drop_duplicates("well")
+    cells = pd.concat(folds).drop_duplicates(["cell", "well"]).drop_duplicates("well")
     labels = pd.Categorical(cells["class"], ["low", "high"])
     return (
         cells[["well"]].reset_index(drop=True),
@@ -178,8 +181,12 @@ def cells_of(seeds):
     )
 
 
-def scored(folder, seeds, **options):
-    """Score two regimes x two seeds; return the paths that were written."""
+def scored(folder, folds, **options):
+    """Score two regimes in two folds; return the paths that were written.
+
+    'full' is trained twice: the attention of its second training is three times the first one's.
+    'frozen' is trained once, and pays twice as much.
+    """
     folder.mkdir(exist_ok=True)
     write_table(vocabulary(), folder / "vocabulary.parquet", "vocabulary")
     other = wilcoxon_of(["ENSG9"], task="dose")
@@ -191,26 +198,27 @@ def scored(folder, seeds, **options):
     wells = pd.DataFrame(columns=columns) if wells is None else wells
     write_table(wells, folder / "pseudobulk.parquet", "pseudobulk")
     coefficients = {}
-    for seed in (1, 2):
-        coefficients[seed] = folder / f"coefficients.{seed}.parquet"
+    for fold in (1, 2):
+        coefficients[fold] = folder / f"coefficients.{fold}.parquet"
         table = pd.DataFrame({"ensembl_id": tested, "score": np.arange(7.0), "direction": 1.0})
-        write_table(table.assign(baseline="bag_of_genes_l1"), coefficients[seed])
+        write_table(table.assign(baseline="bag_of_genes_l1"), coefficients[fold])
     (folder / "set.tsv").write_text("symbol\nDE0\nRARE\nMDM2\n")
     paths = {"by_gene": {}, "by_well": {}, "well_scores": {}}
-    for regime, factor in (("full", 1.0), ("frozen", 2.0)):
-        for seed, raw in enumerate(seeds, 1):
-            raw = raw.assign(received=raw["received"] * factor)
-            extra = raw[raw["ensembl_id"] == GENES[0]].assign(ensembl_id="<cls>")
-            tables = statistics(pd.concat([raw, extra]))
-            if regime == "full":
-                tables["well_scores"] = attributions(raw, ["occlusion", "rollout"], seed)
-            for name, table in tables.items():
-                path = folder / f"{name}.{regime}.{seed}.parquet"
-                paths[name][regime, seed] = path
-                write_table(table, path, name)
+    for (regime, seed, factor), (fold, raw) in itertools.product(
+        (("full", 1, 1.0), ("full", 2, 3.0), ("frozen", 1, 2.0)), enumerate(folds, 1)
+    ):
+        raw = raw.assign(received=raw["received"] * factor)
+        extra = raw[raw["ensembl_id"] == GENES[0]].assign(ensembl_id="<cls>")
+        tables = statistics(pd.concat([raw, extra]))
+        if regime == "full":
+            tables["well_scores"] = attributions(raw, ["occlusion", "rollout"], 2 * fold + seed)
+        for name, table in tables.items():
+            path = folder / f"{name}.{regime}.{fold}.{seed}.parquet"
+            paths[name][regime, fold, seed] = path
+            write_table(table, path, name)
     outputs = ("genes.parquet", "key_genes.parquet", "attended.parquet", "figure8.tsv")
     outputs = {name.split(".")[0]: folder / name for name in outputs}
-    obs, labels, vehicle = cells_of(seeds)
+    obs, labels, vehicle = cells_of(folds)
     score_genes(
         **{
             **paths,
@@ -223,15 +231,16 @@ def scored(folder, seeds, **options):
             "gene_sets": {"mine": (folder / "set.tsv", {"format": "tsv"})},
             "task": "level",
             "tracks": [*ATTENTION, "occlusion", "attattr"],
-            **{"regime": "full", "permuted": {"frozen": "full"}, "n_key_genes": 3},
+            **{"relabelled_by_well": {}, "relabelled_well_scores": {}},
+            **{"regime": "full", "relabelled_regime": None, "n_key_genes": 3},
             **options,
         }
     )
     return outputs
 
 
-def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
-    table = read_table(scored(tmp_path, seeds)["genes"])
+def test_the_evidence_table_holds_every_track_regime_and_seed(folds, tmp_path):
+    table = read_table(scored(tmp_path, folds)["genes"])
     assert list(table.columns) == TABLES["genes"].names
     runs = table.groupby("track", observed=True)[["regime", "seed"]].agg(
         lambda column: column.nunique()
@@ -242,7 +251,10 @@ def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
         **dict.fromkeys(attention, 2),
         "occlusion": 1,
     }, "rollout was not asked for, norm_pair and attattr are in no table"
-    assert runs.loc[[*attention, "occlusion", "logistic_l1"], "seed"].eq(2).all()
+    assert runs.loc[[*attention, "occlusion"], "seed"].eq(2).all()
+    assert runs.loc[list(BASELINES), "seed"].eq(0).all(), "nothing is trained, or once per fold"
+    frozen = table[table["regime"] == "frozen"]
+    assert frozen["seed"].isna().all(), "of one training seed, the pooled rows are all there is"
     assert not table["ensembl_id"].str.startswith("<").any(), "special tokens are no genes"
     assert "ENSG9" not in set(table["ensembl_id"]), "of another task"
     names = table.drop_duplicates("ensembl_id").set_index("ensembl_id")["symbol"]
@@ -250,41 +262,57 @@ def test_the_evidence_table_holds_every_track_regime_and_seed(seeds, tmp_path):
     assert names[UNTESTED] == "RARE", "the vocabulary's, where the dataset has none"
     assert names["ENSG00000000099"] == "DE7", "out of the vocabulary"
     detection = table[table["track"] == "detection"].set_index("ensembl_id")["score"]
-    n_cells = pooled(seeds).groupby("ensembl_id").size()
-    assert detection.to_dict() == n_cells.to_dict(), "over the test cells of all seeds"
+    n_cells = pooled(folds).groupby("ensembl_id").size()
+    assert detection.to_dict() == n_cells.to_dict(), "over the test cells of all folds, once"
     ranks = table.groupby(["track", "regime", "seed"], observed=True, dropna=False)["rank"]
     assert (ranks.max() == ranks.size()).all()
     total = table[table["track"] == "attention_total"].set_index(["regime", "seed", "ensembl_id"])
     full, frozen = total.loc["full"]["score"], total.loc["frozen"]["score"]
-    np.testing.assert_allclose(frozen, 2 * full.reindex(frozen.index))
+    sums = pooled(folds).groupby("ensembl_id")["total"].sum().sort_index()
+    for seed, factor in ((1, 1), (2, 3), (np.nan, 2)):
+        np.testing.assert_allclose(full.loc[seed].sort_index(), factor * sums)
+    np.testing.assert_allclose(frozen.loc[np.nan].sort_index(), 2 * sums)
+    assert total["n_cells"].groupby("ensembl_id").nunique().eq(1).all()
 
 
-def test_pooled_rows_add_the_seeds_and_alone_have_p(seeds, tmp_path):
-    table = read_table(scored(tmp_path, seeds)["genes"])
+def test_pooled_rows_alone_have_p(folds, tmp_path):
+    table = read_table(scored(tmp_path, folds)["genes"])
     of_model = table[table["regime"].notna()]
     assert of_model.loc[of_model["seed"].notna(), "p"].isna().all()
     pool = of_model[of_model["seed"].isna()]
     assert pool.groupby("track", observed=True)["p"].count().gt(0).all()
-    total = of_model[(of_model["track"] == "attention_total") & (of_model["regime"] == "full")]
-    per_gene = total.fillna({"seed": 0}).pivot(index="ensembl_id", columns="seed", values="score")
-    np.testing.assert_allclose(per_gene[0], per_gene[[1, 2]].sum(axis=1))
-    null = of_model[(of_model["regime"] == "full") & (of_model["track"] == "attention_received")]
-    null = null[null["seed"].isna()].set_index("ensembl_id")["null_mean"].dropna()
-    other = of_model[(of_model["regime"] == "frozen") & of_model["seed"].notna()]
-    other = other[other["track"] == "attention_received"].groupby("ensembl_id")["score"].mean()
-    assert len(null)
-    assert null.to_dict() == pytest.approx(other[null.index].to_dict())
+    assert table[["permuted_mean", "permuted_sd"]].isna().all().all(), "nothing was dealt anew"
 
 
-def test_tracks_that_are_switched_off_are_left_out_but_never_the_baselines(seeds, tmp_path):
-    table = read_table(scored(tmp_path, seeds, tracks=[])["genes"])
+def test_the_null_of_a_gene_is_that_of_models_trained_on_dealt_classes(folds, tmp_path):
+    dealt = {"relabelled_by_well": {}, "relabelled_well_scores": {}}
+    for b, (fold, raw) in itertools.product((1, 2), enumerate(folds, 1)):
+        tables = statistics(raw.assign(received=b * raw["received"]))
+        tables = {"by_well": tables["by_well"], "well_scores": attributions(raw, ["occlusion"], b)}
+        for name, one in tables.items():
+            path = dealt[f"relabelled_{name}"][b, fold] = tmp_path / f"{name}.{b}.{fold}.parquet"
+            write_table(one, path, name)
+    table = read_table(scored(tmp_path, folds, relabelled_regime="full", **dealt)["genes"])
+    sums = pooled(folds).groupby("ensembl_id")["total"].sum()
+    of_full = table[(table["regime"] == "full") & (table["track"] == "attention_total")]
+    for _, rows in of_full.groupby("seed", dropna=False):
+        rows = rows.set_index("ensembl_id")
+        np.testing.assert_allclose(rows["permuted_mean"], 1.5 * sums[rows.index])
+        np.testing.assert_allclose(rows["permuted_sd"], np.sqrt(0.5) * sums[rows.index])
+    assert table.loc[table["regime"] != "full", "permuted_mean"].isna().all()
+    occlusion = table[(table["track"] == "occlusion") & (table["regime"] == "full")]
+    assert occlusion["permuted_sd"].gt(0).all()
+
+
+def test_tracks_that_are_switched_off_are_left_out_but_never_the_baselines(folds, tmp_path):
+    table = read_table(scored(tmp_path, folds, tracks=[])["genes"])
     assert set(table["track"]) == set(BASELINES)
     assert read_table(tmp_path / "key_genes.parquet")["attention_total"].gt(0).all()
 
 
-def test_cells_without_wells_give_tracks_without_p(seeds, tmp_path, caplog):
+def test_cells_without_wells_give_tracks_without_p(folds, tmp_path, caplog):
     caplog.set_level("INFO", logger="keygenes")
-    bare = [raw.assign(well="all") for raw in seeds]
+    bare = [raw.assign(well="all") for raw in folds]
     table = read_table(
         scored(
             tmp_path,
@@ -302,25 +330,29 @@ def test_cells_without_wells_give_tracks_without_p(seeds, tmp_path, caplog):
     assert (received["ci_low"] < received["score"]).all(), "over cells"
 
 
-def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(seeds, tmp_path):
-    outputs = scored(tmp_path, seeds)
+def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(folds, tmp_path):
+    outputs = scored(tmp_path, folds)
     keys = read_table(outputs["key_genes"])
     assert len(keys) == 8
     frame = pd.read_csv(outputs["figure8"], sep="\t")
     assert frame["ensembl_id"].tolist() == keys["ensembl_id"].tolist()[:3]
     assert frame["position"].tolist() == [1, 2, 3]
-    totals = pooled(seeds).groupby("ensembl_id")["total"].sum()
+    totals = pooled(folds).groupby("ensembl_id")["total"].sum()
     np.testing.assert_allclose(
-        keys["attention_total"], totals[keys["ensembl_id"]], err_msg="of the regime 'full' alone"
+        keys["attention_total"],
+        2 * totals[keys["ensembl_id"]],
+        err_msg="of the regime 'full' alone, the mean over its trainings",
     )
     assert set(keys.loc[keys["in_mine"], "symbol"]) == {"DE0", "RARE"}
     attended = read_table(outputs["attended"])
     assert set(attended["ensembl_id"]) == set(GENES) - {UNTESTED}
-    frozen = read_table(scored(tmp_path, seeds, regime="frozen")["key_genes"])
-    np.testing.assert_allclose(frozen["attention_total"], 2 * keys["attention_total"])
+    frozen = read_table(scored(tmp_path, folds, regime="frozen")["key_genes"])
+    np.testing.assert_allclose(frozen["attention_total"], keys["attention_total"])
+    same = ["n_cells", "mean_rank_low", "mean_rank_high"]
+    pd.testing.assert_frame_equal(frozen[same], keys[same])
 
 
-def test_equal_inputs_give_equal_bytes(seeds, tmp_path):
-    first, again = scored(tmp_path / "a", seeds), scored(tmp_path / "b", seeds)
+def test_equal_inputs_give_equal_bytes(folds, tmp_path):
+    first, again = scored(tmp_path / "a", folds), scored(tmp_path / "b", folds)
     for name in first:
         assert first[name].read_bytes() == again[name].read_bytes()

@@ -6,19 +6,21 @@ from evidence_tables import GENES, HEADS, LAYERS, attributions, raw_attention, s
 
 from keygenes.evidence.moderated import moderated_t
 from keygenes.evidence.tracks import (
+    counted_once,
     expression_tests,
     expression_tracks,
     gene_totals,
     interval_over_cells,
-    logistic_tracks,
+    logistic_track,
     model_track,
     random_track,
     ratio_interval,
+    relabelled_scores,
     track,
     track_scores,
     well_groups,
     well_matrices,
-    with_null,
+    with_permuted,
 )
 
 
@@ -41,7 +43,7 @@ def test_columns_given_stay_with_their_gene():
     frame = track("x", ["a", "b"], [1.0, 2.0], 5, regime="full", q=np.array([0.5, 0.1]))
     assert frame["q"].tolist() == [0.1, 0.5]
     assert frame["regime"].tolist() == ["full", "full"]
-    assert frame["null_sd"].isna().all()
+    assert frame["permuted_sd"].isna().all()
 
 
 def of_cells(raw):
@@ -124,10 +126,10 @@ def test_sums_per_well_as_matrices(raw):
     wide = table.astype({"well": str, "ensembl_id": str})
     wide = wide.pivot_table(index="well", columns="ensembl_id", values="sum", fill_value=0)
     assert found["genes"].tolist() == list(wide.columns)
-    np.testing.assert_allclose(found["sum"], 2 * wide.to_numpy(), err_msg="both seeds added up")
+    np.testing.assert_allclose(found["sum"], 2 * wide.to_numpy(), err_msg="two folds added up")
     other = table[table["ensembl_id"] == GENES[2]]
     part = well_matrices([other, table], ["n_cells"])
-    assert part["n_cells"].shape == (6, wide.shape[1]), "a gene that one seed lacks"
+    assert part["n_cells"].shape == (6, wide.shape[1]), "a gene that one fold lacks"
 
 
 def test_the_tracks_of_attention(raw):
@@ -260,28 +262,62 @@ def test_contrast_wells_are_the_last_class_and_reference_wells_untreated():
     assert well_groups(obs.assign(well="all"), labels, vehicle) == {}
 
 
-def test_the_null_is_that_of_models_with_permuted_labels():
-    rows = [
-        *[("t", "none", 1, "g", 1.0), ("t", "none", 2, "g", 3.0), ("t", "none", None, "g", 9.0)],
-        *[("t", "full", 1, "g", 5.0), ("t", "full", None, "g", 5.0), ("t", "full", 1, "h", 5.0)],
-        *[("attention_total", "none", 1, "g", 10.0), ("attention_total", "none", 2, "g", 20.0)],
-        *[("attention_total", "full", s, "g", 40.0) for s in (1, 2, None)],
-        ("wilcoxon", None, None, "g", 7.0),
-        *[("t", "frozen", s, "g", 5.0) for s in (1, None)],
-    ]
-    frame = pd.DataFrame(rows, columns=["track", "regime", "seed", "ensembl_id", "score"])
-    frame = frame.assign(null_mean=np.nan, null_sd=np.nan)
-    found = with_null(frame, {"none": "full"})
-    assert found["null_mean"].tolist()[3:5] == [2, 2]
-    assert found["null_sd"].iloc[3] == pytest.approx(np.sqrt(2))
-    assert found["null_mean"].tolist()[8:11] == [15, 15, 30], "pooled totals are sums over seeds"
-    assert found["null_mean"].iloc[[0, 1, 2, 5, 11]].isna().all()
-    assert found["null_mean"].iloc[12:].isna().all(), "frozen is not trained like it"
-    pd.testing.assert_frame_equal(with_null(frame, {}), frame)
-    pd.testing.assert_frame_equal(with_null(frame, {"none": None}), frame)
+def test_the_null_of_a_gene_is_its_score_under_dealt_labels(raw):
+    """Three relabellings, whose attention is one, two and three times the true one's."""
+    table = statistics(raw)["by_well"]
+    dealt = {
+        b: {"attention_total": well_matrices([table.assign(sum=b * table["sum"])], ["sum"])}
+        for b in (1, 2, 3)
+    }
+    null = relabelled_scores(["attention_total", "norm_pair"], dealt, 6)
+    assert set(null) == {"attention_total"}, "what no table holds has no null"
+    frame = model_track("attention_total", matrices(raw), 6, None, regime="r", seed=None)
+    found = with_permuted(frame, null["attention_total"])
+    np.testing.assert_allclose(found["permuted_mean"], 2 * found["score"])
+    np.testing.assert_allclose(found["permuted_sd"], found["score"])
+    pd.testing.assert_frame_equal(with_permuted(frame, None), frame)
+    one = relabelled_scores(["attention_total"], {1: dealt[1]}, 6)["attention_total"]
+    assert one["permuted_sd"].isna().all(), "of one there is no spread"
 
 
-def test_a_sparse_logistic_regression_is_averaged_over_seeds():
+def test_a_cell_counts_once_however_often_its_fold_was_trained(raw):
+    """Three trainings of two folds; the sums of a training are 1, 2 and 3 times the first one's."""
+    folds = {1: raw[raw["well"] < "W3"], 2: raw[raw["well"] >= "W3"]}
+    runs = {
+        (fold, seed): statistics(part.assign(received=seed * part["received"]))
+        for fold, part in folds.items()
+        for seed in (1, 2, 3)
+    }
+    by_well = [tables["by_well"] for tables in runs.values()]
+    pooled = well_matrices(by_well, ["sum"], [fold for fold, _ in runs])
+    alone = matrices(raw)
+    np.testing.assert_array_equal(pooled["n_cells"], alone["n_cells"], "whole, to the last bit")
+    np.testing.assert_allclose(pooled["sum"], 2 * alone["sum"])
+    totals = gene_totals(counted_once({run: tables["by_gene"] for run, tables in runs.items()}), 6)
+    one = gene_totals(statistics(raw)["by_gene"], 6)
+    np.testing.assert_allclose(totals["total"], 2 * one["total"])
+    same = ["n_cells", "rank_mean"]
+    pd.testing.assert_frame_equal(totals[same], one[same])
+    first, pool = (
+        model_track("attention_total", sums, 6, GROUPS, regime="r", seed=None)
+        for sums in (alone, pooled)
+    )
+    np.testing.assert_allclose(pool["score"], 2 * first["score"])
+    np.testing.assert_allclose(pool["p"], first["p"], err_msg="well means averaged over seeds")
+    pd.testing.assert_series_equal(pool["n_cells"], first["n_cells"])
+
+
+def test_cells_that_one_training_rejects_count_in_part_and_are_shown_whole():
+    table = pd.DataFrame({"well": ["A", "B"], "ensembl_id": "g", "n_cells": [20, 20]})
+    table = table.assign(sum=[40.0, 20.0], sum_absolute=[40.0, 20.0])
+    fewer = table.assign(n_cells=[19, 20], sum_absolute=[57.0, 40.0])
+    found = well_matrices([table, table, fewer], ["sum", "sum_absolute"], [1, 1, 1])
+    frame = model_track("occlusion", found, 1, None, regime="r", seed=None)
+    assert frame["n_cells"].tolist() == [40]
+    assert frame["score"].tolist() == pytest.approx([(2 * 60 + 97) / (2 * 40 + 39)])
+
+
+def test_a_sparse_logistic_regression_is_averaged_over_folds():
     def table(scores, signs):
         return pd.DataFrame(
             {
@@ -292,15 +328,13 @@ def test_a_sparse_logistic_regression_is_averaged_over_seeds():
             }
         )
 
-    tables = {1: table({"a": 2.0, "b": 1.0}, [1, -1]), 2: table({"a": 1.0, "c": 4.0}, [-1, 1])}
-    first, second, pooled = logistic_tracks(tables, pd.Series({"a": 50, "b": 7}))
-    assert first["seed"].eq(1).all()
-    assert second["ensembl_id"].tolist()[0] == "c"
+    tables = [table({"a": 2.0, "b": 1.0}, [1, -1]), table({"a": 1.0, "c": 4.0}, [-1, 1])]
+    pooled = logistic_track(tables, pd.Series({"a": 50, "b": 7}))
+    assert pooled["seed"].isna().all()
     pooled = pooled.set_index("ensembl_id")
     assert pooled["score"].to_dict() == {"a": 1.5, "b": 0.5, "c": 2}
     assert pooled["direction"].to_dict() == {"a": 1, "b": -1, "c": 1}
     assert pooled["n_cells"].to_dict() == {"a": 50, "b": 7, "c": 0}
-    assert logistic_tracks({}, pd.Series(dtype=int)) == []
 
 
 def test_random_scores_are_the_same_whatever_the_order():

@@ -8,6 +8,7 @@ from scipy.stats import norm, rankdata
 
 PRECISION_AT = (10, 25, 50, 100)
 SET_METRICS = ("auroc", "auprc", *(f"precision_at_{k}" for k in PRECISION_AT))
+N_DETECTION, N_RANK = 10, 5  # strata of matched draws
 PERSISTENCE = 0.98  # of rank-biased overlap: the first 50 ranks carry 85 % of the weight
 AT_A_TIME = 2_000_000  # numbers of a block, which bounds memory
 
@@ -77,30 +78,95 @@ def set_metrics(chosen, last, middle, rank):
     return found
 
 
-def strata(detection, mean_rank, n_detection=10, n_rank=5):
+def strata(detection, mean_rank):
     """Return the stratum of every gene: detection decile x mean-rank quintile.
 
     Parameters
     ----------
     detection, mean_rank : float arrays [n_genes]
         Equal values share a stratum.
+
+    Returns
+    -------
+    int array [n_genes]
+        Decile times `N_RANK`, plus quintile.
     """
     codes = [
         np.minimum((rankdata(v, method="average") - 0.5) / len(v) * parts, parts - 1).astype(int)
-        for v, parts in ((detection, n_detection), (mean_rank, n_rank))
+        for v, parts in ((detection, N_DETECTION), (mean_rank, N_RANK))
     ]
-    return codes[0] * n_rank + codes[1]
+    return codes[0] * N_RANK + codes[1]
 
 
-def matched_draws(positive, stratum, n_draws, rng):
-    """Return random sets of genes with as many of every stratum as the given set has.
+def nearest_strata(codes, code):
+    """Return strata by their distance to one of them, itself first; equally near ones by code.
 
-    Uniform over all such sets (Floyd's algorithm, all draws side by side).
+    The distance is the share of genes between two strata by detection plus that by mean rank: a
+    step of a decile is half of a step of a quintile.
+    """
+    detection = np.abs(codes // N_RANK - code // N_RANK) / N_DETECTION
+    rank = np.abs(codes % N_RANK - code % N_RANK) / N_RANK
+    return codes[np.lexsort((codes, np.round(detection + rank, 9)))]
+
+
+def numbers_drawn(positive, stratum):
+    """Return how many other genes a matched set takes of each stratum, and what they leave open.
+
+    Every stratum gives its own positives as many others as it has. Those that are wanting come
+    from the nearest strata with others to spare, and only where no stratum has, from the
+    positives themselves.
 
     Parameters
     ----------
     positive : bool array [n_genes]
     stratum : int array [n_genes]
+
+    Returns
+    -------
+    others : dict {stratum: int}
+    wanting : dict {stratum: int}
+        Of the stratum's own positives.
+    """
+    codes = np.unique(stratum)
+    wanted = {code: int((positive & (stratum == code)).sum()) for code in codes}
+    spare = {code: int((~positive & (stratum == code)).sum()) for code in codes}
+    others = {code: min(wanted[code], spare[code]) for code in codes}
+    for code in codes:
+        spare[code] -= others[code]
+        wanted[code] -= others[code]
+    for code in [c for c in codes if wanted[c]]:
+        for near in nearest_strata(codes, code):
+            taken = min(wanted[code], spare[near])
+            others[near] += taken
+            spare[near] -= taken
+            wanted[code] -= taken
+    return others, wanted
+
+
+def drawn_without_repeats(n, k, n_draws, rng):
+    """Return `n_draws` sets of `k` of the numbers below `n`: int array [n_draws, k].
+
+    Uniform over all sets (Floyd's algorithm, all draws side by side).
+    """
+    drawn = np.empty((n_draws, k), np.int64)
+    for i, top in enumerate(range(n - k, n)):
+        new = rng.integers(0, top + 1, n_draws)
+        taken = (drawn[:, :i] == new[:, None]).any(1)
+        drawn[:, i] = np.where(taken, top, new)
+    return drawn
+
+
+def matched_draws(positive, stratum, n_draws, rng):
+    """Return random sets of other genes, as many of every stratum as the given set has.
+
+    Genes of the given set are drawn only where others are wanting (`numbers_drawn`): their share,
+    ``positive[draws].mean()``, is the overlap that remains. Uniform over all such sets.
+
+    Parameters
+    ----------
+    positive : bool array [n_genes]
+    stratum : int array [n_genes]
+        From `strata`.
     n_draws : int
     rng : numpy.random.Generator
 
@@ -110,22 +176,49 @@ def matched_draws(positive, stratum, n_draws, rng):
         Indices of genes, none twice in a set.
     """
     columns = []
-    for code in np.unique(stratum[positive]):
-        members = np.flatnonzero(stratum == code)
-        n, k = len(members), int(positive[members].sum())
-        drawn = np.empty((n_draws, k), np.int64)
-        for i, top in enumerate(range(n - k, n)):
-            new = rng.integers(0, top + 1, n_draws)
-            taken = (drawn[:, :i] == new[:, None]).any(1)
-            drawn[:, i] = np.where(taken, top, new)
-        columns.append(members[drawn])
+    for numbers, drawable in zip(
+        numbers_drawn(positive, stratum), (~positive, positive), strict=True
+    ):
+        columns += _of_strata(numbers, drawable, stratum, n_draws, rng)
     return np.concatenate(columns, axis=1)
 
 
-def against_draws(observed, drawn):
-    """Return mean and sd of a metric over random sets, and p of the observed one (one-sided)."""
-    exceed = int((drawn >= observed - 1e-12).sum())
-    return float(drawn.mean()), float(drawn.std(ddof=1)), (1 + exceed) / (1 + len(drawn))
+def dealt_sets(positive, stratum, n_draws, rng):
+    """Return random sets with as many of every stratum, of all its genes: membership dealt anew.
+
+    For p: under the null the given set is one of these, so that p holds its level whatever share
+    of a stratum is positive. Against `matched_draws` it does not: what others are left when the
+    given set has taken high scores is lower, and spreads less (where a tenth of the genes is
+    positive, steeply by detection, 18 % of null sets have p <= 0.05, and 5 % against these).
+
+    Parameters and returns are those of `matched_draws`.
+    """
+    codes, k = np.unique(stratum[positive], return_counts=True)
+    numbers = dict(zip(codes, k, strict=True))
+    everything = np.ones(len(positive), bool)
+    return np.concatenate(_of_strata(numbers, everything, stratum, n_draws, rng), axis=1)
+
+
+def _of_strata(numbers, drawable, stratum, n_draws, rng):
+    columns = []
+    for code, k in numbers.items():
+        if k:
+            members = np.flatnonzero(drawable & (stratum == code))
+            columns.append(members[drawn_without_repeats(len(members), k, n_draws, rng)])
+    return columns
+
+
+def against_draws(observed, drawn, dealt):
+    """Return mean and sd of a metric over random sets of others, and p of the observed one.
+
+    Parameters
+    ----------
+    observed : float
+    drawn, dealt : float arrays [n_draws]
+        The metric of `matched_draws` and of `dealt_sets`; p, one-sided, is among the latter.
+    """
+    exceed = int((dealt >= observed - 1e-12).sum())
+    return float(drawn.mean()), float(drawn.std(ddof=1)), (1 + exceed) / (1 + len(dealt))
 
 
 def bootstrap_sets(positive, score, rank, n_bootstrap, rng):

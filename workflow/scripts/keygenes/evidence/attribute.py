@@ -1,12 +1,15 @@
 """One model put to the test in its test cells: attributions, faithfulness and randomisation.
 
 What one pass answers is computed in all test cells (`evidence.attribution.max_cells`); what takes
-many passes in some of them, drawn evenly from classes and their wells (`costly_cells`).
+many passes in some of them, drawn evenly from classes and their wells (`costly_cells`). The fold
+alone chooses cells and draws: every training of it, on labels as they are or dealt anew, is looked
+at in the same cells.
 """
 
 import contextlib
 import logging
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -37,7 +40,7 @@ REVERSED = ("integrated_gradients", "occlusion", "attattr", *ONE_PASS[::-1])
 RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
 
 
-def evenly_drawn(labels, wells, n, seed):
+def evenly_drawn(labels, wells, n, fold):
     """Return the places of `n` cells drawn evenly from classes, and within these from wells.
 
     Parameters
@@ -45,20 +48,73 @@ def evenly_drawn(labels, wells, n, seed):
     labels, wells : int arrays [n_cells]
     n : int or None
         None, or more than there are: all.
-    seed : int
+    fold : int
         The cells of a smaller draw are among those of a larger one.
 
     Returns
     -------
     int array, sorted
     """
-    rng = np.random.default_rng([seed, 22])
+    rng = np.random.default_rng([fold, 22])
     frame = pd.DataFrame({"label": labels, "well": wells, "order": rng.permutation(len(labels))})
     frame["turn"] = frame.sort_values("order").groupby(["label", "well"]).cumcount()
     frame["group"] = frame.groupby(["label", "well"])["order"].transform("min")  # a random turn
     frame["place"] = frame.sort_values(["turn", "group"]).groupby("label").cumcount()
     drawn = frame.sort_values(["place", "order"]).index.to_numpy()
     return np.sort(drawn[:n])
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The test cells of a fold that a model is looked at in.
+
+    Attributes
+    ----------
+    names : array of str [n_cells]
+    tokens : list of int arrays
+    wells : Categorical [n_cells]
+    costly, shown : int arrays
+        Places of those with tracks of many passes, and of those that randomisation is shown in.
+    fold : int
+    """
+
+    names: np.ndarray
+    tokens: list
+    wells: pd.Categorical
+    costly: np.ndarray
+    shown: np.ndarray
+    fold: int
+
+    @property
+    def lengths(self):
+        """Tokens of every cell: int array [n_cells]."""
+        return np.array([len(cell) for cell in self.tokens])
+
+
+def drawn_cells(frame, tokens, counts_obs, options, n_shown, fold):
+    """Return the `Cells` of a fold.
+
+    Parameters
+    ----------
+    frame, tokens : of `task_cells`
+    counts_obs : DataFrame, indexed by cell
+    options : dict
+        max_cells, costly_cells.
+    n_shown : int
+    """
+    test = np.flatnonzero((frame["split"] == "test").to_numpy())
+    wells = well_codes(counts_obs, frame["cell"])
+    strata = frame["label"].to_numpy(), wells.codes
+    test = test[evenly_drawn(*(s[test] for s in strata), options["max_cells"], fold)]
+    strata = [s[test] for s in strata]
+    return Cells(
+        names=frame["cell"].to_numpy(str)[test],
+        tokens=[tokens[i] for i in test],
+        wells=wells[test],
+        costly=evenly_drawn(*strata, options["costly_cells"], fold),
+        shown=evenly_drawn(*strata, n_shown, fold) if n_shown else np.empty(0, int),
+        fold=fold,
+    )
 
 
 def one_pass_scores(model, ids, mask, tracks):
@@ -114,14 +170,13 @@ def timed(what, n_cells):
     log.info("%s: %d cells, %.3g s per cell", what, n_cells, seconds)
 
 
-def all_scores(model, cells, costly, tracks, *, steps, mask_token, specials, batch_tokens):
+def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_tokens):
     """Return every track in every cell that it is computed in, and completeness errors.
 
     Parameters
     ----------
-    cells : list of int arrays
-    costly : int array
-        Cells that get the tracks of `MANY_PASSES`, and attention received.
+    cells : Cells
+        The costly ones get the tracks of `MANY_PASSES`, and attention received.
     tracks : list of str
 
     Returns
@@ -132,8 +187,8 @@ def all_scores(model, cells, costly, tracks, *, steps, mask_token, specials, bat
     """
     scores = {track: {} for track in (*ONE_PASS, *MANY_PASSES) if track in tracks}
     errors = {}
-    lengths = np.array([len(cell) for cell in cells])
-    everywhere = np.arange(len(cells))
+    lengths, costly = cells.lengths, cells.costly
+    everywhere = np.arange(len(lengths))
     for names, chosen in (
         ([t for t in ONE_PASS[1:] if t in tracks], everywhere),
         ([t for t in ONE_PASS[:1] if t in tracks], costly),
@@ -143,7 +198,7 @@ def all_scores(model, cells, costly, tracks, *, steps, mask_token, specials, bat
         with timed(", ".join(names), len(chosen)):
             batches = budget_batches(lengths[chosen], batch_tokens)
             for batch in with_progress([chosen[b] for b in batches], "one pass"):
-                ids, mask = padded([cells[i] for i in batch], model.device)
+                ids, mask = padded([cells.tokens[i] for i in batch], model.device)
                 for track, found in one_pass_scores(model, ids, mask, names).items():
                     for i, row in zip(batch, found, strict=True):
                         scores[track][int(i)] = row[: lengths[i]]
@@ -153,7 +208,7 @@ def all_scores(model, cells, costly, tracks, *, steps, mask_token, specials, bat
             for i in with_progress(costly, track, "cells"):
                 found, error = many_pass_scores(
                     model,
-                    *padded([cells[i]], model.device),
+                    *padded([cells.tokens[i]], model.device),
                     track,
                     steps=steps,
                     mask_token=mask_token,
@@ -189,24 +244,23 @@ def without_rejected(scores, errors, most):
     return kept
 
 
-def well_table(scores, cells, wells, ensembl_ids, specials):
+def well_table(scores, cells, ensembl_ids, specials):
     """Return table 'well_scores': sums over the cells of a well, per track and gene.
 
     Parameters
     ----------
     scores : dict {track: dict {cell: float64 array [length]}}
-    cells : list of int arrays
-    wells : Categorical [n_cells]
+    cells : Cells
     ensembl_ids : array of str [n_tokens]
     specials : sequence of int
         Tokens that are no genes.
     """
-    frames, n_tokens = [], len(ensembl_ids)
+    frames, n_tokens, wells = [], len(ensembl_ids), cells.wells
     for track in [t for t in OF_WELLS if scores.get(t)]:
         chosen = list(scores[track])
         values = np.concatenate([scores[track][i] for i in chosen])
-        genes = np.concatenate([cells[i] for i in chosen]).astype(np.int64)
-        of_well = np.repeat(wells.codes[chosen].astype(np.int64), [len(cells[i]) for i in chosen])
+        genes = np.concatenate([cells.tokens[i] for i in chosen]).astype(np.int64)
+        of_well = np.repeat(wells.codes[chosen].astype(np.int64), cells.lengths[chosen])
         used = ~np.isnan(values) & ~np.isin(genes, list(specials))
         codes, at = np.unique((of_well * n_tokens + genes)[used], return_inverse=True)
         frames.append(
@@ -224,12 +278,13 @@ def well_table(scores, cells, wells, ensembl_ids, specials):
     return table_of(frames, "well_scores")
 
 
-def cell_table(scores, errors, kept, names, wells, lengths, values):
+def cell_table(scores, errors, kept, cells, values):
     """Return table 'attributed_cells': a row per track of `OF_WELLS` and cell."""
+    lengths = cells.lengths
     rows = [
         {
-            "cell": names[i],
-            "well": wells[i],
+            "cell": cells.names[i],
+            "well": cells.wells[i],
             "track": track,
             "length": lengths[i],
             "contrast": values[i],
@@ -242,15 +297,14 @@ def cell_table(scores, errors, kept, names, wells, lengths, values):
     return table_of([pd.DataFrame(rows)], "attributed_cells")
 
 
-def faithfulness_table(
-    model, cells, chosen, kept, of_genes, names, wells, *, fixed, options, mask_token, seed, **cost
-):
-    """Return table 'cell_faithfulness' of some cells.
+def faithfulness_table(model, cells, kept, of_genes, *, fixed, options, mask_token, batch_tokens):
+    """Return table 'cell_faithfulness' of the costly cells.
 
     Parameters
     ----------
-    chosen : int array
+    cells : Cells
     kept : dict {track: dict {cell: float array [length]}}
+    of_genes : dict {order: float array [n_tokens]}
     fixed : callable
         ``fixed(cell)`` -> bool array [L], positions that are never masked.
     options : dict
@@ -261,10 +315,10 @@ def faithfulness_table(
 
     def value(variants):
         ids = torch.from_numpy(variants.astype(np.int64)).to(model.device)
-        return attribution.contrasts(model, ids, **cost)
+        return attribution.contrasts(model, ids, batch_tokens=batch_tokens)
 
-    for i in with_progress(chosen, "faithfulness", "cells"):
-        cell, i = cells[i], int(i)
+    for i in map(int, with_progress(cells.costly, "faithfulness", "cells")):
+        cell = cells.tokens[i]
         genes = np.flatnonzero(~fixed(cell))
         if not len(genes):
             continue
@@ -276,19 +330,19 @@ def faithfulness_table(
             genes,
             orders_of(cell, genes, of_cell, of_genes, sign, turned),
             mask_token=mask_token,
-            rng=np.random.default_rng([seed, 23, i]),
+            rng=np.random.default_rng([cells.fold, 23, i]),
             **options,
         )
-        frames.append(table.assign(cell=names[i], well=wells[i]))
+        frames.append(table.assign(cell=cells.names[i], well=cells.wells[i]))
     return table_of(frames, "cell_faithfulness")
 
 
-def randomisation_table(model, cells, chosen, tracks, names, wells, *, specials, seed, **options):
-    """Return table 'cell_randomisation' of some cells, for the tracks that few passes answer."""
+def randomisation_table(model, cells, tracks, *, specials, **options):
+    """Return table 'cell_randomisation' of the cells shown, for tracks that few passes answer."""
 
     def scores_of(some_model, i):
-        ids, mask = padded([cells[i]], model.device)
-        genes = ~np.isin(cells[i], list(specials))
+        ids, mask = padded([cells.tokens[i]], model.device)
+        genes = ~np.isin(cells.tokens[i], list(specials))
         scores = one_pass_scores(some_model, ids, mask, tracks)
         if "integrated_gradients" in tracks:
             scores["integrated_gradients"], _ = attribution.integrated_gradients(
@@ -296,9 +350,19 @@ def randomisation_table(model, cells, chosen, tracks, names, wells, *, specials,
             )
         return {track: found[0][genes] for track, found in scores.items()}
 
-    table = cell_randomisation(model, list(chosen), scores_of, seed)
-    at = chosen[table.pop("at").to_numpy(int)]
-    return table_of([table.assign(cell=names[at], well=wells[at])], "cell_randomisation")
+    table = cell_randomisation(model, list(cells.shown), scores_of, cells.fold)
+    at = cells.shown[table.pop("at").to_numpy(int)]
+    table = table.assign(cell=cells.names[at], well=cells.wells[at])
+    return table_of([table], "cell_randomisation")
+
+
+def logit_contrasts(model, cells, batch_tokens):
+    """Return F of every cell, unmasked: float64 array [n_cells]."""
+    values = np.full(len(cells.tokens), np.nan)
+    for i, cell in enumerate(with_progress(cells.tokens, "logits", "cells")):
+        one = torch.from_numpy(cell.astype(np.int64))[None].to(model.device)
+        (values[i],) = attribution.contrasts(model, one, batch_tokens)
+    return values
 
 
 def attribute_genes(
@@ -310,35 +374,43 @@ def attribute_genes(
     counts_obs,
     weights,
     config,
-    wilcoxon,
-    by_well,
     out_well_scores,
     out_cells,
-    out_faithfulness,
-    out_randomisation,
     task,
-    seed,
+    fold,
     tracks,
     attribution_options,
-    faithfulness_options,
     max_length,
     batch_tokens,
     threads,
     device,
+    wilcoxon=None,
+    by_well=None,
+    faithfulness_options=None,
+    out_faithfulness=None,
+    out_randomisation=None,
 ):
     """Write the attributions of one model per well and gene, and how far they can be believed.
+
+    Of a model that was trained on dealt labels, `labels` and `splits` are those of the true one.
 
     Parameters
     ----------
     counts_obs : DataFrame, indexed by cell
         Obs of the study's cells; its `well` is used where there is one.
+    fold : int
+        Chooses the cells, all draws and the weights that randomisation puts in.
     tracks : list of str
         Others than those of `ONE_PASS` and `MANY_PASSES` are passed over.
-    attribution_options, faithfulness_options : dict
-        Config sections evidence.attribution and evidence.faithfulness.
+    attribution_options : dict
+        Config section evidence.attribution.
+    wilcoxon, by_well, faithfulness_options, out_faithfulness, out_randomisation
+        Without the outputs nothing is masked and nothing is randomised, and the others (tables of
+        orders, config section evidence.faithfulness) are not read.
     """
-    options, faith = dict(attribution_options), dict(faithfulness_options)
-    n_randomised = faith.pop("randomised_cells")
+    options, tested = dict(attribution_options), out_faithfulness is not None
+    faith = dict(faithfulness_options) if tested else {"randomised_cells": 0}
+    n_shown = faith.pop("randomised_cells")
     device = set_up_torch(threads=threads, device=device)
     model, _ = load_classifier(weights, config)
     table = read_table(vocabulary)
@@ -350,17 +422,10 @@ def attribute_genes(
     mask_token = int(table.loc[table["ensembl_id"] == "<mask>", "token"].iloc[0])
     common = {"mask_token": mask_token, "batch_tokens": batch_tokens}
 
-    frame, all_cells, _ = task_cells(tokens, labels, splits, task, seed)
-    test = np.flatnonzero((frame["split"] == "test").to_numpy())
-    all_wells = well_codes(counts_obs, frame["cell"])
-    strata = frame["label"].to_numpy(), all_wells.codes
-    test = test[evenly_drawn(*(s[test] for s in strata), options["max_cells"], seed)]
-    cells, wells = [all_cells[i] for i in test], all_wells[test]
-    names, lengths = frame["cell"].to_numpy(str)[test], np.array([len(c) for c in cells])
-    strata = [s[test] for s in strata]
-    costly = evenly_drawn(*strata, options["costly_cells"], seed)
-    shown = evenly_drawn(*strata, n_randomised, seed) if n_randomised else np.empty(0, int)
-    log.info("%d test cells, %d of them with tracks of many passes", len(cells), len(costly))
+    frame, all_tokens, _ = task_cells(tokens, labels, splits, task, fold)
+    cells = drawn_cells(frame, all_tokens, counts_obs, options, n_shown, fold)
+    n_costly = len(cells.costly)
+    log.info("%d test cells, %d of them with tracks of many passes", len(cells.names), n_costly)
 
     reads_first = getattr(model.config, "classifier_pooling", "first") != "mean"
 
@@ -370,44 +435,27 @@ def attribute_genes(
         return never
 
     steps = {"integrated_gradients": options["n_steps"], "attattr": options["attattr_steps"]}
-    scores, errors = all_scores(
-        model, cells, costly, tracks, steps=steps, specials=specials, **common
-    )
-    if reads_first and not np.isin([c[0] for c in cells], specials).all():
+    if not tested:
+        tracks = [track for track in tracks if track in OF_WELLS]
+    scores, errors = all_scores(model, cells, tracks, steps=steps, specials=specials, **common)
+    if reads_first and not np.isin([c[0] for c in cells.tokens], specials).all():
         log.info(
             "the classifier reads position 0: its gene is part of every track, but of no order "
             "whose faithfulness is tested"
         )
     kept = without_rejected(scores, errors, options["max_completeness_error"])
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(with_progress(cells, "logits", "cells")):
-        one = torch.from_numpy(cell.astype(np.int64))[None].to(device)
-        (values[i],) = attribution.contrasts(model, one, batch_tokens)
-    write_table(well_table(kept, cells, wells, ids, specials), out_well_scores, "well_scores")
-    write_table(
-        cell_table(scores, errors, kept, names, wells, lengths, values),
-        out_cells,
-        "attributed_cells",
-    )
-    of_genes = gene_orders(read_table(wilcoxon), task, ids, all_cells)
+    write_table(well_table(kept, cells, ids, specials), out_well_scores, "well_scores")
+    values = logit_contrasts(model, cells, batch_tokens)
+    write_table(cell_table(scores, errors, kept, cells, values), out_cells, "attributed_cells")
+    if not tested:
+        return
+    of_genes = gene_orders(read_table(wilcoxon), task, ids, all_tokens)
     of_genes |= attention_orders(read_table(by_well), ids, tracks)
-    with timed("faithfulness", len(costly)):
-        tested = faithfulness_table(
-            model,
-            cells,
-            costly,
-            kept,
-            of_genes,
-            names,
-            wells,
-            fixed=fixed,
-            options=faith,
-            seed=seed,
-            **common,
+    with timed("faithfulness", n_costly):
+        masked = faithfulness_table(
+            model, cells, kept, of_genes, fixed=fixed, options=faith, **common
         )
-    write_table(tested, out_faithfulness, "cell_faithfulness")
-    with timed("randomisation", len(shown)):
-        changed = randomisation_table(
-            model, cells, shown, tracks, names, wells, specials=specials, seed=seed, **common
-        )
+    write_table(masked, out_faithfulness, "cell_faithfulness")
+    with timed("randomisation", len(cells.shown)):
+        changed = randomisation_table(model, cells, tracks, specials=specials, **common)
     write_table(changed, out_randomisation, "cell_randomisation")

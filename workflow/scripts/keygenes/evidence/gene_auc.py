@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.tracks import track
+from keygenes.evidence.tracks import track, with_permuted
 
 log = logging.getLogger("keygenes")
 
 REAL = "pretrained"
+SHUFFLED = "shuffled_labels"  # what chance looks like
 PAIRED = ("random_encoder", "logistic")  # controls with the same labels: a gain is defined
 TRACK = "gene_class_probability"
 AT_A_TIME = 250  # resamples, which bounds memory
@@ -147,22 +148,36 @@ def gene_metrics(predictions, n_bootstrap):
 def gene_tracks(predictions):
     """Return the evidence of a gene task: probability of the last class per encoder and seed.
 
-    A row without a seed has the mean over seeds; its `n_cells` is the largest of theirs.
+    A row without a seed has the mean over seeds; its `n_cells` is the largest of theirs. Those of
+    the pretrained encoder have permuted_mean and permuted_sd: the gene's probability over the
+    seeds of models trained on shuffled labels.
     """
+    shuffled = [
+        pd.Series([row[-1] for row in table["probabilities"]], table["ensembl_id"])
+        for (name, _), table in predictions.items()
+        if name == SHUFFLED
+    ]
+    permuted = None
+    if shuffled:
+        every = pd.concat(shuffled, axis=1)
+        permuted = pd.DataFrame(
+            {"permuted_mean": every.mean(axis=1), "permuted_sd": every.std(axis=1)}
+        )
     tracks, encoders = [], dict.fromkeys(name for name, _ in predictions)
     for encoder in encoders:
+        null = permuted if encoder == REAL else None
         runs = []
         for (name, seed), table in predictions.items():
             if name == encoder:
                 last = np.array([row[-1] for row in table["probabilities"]])
                 runs.append(table.assign(score=last))
                 columns = {"regime": encoder, "seed": seed}
-                tracks.append(track(TRACK, table["ensembl_id"], last, table["n_cells"], **columns))
+                own = track(TRACK, table["ensembl_id"], last, table["n_cells"], **columns)
+                tracks.append(with_permuted(own, null))
         every = pd.concat(runs).groupby("ensembl_id")
         mean = every.agg(score=("score", "mean"), n_cells=("n_cells", "max")).reset_index()
-        tracks.append(
-            track(TRACK, mean["ensembl_id"], mean["score"], mean["n_cells"], regime=encoder)
-        )
+        own = track(TRACK, mean["ensembl_id"], mean["score"], mean["n_cells"], regime=encoder)
+        tracks.append(with_permuted(own, null))
     names = pd.concat([t[["ensembl_id", "symbol"]] for t in predictions.values()])
     frame = pd.concat(tracks, ignore_index=True)
     frame["seed"] = frame["seed"].astype("Int64")

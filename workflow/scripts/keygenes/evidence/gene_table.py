@@ -23,7 +23,7 @@ SCORES = {
     "detection": ("test cells that have the gene among their tokens", "cells"),
     "mean_rank": ("minus the mean rank of the gene in the cells that have it", "ranks"),
     "logistic_l1": (
-        "mean |coefficient| of a sparse logistic regression on genes, over classes and seeds",
+        "mean |coefficient| of a sparse logistic regression on genes, over classes and folds",
         "log odds per standard deviation",
     ),
     "random": ("a random number, the same in every run: what chance looks like", "none"),
@@ -33,7 +33,7 @@ SCORES = {
     ),
     "attention_received": ("mean attention received per cell, over layers and heads", UNIFORM),
     "attention_residual": (
-        "mean log2 of attention received beyond what rank and cell length lead to expect",
+        "mean log2 of attention received beyond what rank, cell length and depth predict",
         "log2 ratio",
     ),
     "norm_pair": (
@@ -59,7 +59,7 @@ def gene_table(genes, tests, gene_sets, regime):
     tests : table 'wilcoxon' of the task
     gene_sets : dict {name: set of ids and symbols}
     regime : str
-        Whose tracks are shown, pooled over seeds, beside those that need no model.
+        Whose tracks are shown, pooled over folds and seeds, beside those that need no model.
 
     Returns
     -------

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from keygenes.core.jackknife import UNBOUNDED, design_of, interval, left_out_sums
 from keygenes.core.schemas import TABLES
 
 
 def well_units(obs, labels):
-    """Return what is resampled for the cells of a task: wells within a dose, where they are known.
+    """Return what intervals of a task are over: wells within a dose, where they are known.
 
     Parameters
     ----------
@@ -32,101 +33,77 @@ def well_units(obs, labels):
     )
 
 
-def unit_weights(units, strata, n_bootstrap, seed=0):
-    """Return how often each unit is drawn: float [1 + n_bootstrap, n_units]; first row all ones.
-
-    Parameters
-    ----------
-    units, strata : arrays [n_units]
-        Units are drawn with replacement within each stratum (wells within a dose).
-
-    Returns
-    -------
-    float64 array [1 + n_bootstrap, n_units]
-    """
-    rng = np.random.default_rng([seed, 21])
-    weights = np.ones((1 + n_bootstrap, len(units)))
-    strata = np.asarray(strata)
-    for stratum in np.unique(strata):
-        (members,) = np.nonzero(strata == stratum)
-        n = len(members)
-        weights[1:, members] = rng.multinomial(n, np.full(n, 1 / n), n_bootstrap)
-    return weights
+def ratio_of_sums(sums):
+    """Return sums divided by numbers: of [..., 2] the first by the second, NaN where it is 0."""
+    total, n = sums[..., 0], sums[..., 1]
+    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
 
 
-def weighted_means(values, codes, weights):
-    """Return the means of columns over cells, for every resampling of the cells' units.
+def _places(frame, name):
+    """Return the place of each row among the values of a column, and how many these are."""
+    if name not in frame:
+        return np.zeros(len(frame), int), 1
+    codes, found = pd.factorize(frame[name], sort=True)
+    return codes, len(found)
 
-    Parameters
-    ----------
-    values : float array [n_cells, n_columns]
-        NaN: the cell has no such value.
-    codes : int array [n_cells]
-        Unit of each cell.
-    weights : float array [n_resamples, n_units]
-        From `unit_weights`.
 
-    Returns
-    -------
-    float64 array [n_resamples, n_columns]
-    """
+def _parts(values, units, frame, n_units):
+    """Return sums and numbers of values: float array [n_units, n_folds, n_seeds, n_columns, 2]."""
+    (folds, n_folds), (seeds, n_seeds) = _places(frame, "fold"), _places(frame, "seed")
     known = ~np.isnan(values)
-    sums = np.zeros((2, weights.shape[1], values.shape[1]))
-    np.add.at(sums[0], codes, np.where(known, values, 0.0))
-    np.add.at(sums[1], codes, known)
-    total, n = weights @ sums[0], weights @ sums[1]
-    return np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
+    parts = np.zeros((n_units, n_folds, n_seeds, values.shape[1], 2))
+    np.add.at(parts, (units, folds, seeds), np.stack([np.where(known, values, 0.0), known], -1))
+    return parts
 
 
-def interval(draws):
-    """Return the 95 % percentile interval over the first axis; NaN where fewer than half exist."""
-    low, high = np.full((2, draws.shape[1]), np.nan)
-    enough = np.isfinite(draws).mean(0) > 0.5
-    low[enough], high[enough] = np.nanquantile(draws[:, enough], [0.025, 0.975], axis=0)
-    return low, high
-
-
-def means_by_unit(frame, keys, columns, units, n_bootstrap):
+def means_by_unit(frame, keys, columns, units, bounds=UNBOUNDED):
     """Return means over cells of some columns per key, with intervals over units.
 
     Parameters
     ----------
     frame : DataFrame
-        A row per cell (of any run) and key: columns cell, `keys` and `columns`.
+        A row per cell (of any run) and key: columns cell, `keys` and `columns`; fold and seed of
+        its model, where intervals are to cover trainings as well.
     keys, columns : lists of str
         Missing keys are keys of their own; missing values are left out.
     units : DataFrame, indexed by cell
         From `well_units`.
-    n_bootstrap : int
+    bounds : (float, float)
+        Between which all columns lie.
 
     Returns
     -------
     DataFrame
         Columns `keys`; per column its mean, {column}_low and {column}_high (95 %; missing where
         there is one unit); n_cells, and n_wells (missing where wells are not known), of the first.
+        Of several seeds the mean of a unit counts, and a cell is one cell.
     """
-    of_cell = units.loc[frame["cell"]]
-    names, codes = np.unique(of_cell["unit_id"].to_numpy(str), return_inverse=True)
-    strata = of_cell["stratum"].to_numpy(str)[np.unique(codes, return_index=True)[1]]
-    weights = unit_weights(names, strata, n_bootstrap)
     rows = []
-    grouped = frame.assign(code=codes).groupby(keys, sort=False, dropna=False, observed=True)
-    for key, part in grouped:
-        values, at = part[columns].to_numpy(float), part["code"].to_numpy()
-        means = weighted_means(values, at, weights)
-        own = at[~np.isnan(values[:, 0])]
-        low, high = (
-            interval(means[1:]) if len(np.unique(own)) > 1 else np.full((2, len(columns)), np.nan)
+    for key, part in frame.groupby(keys, sort=False, dropna=False, observed=True):
+        values = part[columns].to_numpy(float)
+        known = ~np.isnan(values).all(axis=1)
+        part, values = part[known], values[known]
+        of_cell = units.loc[part["cell"]]
+        names, first, codes = np.unique(
+            of_cell["unit_id"].to_numpy(str), return_index=True, return_inverse=True
         )
         row = dict(zip(keys, key, strict=True))
-        for i, column in enumerate(columns):
-            row |= {column: means[0, i], f"{column}_low": low[i], f"{column}_high": high[i]}
-        is_well = bool(of_cell["is_well"].iloc[0])
-        rows.append(
-            row | {"n_cells": len(own), "n_wells": len(np.unique(own)) if is_well else None}
-        )
+        row |= dict.fromkeys(f"{c}{end}" for c in columns for end in ("", "_low", "_high"))
+        own = ~np.isnan(values[:, 0])
+        row["n_cells"] = part["cell"][own].nunique()
+        is_well = bool(units["is_well"].iloc[0])
+        row["n_wells"] = len(np.unique(codes[own])) if is_well else None
+        if len(part):
+            parts = _parts(values, codes, part, len(names))
+            design = design_of(of_cell["stratum"].to_numpy(str)[first], *parts.shape[1:3])
+            means = ratio_of_sums(left_out_sums(parts, design))
+            low, high = interval(means, design, bounds)
+            for i, column in enumerate(columns):
+                row |= {column: means[0, i], f"{column}_low": low[i], f"{column}_high": high[i]}
+        rows.append(row)
+    numbers = {f"{c}{end}": float for c in columns for end in ("", "_low", "_high")}
     found = pd.DataFrame(rows)
-    return found.astype({"n_wells": "Int64"}) if rows else found
+    return found.astype({"n_wells": "Int64", **numbers}) if rows else found
 
 
 def table_of(frames, name):

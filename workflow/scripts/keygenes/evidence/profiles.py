@@ -19,11 +19,13 @@ def gene_ranks(paths):
 
     Parameters
     ----------
-    paths : sequence of path-like
-        Tables 'by_gene' of one regime, a seed each; a cell tested by several seeds counts in each.
+    paths : dict {(fold, seed): path}
+        Tables 'by_gene' of one regime. Where a gene stands does not depend on the training: of
+        each fold one table is read.
     """
     columns = ["ensembl_id", "class", "n_cells", "rank_mean", "rank_sd"]
-    parts = [_test_rows(path, columns, pc.field("layer").is_null()) for path in paths]
+    of_folds = {fold: path for (fold, _), path in paths.items()}
+    parts = [_test_rows(path, columns, pc.field("layer").is_null()) for path in of_folds.values()]
     table = pd.concat([part.astype({"ensembl_id": str}) for part in parts], ignore_index=True)
     classes = parts[0]["class"].cat.categories
     n, mean = table["n_cells"], table["rank_mean"]
@@ -45,20 +47,30 @@ def gene_heads(paths):
 
     Parameters
     ----------
-    paths : sequence of path-like
-        As for `gene_ranks`. One is held at a time.
+    paths : dict {(fold, seed): path}
+        As for `gene_ranks`. One is held at a time; a cell counts once, whatever the number of
+        trainings of its fold.
     """
     keys = ["ensembl_id", "layer", "head"]
+    trainings = pd.Series([fold for fold, _ in paths]).value_counts()
     sums = None
-    for path in paths:
+    for (fold, _), path in paths.items():
         part = _test_rows(path, [*keys, "n_cells", "sum"], pc.field("layer").is_valid())
         part = part.astype({"ensembl_id": str}).groupby(keys)[["n_cells", "sum"]].sum()
+        part /= trainings[fold]
         sums = part if sums is None else sums.add(part, fill_value=0)
     sums["mean"] = sums["sum"] / sums["n_cells"]
-    return sums.reset_index().astype({"n_cells": int})[[*keys, "mean", "n_cells"]]
+    sums["n_cells"] = sums["n_cells"].round().astype(int)
+    return sums.reset_index()[[*keys, "mean", "n_cells"]]
 
 
 def profile_genes(by_gene, out_ranks, out_heads):
-    """Write tables 'gene_ranks' and 'gene_heads' of the tables 'by_gene' of one regime."""
+    """Write tables 'gene_ranks' and 'gene_heads'.
+
+    Parameters
+    ----------
+    by_gene : dict {(fold, seed): path}
+        Of one regime.
+    """
     write_table(gene_ranks(by_gene), out_ranks, "gene_ranks")
     write_table(gene_heads(by_gene), out_heads, "gene_heads")

@@ -17,12 +17,13 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from keygenes.cells.units import resampling_units
+from keygenes.core.jackknife import design_of, interval, left_out_sums, two_sided_p
 from keygenes.core.matrices import read_matrix
 from keygenes.core.progress import Progress
 from keygenes.core.tables import read_table, write_table
+from keygenes.evidence.intervals import ratio_of_sums
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.baselines import fit_penalised
-from keygenes.models.evaluate import can_resample, interval, resample, two_sided_p
 
 log = logging.getLogger("keygenes")
 
@@ -108,7 +109,7 @@ def training_difference(matrix, labels, train):
     return np.argsort(-score, kind="stable")
 
 
-def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random, n_bootstrap):
+def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random):
     """Return the accuracy without the first genes of every track, and without matched ones.
 
     Parameters
@@ -117,21 +118,20 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
         Log-normalised expression.
     labels : int array [n_cells]
     folds : list of (train, valid, test), bool arrays [n_cells]
-        One per seed. The penalty is chosen once per fold, on the validation cells, with all genes.
+        The penalty is chosen once per fold, on the validation cells, with all genes.
     ranked : dict {track: int array}
         Genes, most key first (`ranked_genes`); the same in all folds.
     units, strata : arrays of str [n_cells]
-        What is resampled, and within what.
+        What intervals are over, and within what units are left out.
     n_random : int
         Draws of matched genes.
-    n_bootstrap : int
 
     Returns
     -------
     DataFrame
         Columns track, fraction, n_removed, accuracy, ci_low, ci_high, matched (mean accuracy of
-        the draws), drop (matched less accuracy), drop_low, drop_high, p (two-sided, bootstrap over
-        units; intervals and p are missing where no stratum has two), n_cells, n_units. Fraction 0
+        the draws), drop (matched less accuracy), drop_low, drop_high, p (two-sided; intervals and
+        p are over units alone, and missing where there is one), n_cells, n_units. Fraction 0
         stands for all genes. A track with fewer genes than are to go has no such row.
     """
     n_genes = matrix.shape[1]
@@ -173,21 +173,17 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
         log.info("fold %d: %d refits on %d cells, C = %g", fold + 1, len(sets), len(chosen), c)
     progress.end()
     seen = tally[:, 0, 1] > 0
-    drawn_in = np.asarray(strata)[first][seen]
-    draws = resample(tally[seen], names[seen], drawn_in, n_bootstrap)
-    draws = draws[..., 0] / draws[..., 1]
-    if not can_resample(drawn_in):
-        draws = np.full_like(draws, np.nan)
-    values = tally[..., 0].sum(0) / tally[..., 1].sum(0)
+    design = design_of(np.asarray(strata)[first][seen])
+    values = ratio_of_sums(left_out_sums(tally[seen][:, None, None], design))
     common = {"n_cells": int(tested.sum()), "n_units": int(seen.sum())}
 
     def row(track, fraction, n, i):
-        low, high = interval(draws[:, i])
+        low, high = interval(values[:, i], design, (0.0, 1.0))
         return {
             "track": track,
             "fraction": fraction,
             "n_removed": n,
-            "accuracy": values[i],
+            "accuracy": values[0, i],
             "ci_low": low,
             "ci_high": high,
             **common,
@@ -196,34 +192,33 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     rows = [row(track, 0.0, 0, 0) for track in orders]
     for track, fraction, n, i in plan:
         of_matched = slice(i + 1, i + 1 + n_random)
-        drops = draws[:, of_matched].mean(1) - draws[:, i]
-        low, high = interval(drops)
+        matched = values[:, of_matched].mean(1)
+        drops = matched - values[:, i]
+        low, high = interval(drops, design, (-1.0, 1.0))
         rows.append(
             {
                 **row(track, fraction, n, i),
-                "matched": values[of_matched].mean(),
-                "drop": values[of_matched].mean() - values[i],
+                "matched": matched[0],
+                "drop": drops[0],
                 "drop_low": low,
                 "drop_high": high,
-                "p": two_sided_p(drops),
+                "p": float(two_sided_p(drops, design)),
             }
         )
     return pd.DataFrame(rows)
 
 
-def remove_genes(
-    *, counts, labels, splits, genes, out_roar, task, regime, n_random, n_bootstrap, threads
-):
+def remove_genes(*, counts, labels, splits, genes, out_roar, task, regime, n_random, threads):
     """Write table 'roar': every pooled track of a task put to the test.
 
     Parameters
     ----------
     counts, labels, splits, genes : path-like
-        Splits of all seeds; the evidence table of the task.
+        Splits of all folds; the evidence table of the task.
     out_roar : path-like
     task, regime : str
         The regime whose attention and attributions are tested.
-    n_random, n_bootstrap, threads : int
+    n_random, threads : int
     """
     table = read_table(labels, columns=["cell", task]).dropna().set_index("cell")[task]
     adata = read_matrix(counts)
@@ -235,10 +230,10 @@ def remove_genes(
     detection = scaled.getnnz(0)
     chosen = np.sort(np.argsort(-detection, kind="stable")[:MAX_GENES])
     chosen = chosen[detection[chosen] > 0]
-    split = split.pivot(index="cell", columns="seed", values="split").loc[adata.obs_names]
+    split = split.pivot(index="cell", columns="fold", values="split").loc[adata.obs_names]
     folds = [
-        tuple((split[seed] == part).to_numpy() for part in ("train", "valid", "test"))
-        for seed in split.columns
+        tuple((split[fold] == part).to_numpy() for part in ("train", "valid", "test"))
+        for fold in split.columns
     ]
     with threadpool_limits(threads):
         found = remove_and_retrain(
@@ -249,6 +244,5 @@ def remove_genes(
             units["unit_id"].to_numpy(str),
             units["stratum"].to_numpy(str),
             n_random=n_random,
-            n_bootstrap=n_bootstrap,
         )
     write_table(found.assign(regime=regime, seed=None), out_roar, "roar")

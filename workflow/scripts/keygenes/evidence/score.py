@@ -12,17 +12,19 @@ from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BY_WELL
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.tracks import (
+    counted_once,
     expression_tests,
     expression_tracks,
     gene_totals,
     interval_over_cells,
-    logistic_tracks,
+    logistic_track,
     model_track,
     random_track,
+    relabelled_scores,
     strongest_tests,
     well_groups,
     well_matrices,
-    with_null,
+    with_permuted,
 )
 
 log = logging.getLogger("keygenes")
@@ -46,11 +48,11 @@ def read_by_gene(path):
 
 
 def read_well_sums(paths, names):
-    """Return the sums per well that the tracks of `names` need, over seeds and per seed.
+    """Return the sums per well that the tracks of `names` need, pooled and per training seed.
 
     Parameters
     ----------
-    paths : dict {seed: path}
+    paths : dict {(fold, seed): path}
         Tables 'by_well' or 'well_scores'.
     names : sequence of str
         Tracks of `ATTENTION`, or of `ATTRIBUTIONS`.
@@ -58,27 +60,55 @@ def read_well_sums(paths, names):
     Returns
     -------
     dict {track: {seed, or None for all: result of `well_matrices`}}
-        A track that the tables do not hold is left out.
+        All folds of a seed together; of all seeds together, every cell counts once. A track that
+        the tables do not hold is left out.
     """
-    tables = {seed: without_special_tokens(read_table(path)) for seed, path in paths.items()}
+    tables = {run: without_special_tokens(read_table(path)) for run, path in paths.items()}
     found = {}
     if set(names) & set(ATTENTION):
-        tables = {seed: table[table["subset"] == TEST] for seed, table in tables.items()}
+        tables = {run: table[table["subset"] == TEST] for run, table in tables.items()}
         columns = ["sum", *{BY_WELL[name] for name in names if name in BY_WELL} - {"sum"}]
         columns = [c for c in columns if all(t[c].notna().any() for t in tables.values())]
         sums = _sums_per_seed(tables, columns)
         return {name: sums for name in names if BY_WELL.get(name, "sum") in columns}
     for name in names:
-        own = {seed: table[table["track"] == name] for seed, table in tables.items()}
-        own = {seed: table for seed, table in own.items() if len(table)}
+        own = {run: table[table["track"] == name] for run, table in tables.items()}
+        own = {run: table for run, table in own.items() if len(table)}
         if own:
             found[name] = _sums_per_seed(own, ["sum", "sum_absolute"])
     return found
 
 
 def _sums_per_seed(tables, columns):
-    per_seed = {seed: well_matrices([table], columns) for seed, table in tables.items()}
-    return {None: well_matrices(list(tables.values()), columns), **per_seed}
+    def sums(runs):
+        return well_matrices([tables[run] for run in runs], columns, [fold for fold, _ in runs])
+
+    seeds = sorted({seed for _, seed in tables})
+    per_seed = {seed: sums([run for run in tables if run[1] == seed]) for seed in seeds}
+    return {None: sums(list(tables)) if len(seeds) > 1 else per_seed[seeds[0]], **per_seed}
+
+
+def of_regime(tables, regime):
+    """Return {(fold, seed): path} of one regime from {(regime, fold, seed): path}."""
+    return {(fold, seed): path for (one, fold, seed), path in tables.items() if one == regime}
+
+
+def read_relabelled(names, tables, places):
+    """Return mean and sd of the scores of models trained on dealt classes (`relabelled_scores`).
+
+    Parameters
+    ----------
+    names : sequence of str
+    tables : dict {(relabelling, fold): path}
+    places : int
+        Layers x heads.
+    """
+    sums = {}
+    for relabelling in dict.fromkeys(relabelling for relabelling, _ in tables):
+        paths = {(fold, 1): path for (one, fold), path in tables.items() if one == relabelling}
+        found = read_well_sums(paths, names)
+        sums[relabelling] = {name: per_seed[None] for name, per_seed in found.items()}
+    return relabelled_scores(names, sums, places)
 
 
 def min_max(values):
@@ -90,7 +120,8 @@ def min_max(values):
 def mean_ranks_by_class(by_gene):
     """Return the mean rank per gene and class: columns ``mean_rank_<class>``."""
     table = by_gene[(by_gene["subset"] == TEST) & by_gene["layer"].isna()]
-    table = table.assign(weighted=table["rank_mean"] * table["n_cells"])
+    n = table["n_cells"] * table.get("share", 1)
+    table = table.assign(n_cells=n, weighted=table["rank_mean"] * n)
     sums = table.groupby(["ensembl_id", "class"], observed=True)[["weighted", "n_cells"]].sum()
     ranks = (sums["weighted"] / sums["n_cells"]).unstack("class")
     ranks.index = ranks.index.astype(str)
@@ -102,8 +133,8 @@ def key_genes(by_gene, genes, gene_sets, places=None):
 
     Parameters
     ----------
-    by_gene : table 'by_gene' of one regime, the seeds concatenated
-        Each test cell once, so sums over seeds are sums over out-of-fold cells.
+    by_gene : tables 'by_gene' of the runs of one regime, as `counted_once` joins them
+        Each test cell counts once.
     genes : DataFrame
         ensembl_id, symbol; one row per gene.
     gene_sets : dict {name: set of ids and symbols}
@@ -185,7 +216,8 @@ def baseline_tracks(tests, pseudobulk, coefficients, totals):
     Parameters
     ----------
     tests, pseudobulk : tables 'wilcoxon' and 'pseudobulk' of one task
-    coefficients : dict {seed: table 'coefficients'}
+    coefficients : sequence of table 'coefficients'
+        One per fold.
     totals : result of `gene_totals`
     """
     cells = tests.drop_duplicates("group").set_index("group")["n_cells"]
@@ -195,29 +227,36 @@ def baseline_tracks(tests, pseudobulk, coefficients, totals):
         expression_tests("pseudobulk", pseudobulk, n_cells=cells),
         expression_tests("mean_difference", tests, by="log2fc"),
         *expression_tracks(totals),
-        *logistic_tracks(coefficients, totals["n_cells"]),
+        logistic_track(coefficients, totals["n_cells"]),
         random_track(totals.index, totals["n_cells"].to_numpy()),
     ]
 
 
-def model_tracks(names, regime, paths, places, groups, totals=None):
-    """Return the tracks of one regime, pooled over its seeds and per seed.
+def model_tracks(names, regime, paths, places, groups, *, totals=None, permuted=None):
+    """Return the tracks of one regime: all runs pooled, and of several training seeds each.
+
+    Rows of a seed pool its folds and have scores alone; of a single seed they would be the pooled
+    ones again, and are left out.
 
     Parameters
     ----------
     names : sequence of str
         All of `ATTENTION`, or all of `ATTRIBUTIONS`.
-    paths : dict {seed: path}
+    paths : dict {(fold, seed): path}
         Tables 'by_well' or 'well_scores'.
     places : int
         Layers x heads.
     groups : dict {well: 'contrast' or 'reference'}
     totals : dict {seed, or None for all: result of `gene_totals`}, optional
         Where the cells have no wells, attention_received gets its interval over cells from it.
+    permuted : result of `relabelled_scores`, optional
     """
     tracks = []
+    several = len({seed for _, seed in paths}) > 1
     for name, sums in read_well_sums(paths, names).items():
         for seed, matrices in sums.items():
+            if seed is not None and not several:
+                continue
             frame = model_track(
                 name,
                 matrices,
@@ -229,8 +268,34 @@ def model_tracks(names, regime, paths, places, groups, totals=None):
             if name == "attention_received" and len(matrices["wells"]) < 2 and totals:
                 ids = frame["ensembl_id"].to_numpy()
                 frame["ci_low"], frame["ci_high"] = interval_over_cells(totals[seed], ids)
-            tracks.append(frame)
+            tracks.append(with_permuted(frame, (permuted or {}).get(name)))
     return tracks
+
+
+def read_totals(paths):
+    """Return what tables 'by_gene' of one regime say of every gene.
+
+    Parameters
+    ----------
+    paths : dict {(fold, seed): path}
+
+    Returns
+    -------
+    everything : DataFrame
+        All tables as one (`counted_once`).
+    places : int
+        Layers x heads.
+    totals : dict {seed, or None for all: result of `gene_totals`}
+    """
+    read = {run: read_by_gene(path) for run, path in paths.items()}
+    places = next(iter(read.values()))[1]
+    tables = {run: table for run, (table, _) in read.items()}
+    everything = counted_once(tables)
+    totals = {None: gene_totals(everything, places)}
+    for seed in sorted({seed for _, seed in tables}):
+        of_seed = pd.concat([table for run, table in tables.items() if run[1] == seed])
+        totals[seed] = gene_totals(of_seed, places)
+    return everything, places, totals
 
 
 def score_genes(
@@ -238,6 +303,8 @@ def score_genes(
     by_gene,
     by_well,
     well_scores,
+    relabelled_by_well,
+    relabelled_well_scores,
     wilcoxon,
     pseudobulk,
     coefficients,
@@ -253,16 +320,18 @@ def score_genes(
     task,
     regime,
     tracks,
-    permuted,
+    relabelled_regime,
     n_key_genes,
 ):
     """Write a task's evidence table, its key genes and attended against expressed genes.
 
     Parameters
     ----------
-    by_gene, by_well, well_scores : dict {(regime, seed): path}
+    by_gene, by_well, well_scores : dict {(regime, fold, seed): path}
         well_scores: of the regimes that are attributed.
-    coefficients : dict {seed: path}
+    relabelled_by_well, relabelled_well_scores : dict {(relabelling, fold): path}
+        Of the models trained on dealt classes; may be empty.
+    coefficients : dict {fold: path}
     obs : DataFrame, indexed by cell
     labels : categorical [n_cells]
         Classes of the task, in the order of `obs`.
@@ -274,32 +343,35 @@ def score_genes(
         The regime whose attention makes the key-gene table.
     tracks : collection of str
         Tracks of models that are asked for.
-    permuted : dict {regime with permuted labels: the regime that it is the null of}
+    relabelled_regime : str or None
+        The regime that was trained on dealt classes too: its rows get permuted_mean, permuted_sd.
     """
     genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
     tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
     groups = well_groups(obs, labels, vehicle)
     if not groups:
         log.info("the cells have no wells: no p and no q for the tracks of a model")
-    frames, of_regime = [], None
-    for name in dict.fromkeys(name for name, _ in by_gene):
-        read = {seed: read_by_gene(path) for (one, seed), path in by_gene.items() if one == name}
-        places = next(iter(read.values()))[1]
-        everything = pd.concat([table for table, _ in read.values()], ignore_index=True)
-        totals = {seed: gene_totals(table, places) for seed, (table, _) in read.items()}
-        totals[None] = gene_totals(everything, places)
+    frames, of_main = [], None
+    for name in dict.fromkeys(name for name, _, _ in by_gene):
+        everything, places, totals = read_totals(of_regime(by_gene, name))
         if name == regime:
-            of_regime = everything, places, totals[None]
-        for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
+            of_main = everything, places, totals[None]
+        for kind, tables, relabelled in (
+            (ATTENTION, by_well, relabelled_by_well),
+            (ATTRIBUTIONS, well_scores, relabelled_well_scores),
+        ):
             wanted = [track for track in kind if track in tracks]
-            paths = {seed: path for (one, seed), path in tables.items() if one == name}
+            paths = of_regime(tables, name)
             if wanted and paths:
-                frames += model_tracks(wanted, name, paths, places, groups, totals)
-    everything, places, totals = of_regime
-    coefficients = {seed: read_table(path) for seed, path in coefficients.items()}
+                dealt = relabelled if name == relabelled_regime else {}
+                permuted = read_relabelled(wanted, dealt, places)
+                frames += model_tracks(
+                    wanted, name, paths, places, groups, totals=totals, permuted=permuted
+                )
+    everything, places, totals = of_main
+    coefficients = [read_table(path) for path in coefficients.values()]
     frames = [*baseline_tracks(tests, wells_tests, coefficients, totals), *frames]
     frame = pd.concat([f.astype({"regime": object}) for f in frames if len(f)], ignore_index=True)
-    frame = with_null(frame, permuted)
     names = pd.concat([tests[["ensembl_id", "symbol"]], genes[["ensembl_id", "symbol"]]])
     names = names.drop_duplicates("ensembl_id", keep="first")
     frame["symbol"] = frame["ensembl_id"].map(names.set_index("ensembl_id")["symbol"])

@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from keygenes.evidence.agreement import (
     against_draws,
     bootstrap_overlap,
     bootstrap_sets,
+    dealt_sets,
     matched_draws,
     positions,
     precision_positions,
@@ -25,8 +27,9 @@ from keygenes.evidence.agreement import (
     wilson,
 )
 from keygenes.evidence.gene_sets import membership, read_gene_set
-from keygenes.evidence.score import read_well_sums
+from keygenes.evidence.score import of_regime, read_well_sums
 from keygenes.evidence.tracks import MIN_CELLS, strongest_tests, track_scores
+from keygenes.models.evaluate import OVER_COMMONEST
 
 log = logging.getLogger("keygenes")
 
@@ -120,10 +123,107 @@ def _rng(*parts):
     return np.random.default_rng([403, zlib.crc32("/".join(map(str, parts)).encode())])
 
 
-def truth_rows(runs, facts, sets, *, n_bootstrap, n_null_draws):
+def permuted_columns(scores, run):
+    """Return the columns permuted_* of a track: its AUPRC under dealt labels.
+
+    Parameters
+    ----------
+    scores : table 'relabelled_scores'
+    run : (track, regime, seed)
+
+    Returns
+    -------
+    dict
+        Empty where no model was trained on dealt labels. p is one-sided, of one training seed on
+        both sides (the first): of the pooled row, which all seeds make, as well.
+    """
+    own = scores[scores["track"].astype(str) == run[0]]
+    true, dealt = own[own["relabelling"] == 0], own[own["relabelling"] > 0]
+    seeds = dealt["seed"].dropna().unique()
+    if run[2] is not None and run[2] not in seeds:
+        return {}
+    true = true[true["seed"].isin(seeds)] if len(seeds) else true
+    values = dealt["auprc"].dropna().to_numpy()
+    if true.empty or not len(values):
+        return {}
+    return {
+        "permuted_mean": values.mean(),
+        "permuted_sd": values.std(ddof=1) if len(values) > 1 else np.nan,
+        "permuted_p": against_draws(true["auprc"].iloc[0], values, values)[2],
+    }
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """The AUPRC of one gene set on the tracks of one regime, under dealt labels.
+
+    Attributes
+    ----------
+    regime, gene_set : str
+        Of the primary test.
+    scores : table 'relabelled_scores'
+    """
+
+    regime: str
+    gene_set: str
+    scores: pd.DataFrame
+
+    def columns(self, run, name, metric):
+        """Return the columns permuted_* of a row of aspect 'truth', where it has any."""
+        if metric != "auprc" or name != self.gene_set or run[1] not in (None, self.regime):
+            return {}
+        return permuted_columns(self.scores, run)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A gene set among the genes that a track scores, with random sets like it.
+
+    Attributes
+    ----------
+    positive : bool array [n_genes]
+    drawn : int array [n_draws, n_positive]
+        Sets of other genes (`matched_draws`).
+    dealt : int array [n_draws, n_positive]
+        Sets of any genes (`dealt_sets`), for p.
+    """
+
+    positive: np.ndarray
+    drawn: np.ndarray
+    dealt: np.ndarray
+
+    def columns(self, observed, places):
+        """Return {metric: columns matched_*}.
+
+        Parameters
+        ----------
+        observed : dict {metric: float}
+        places : results of `positions` and `precision_positions`
+        """
+        drawn, dealt = (set_metrics(sets, *places) for sets in (self.drawn, self.dealt))
+        found, overlap = {}, float(self.positive[self.drawn].mean())
+        for metric, value in observed.items():
+            mean, sd, p = against_draws(value, drawn[metric], dealt[metric])
+            found[metric] = {
+                "matched_null_mean": mean,
+                "matched_null_sd": sd,
+                "matched_overlap": overlap,
+                "matched_p": p,
+            }
+        return found
+
+
+def matched(positive, facts, n_draws, rng):
+    """Return the `Matched` of a gene set, by detection and mean rank."""
+    levels = strata(*(facts[c].to_numpy() for c in ("detection", "mean_rank")))
+    drawn, dealt = (sets(positive, levels, n_draws, rng) for sets in (matched_draws, dealt_sets))
+    return Matched(positive, drawn, dealt)
+
+
+def truth_rows(runs, facts, sets, relabelled=None, *, n_bootstrap, n_null_draws):
     """Return the rows of aspect 'truth': how well each track tells the genes of a set.
 
-    Pooled rows have an interval, over resampled genes, and a null: as many genes, matched on
+    Pooled rows have an interval, over resampled genes, and a null: as many other genes, matched on
     detection and mean rank. The universe is the track's own: genes that it scores.
 
     Parameters
@@ -131,6 +231,8 @@ def truth_rows(runs, facts, sets, *, n_bootstrap, n_null_draws):
     runs : result of `scores_by_run`
     facts : result of `gene_facts`
     sets : dict {name: set of ids and symbols}
+    relabelled : Relabelled, optional
+        Without it the columns permuted_* stay empty.
     """
     ids = facts.index.to_numpy(str)
     by_universe = {}
@@ -152,29 +254,27 @@ def truth_rows(runs, facts, sets, *, n_bootstrap, n_null_draws):
                     for metric in SET_METRICS
                 ]
                 continue
-            draws = None
+            null = None
             if any(seed is None for _, _, seed in same):
-                levels = strata(*(facts[c].to_numpy()[scored] for c in ("detection", "mean_rank")))
-                draws = matched_draws(positive, levels, n_null_draws, _rng("null", name, n))
+                null = matched(positive, facts[scored], n_null_draws, _rng("null", name, n))
             own = np.flatnonzero(positive)[None]
             for run in same:
                 score = runs[run][scored]
                 rank = precision_positions(score, kept)
                 places = (*positions(score), rank)
-                values = set_metrics(own, *places)
+                values = {m: float(v[0]) for m, v in set_metrics(own, *places).items()}
                 pooled = run[2] is None
                 if pooled:
-                    null = set_metrics(draws, *places)
+                    against_null = null.columns(values, places)
                     resampled = bootstrap_sets(
                         positive, score, rank, n_bootstrap, _rng("bootstrap", *run, name)
                     )
-                for metric in SET_METRICS:
-                    value = float(values[metric][0])
+                for metric, value in values.items():
                     columns = {"base_rate": 0.5 if metric == "auroc" else k / n}
                     if pooled:
-                        columns |= interval(resampled[metric])
-                        mean, sd, p = against_draws(value, null[metric])
-                        columns |= {"null_mean": mean, "null_sd": sd, "p": p}
+                        columns |= interval(resampled[metric]) | against_null[metric]
+                    if relabelled:
+                        columns |= relabelled.columns(run, name, metric)
                     rows.append(row(run, "truth", name, metric, value, **columns, **sizes))
     return rows
 
@@ -282,7 +382,7 @@ def half_scores(by_well, well_scores, halves, tracks, regime):
 
     Parameters
     ----------
-    by_well, well_scores : dict {(regime, seed): path}
+    by_well, well_scores : dict {(regime, fold, seed): path}
     halves : Series of 'a' or 'b', indexed by well
     tracks : collection of str
     regime : str
@@ -295,8 +395,8 @@ def half_scores(by_well, well_scores, halves, tracks, regime):
     found = {}
     for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
         wanted = [name for name in kind if name in tracks]
-        for one in dict.fromkeys(name for name, _ in tables):
-            paths = {seed: path for (name, seed), path in tables.items() if name == one}
+        for one in dict.fromkeys(name for name, _, _ in tables):
+            paths = of_regime(tables, one)
             asked = wanted or (["attention_total"] if kind == ATTENTION and one == regime else [])
             for name, sums in read_well_sums(paths, asked).items():
                 matrices = sums[None]
@@ -383,28 +483,94 @@ def significance_rows(genes):
     return rows
 
 
+def has_learnt(metrics, regime):
+    """Return whether a regime beats the commonest class, with the whole interval of its gain.
+
+    Parameters
+    ----------
+    metrics : table 'metrics' of the task
+    """
+    rows = metrics[
+        metrics["fold"].isna()
+        & metrics["seed"].isna()
+        & (metrics["split"].astype(str) == "test")
+        & (metrics["metric"].astype(str) == OVER_COMMONEST)
+        & (metrics["regime"].astype(str) == regime)
+    ]
+    return bool((rows["ci_low"] > 0).any())
+
+
 def faithfulness_rows(table):
     """Return the rows of aspect 'faithfulness': the gain of an order over matched random genes.
+
+    In units of the model's own range of logits, so that models can be held against each other.
 
     Parameters
     ----------
     table : table 'faithfulness'
         Rows without a fraction are means over fractions (AOPC); orders are named as tracks are.
     """
-    table = table[table["fraction"].isna() & table["gain"].notna()]
-    table = table[table["order"].isin([*BASELINES, *ATTENTION, *ATTRIBUTIONS])]
     return [
         row(
             (one.order, one.regime, None),
             "faithfulness",
             "matched_random",
             f"{one.metric}_gain",
-            one.gain,
-            ci_low=one.gain_low,
-            ci_high=one.gain_high,
+            one.gain_scaled,
+            ci_low=one.gain_scaled_low,
+            ci_high=one.gain_scaled_high,
         )
-        for one in table.itertuples()
+        for one in _gains(table).itertuples()
     ]
+
+
+def _gains(table):
+    table = table[table["fraction"].isna() & table["gain_scaled"].notna()]
+    return table[table["order"].isin([*BASELINES, *ATTENTION, *ATTRIBUTIONS])]
+
+
+def over_control_rows(table, controls, metrics):
+    """Return the rows of aspect 'faithfulness' that hold a gain against that in control models.
+
+    comprehensiveness_gain_over_control: the gain of a regime less that of a control, with an
+    interval that takes the two as independent (the distances to their limits added in squares). A
+    model that has not learnt has nothing to be faithful to: it gets no such row.
+
+    Parameters
+    ----------
+    table : table 'faithfulness'
+    controls : collection of str
+        Regimes with permuted labels or a random encoder.
+    metrics : table 'metrics' of the task
+    """
+    table = _gains(table)
+    table = table[table["metric"].astype(str) == "comprehensiveness"].astype({"regime": str})
+    rows = []
+    for regime in dict.fromkeys(name for name in table["regime"] if name not in controls):
+        if not has_learnt(metrics, regime):
+            log.info("%s does not beat the commonest class: its masking counts for nothing", regime)
+            continue
+        own = table[table["regime"] == regime]
+        for control in controls:
+            others = table[table["regime"] == control].set_index("order")
+            for one in own[own["order"].isin(others.index)].itertuples():
+                other = others.loc[one.order]
+                gain, low, high = (one.gain_scaled, one.gain_scaled_low, one.gain_scaled_high)
+                value = gain - other["gain_scaled"]
+                down = np.hypot(gain - low, other["gain_scaled_high"] - other["gain_scaled"])
+                up = np.hypot(high - gain, other["gain_scaled"] - other["gain_scaled_low"])
+                rows.append(
+                    row(
+                        (one.order, regime, None),
+                        "faithfulness",
+                        control,
+                        "comprehensiveness_gain_over_control",
+                        value,
+                        ci_low=value - down,
+                        ci_high=value + up,
+                    )
+                )
+    return rows
 
 
 def agreement(runs, ids, regime):
@@ -448,6 +614,8 @@ def score_tracks(
     tokens,
     vocabulary,
     faithfulness,
+    metrics,
+    relabelled_scores,
     gene_sets,
     out_scorecard,
     out_agreement,
@@ -455,6 +623,7 @@ def score_tracks(
     regime,
     tracks,
     controls,
+    primary,
     n_bootstrap,
     n_null_draws,
 ):
@@ -462,9 +631,12 @@ def score_tracks(
 
     Parameters
     ----------
-    by_well, well_scores : dict {(regime, seed): path}
+    by_well, well_scores : dict {(regime, fold, seed): path}
     halves : Series of 'a' or 'b', indexed by well; None where the cells have no wells
     faithfulness : path, or None where no regime is attributed
+    metrics : path
+        Table 'metrics' of the task: which regimes have learnt it.
+    relabelled_scores : path, or None where no model was trained on dealt labels
     gene_sets : dict {name: (path, registry entry)}
     regime : str
         Whose tracks are compared with each other.
@@ -472,6 +644,8 @@ def score_tracks(
         Tracks of models that are asked for.
     controls : collection of str
         Regimes with permuted labels or a random encoder.
+    primary : dict or None
+        Section evidence.primary of the config; what `relabelled_scores` are of.
     """
     columns = ["track", "regime", "seed", "ensembl_id", "symbol", "score", "p", "q"]
     genes = read_table(genes, columns)
@@ -483,7 +657,10 @@ def score_tracks(
     runs = scores_by_run(genes, ids)
     log.info("%s: %d rankings of %d genes", task, len(runs), len(ids))
     sets = {name: read_gene_set(*where) for name, where in gene_sets.items()}
-    rows = truth_rows(runs, facts, sets, n_bootstrap=n_bootstrap, n_null_draws=n_null_draws)
+    dealt = None
+    if relabelled_scores:
+        dealt = Relabelled(primary["regime"], primary["gene_set"], read_table(relabelled_scores))
+    rows = truth_rows(runs, facts, sets, dealt, n_bootstrap=n_bootstrap, n_null_draws=n_null_draws)
     rows += expression_rows(runs, facts) + confound_rows(runs, facts)
     rows += null_rows(runs, controls) + significance_rows(genes)
 
@@ -499,12 +676,13 @@ def score_tracks(
         scores |= half_scores(by_well, well_scores, halves, tracks, regime)
     rows += half_rows(scores, of_halves["wilcoxon"], ids)
     if faithfulness:
-        rows += faithfulness_rows(read_table(faithfulness))
+        table = read_table(faithfulness)
+        rows += faithfulness_rows(table) + over_control_rows(table, controls, read_table(metrics))
 
     card = pd.DataFrame(rows, columns=TABLES["scorecard"].names)
     whole = ("seed", "n_genes", "n_positive")
     card = card.astype(dict.fromkeys(whole, "Int64"))
-    numbers = ("value", "ci_low", "ci_high", "base_rate", "null_mean", "null_sd", "p")
-    card = card.astype(dict.fromkeys(numbers, float))
+    names = ("track", "regime", "aspect", "against", "metric", *whole)
+    card = card.astype({name: float for name in card.columns if name not in names})
     write_table(card, out_scorecard, "scorecard")
     write_table(agreement(runs, ids, regime), out_agreement, "agreement")

@@ -2,8 +2,8 @@
 
 The tracks of `core.tracks.BASELINES` need no transformer and are what any claim about one is held
 against. Those of a model come from sums per well, of attention (`keygenes.attention`) and of
-attributions. "Pooled" is over seeds: with as many replicates as seeds every cell once, seen by the
-model that was not trained on its well.
+attributions. "Pooled" is over folds and seeds: every cell is seen by the models that were not
+trained on its well, and counts once however often its fold was trained (means over seeds).
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ EMPTY = {
     "direction": np.nan,
     "ci_low": np.nan,
     "ci_high": np.nan,
-    "null_mean": np.nan,
-    "null_sd": np.nan,
+    "permuted_mean": np.nan,
+    "permuted_sd": np.nan,
     "effect": np.nan,
     "p": np.nan,
     "q": np.nan,
@@ -115,35 +115,26 @@ def expression_tests(name, tests, by="statistic", n_cells=None):
     )
 
 
-def logistic_tracks(coefficients, n_cells):
-    """Return the track of a sparse logistic regression on genes, per seed and averaged over them.
+def logistic_track(coefficients, n_cells):
+    """Return the track of a sparse logistic regression on genes, averaged over folds.
 
     Parameters
     ----------
-    coefficients : dict {seed: table 'coefficients'}
-        A gene that a seed's training cells do not have counts as zero in the average.
+    coefficients : sequence of table 'coefficients'
+        One per fold. A gene that a fold's training cells do not have counts as zero.
     n_cells : Series, indexed by ensembl_id
     """
-    tables = {
-        seed: table[table["baseline"].astype(str) == "bag_of_genes_l1"].set_index("ensembl_id")
-        for seed, table in coefficients.items()
-    }
-    if not tables:
-        return []
-    scores = pd.DataFrame({seed: table["score"] for seed, table in tables.items()}).fillna(0)
-    signed = pd.DataFrame(
-        {seed: table["score"] * table["direction"] for seed, table in tables.items()}
-    ).fillna(0)
+    tables = [
+        table[table["baseline"].astype(str) == "bag_of_genes_l1"].set_index("ensembl_id")
+        for table in coefficients
+    ]
+    scores = pd.concat([table["score"] for table in tables], axis=1).fillna(0).mean(axis=1)
+    signed = [table["score"] * table["direction"] for table in tables]
+    signed = pd.concat(signed, axis=1).fillna(0).mean(axis=1).reindex(scores.index)
     n = n_cells.reindex(scores.index).fillna(0).astype(int).to_numpy()
     ids = scores.index.to_numpy(str)
-    every = [(seed, scores[seed], signed[seed]) for seed in scores]
-    every.append((None, scores.mean(axis=1), signed.mean(axis=1)))
-    return [
-        track(
-            "logistic_l1", ids, score.to_numpy(), n, seed=seed, direction=np.sign(sign.to_numpy())
-        )
-        for seed, score, sign in every
-    ]
+    direction = np.sign(signed.to_numpy())
+    return track("logistic_l1", ids, scores.to_numpy(), n, direction=direction)
 
 
 def random_track(ensembl_ids, n_cells):
@@ -154,13 +145,31 @@ def random_track(ensembl_ids, n_cells):
     return track("random", ensembl_ids, score, n_cells)
 
 
+def counted_once(tables):
+    """Return tables of several runs as one, with the share of each: a cell counts once.
+
+    Parameters
+    ----------
+    tables : dict {(fold, seed): DataFrame}
+
+    Returns
+    -------
+    DataFrame
+        share: one over the number of runs of the same fold, which see the same cells.
+    """
+    runs = pd.Series([fold for fold, _ in tables]).value_counts()
+    frames = [table.assign(share=1 / runs[fold]) for (fold, _), table in tables.items()]
+    return pd.concat(frames, ignore_index=True)
+
+
 def gene_totals(by_gene, places=None):
     """Return attention per gene over classes, layers and heads of the test cells.
 
     Parameters
     ----------
     by_gene : table 'by_gene'
-        Only its rows of all layers and heads together are needed if `places` is given.
+        Only its rows of all layers and heads together are needed if `places` is given. With
+        the column share (`counted_once`) rows count that much.
     places : int, optional
         Layers x heads.
 
@@ -176,30 +185,25 @@ def gene_totals(by_gene, places=None):
         places = int(table["layer"].max() * table["head"].max())
     table = table[table["layer"].isna()]
     n = table["n_cells"].to_numpy(float)
-    squares = _squares(table["mean"], table["sd"], n)
-    rank_squares = _squares(table["rank_mean"], table["rank_sd"], n)
-    sums = (
-        pd.DataFrame(
-            {
-                "ensembl_id": table["ensembl_id"].astype(str),
-                "n_cells": n,
-                "sum": table["sum"],
-                "squares": squares,
-                "rank_sum": table["rank_mean"] * n,
-                "rank_squares": rank_squares,
-            }
-        )
-        .groupby("ensembl_id")
-        .sum()
-    )
-    n = sums["n_cells"]
+    share = table["share"].to_numpy() if "share" in table else 1.0
+    sums = pd.DataFrame(
+        {
+            "n_cells": n,
+            "sum": table["sum"],
+            "squares": _squares(table["mean"], table["sd"], n),
+            "rank_sum": table["rank_mean"] * n,
+            "rank_squares": _squares(table["rank_mean"], table["rank_sd"], n),
+        }
+    ).mul(share, axis=0)
+    sums = sums.groupby(table["ensembl_id"].astype(str)).sum()
+    n = sums["n_cells"] = sums["n_cells"].round(6)  # thirds add up to whole cells
     received, rank_mean = sums["sum"] / n, sums["rank_sum"] / n
     return pd.DataFrame(
         {
             "total": sums["sum"] * places,
             "received": received,
             "sd": _sd(sums["squares"], received, n),
-            "n_cells": n.astype(int),
+            "n_cells": n.round().astype(int),
             "rank_mean": rank_mean,
             "rank_sd": _sd(sums["rank_squares"], rank_mean, n),
         }
@@ -218,7 +222,7 @@ def _sd(squares, mean, n):
 def expression_tracks(totals):
     """Return the tracks that need no trained model: detection and mean rank.
 
-    From `gene_totals` of any one regime, its seeds concatenated: where genes stand in a cell does
+    From `gene_totals` of any one regime, pooled: where genes stand in a cell does
     not depend on the model.
     A gene near the top of its cells (small mean rank) scores high.
     """
@@ -265,13 +269,16 @@ def well_groups(obs, labels, vehicle):
     }
 
 
-def well_matrices(tables, columns):
-    """Return sums per well and gene as matrices, several seeds' added up.
+def well_matrices(tables, columns, folds=None):
+    """Return sums per well and gene as matrices: added up over folds, averaged within one.
 
     Parameters
     ----------
     tables : list of DataFrame
         Columns well, ensembl_id, n_cells and those of `columns`; one row per well and gene.
+    folds : list of int, optional
+        The fold of each table; tables of one fold are of the same cells, seen by several
+        trainings. Without it every table is of a fold of its own.
 
     Returns
     -------
@@ -285,11 +292,17 @@ def well_matrices(tables, columns):
     )
     shape = (len(wells), len(genes))
     found = {name: np.zeros(shape[0] * shape[1]) for name in ("n_cells", *columns)}
-    for table in tables:
-        place = _codes(table["well"], wells) * shape[1] + _codes(table["ensembl_id"], genes)
+    folds = np.arange(len(tables)) if folds is None else np.asarray(folds)
+    for fold in dict.fromkeys(folds.tolist()):
+        of_fold = [table for table, own in zip(tables, folds, strict=True) if own == fold]
+        places = [
+            _codes(table["well"], wells) * shape[1] + _codes(table["ensembl_id"], genes)
+            for table in of_fold
+        ]
         for name, sums in found.items():
-            values = table[name].to_numpy(float)
-            sums += np.bincount(place, weights=values, minlength=len(sums))
+            values = np.concatenate([table[name].to_numpy(float) for table in of_fold])
+            at = np.concatenate(places)
+            sums += np.bincount(at, weights=values, minlength=len(sums)) / len(of_fold)
     return {"wells": wells, "genes": genes} | {k: v.reshape(shape) for k, v in found.items()}
 
 
@@ -392,7 +405,7 @@ def well_tests(values, wells, groups):
 
 
 def model_track(name, matrices, places, groups, **names):
-    """Return a track of one model, or of all seeds' together.
+    """Return a track of the models of one training seed, or of all together.
 
     Parameters
     ----------
@@ -402,7 +415,7 @@ def model_track(name, matrices, places, groups, **names):
     places : int
         Layers x heads.
     groups : dict {well: 'contrast' or 'reference'}, or None
-        None: scores alone, as for the few wells of a single fold.
+        None: scores alone, as for a single training seed.
     **names
         regime, seed.
 
@@ -411,7 +424,8 @@ def model_track(name, matrices, places, groups, **names):
     DataFrame
         The score of an attribution is its mean absolute value, direction and effect are of the
         signed one. Of attention, direction is the effect's. Effects on the total are per cell of
-        a well, whatever the number of its cells.
+        a well, whatever the number of its cells. n_cells is rounded: where some trainings alone
+        reject a cell, it is a mean over them.
     """
     counts = matrices["n_cells"]
     score = track_scores(name, matrices, places)
@@ -435,41 +449,62 @@ def model_track(name, matrices, places, groups, **names):
             columns["direction"] = np.sign(columns["effect"])
         if name != "attention_total":
             _, columns["ci_low"], columns["ci_high"] = ratio_interval(matrices[column], counts)
-    return track(name, matrices["genes"], score, counts.sum(0).astype(int), **columns, **names)
+    n_cells = np.rint(counts.sum(0)).astype(int)
+    return track(name, matrices["genes"], score, n_cells, **columns, **names)
 
 
 def interval_over_cells(totals, ensembl_ids):
-    """Return the 95 % interval of `received` over cells, for cells that have no wells."""
+    """Return the 95 % interval of `received` over cells, for cells that have no wells.
+
+    Over several seeds the spread between cells holds that between seeds too: it is rather wide.
+    """
     totals = totals.reindex(ensembl_ids)
     half = scipy.stats.norm.ppf(0.975) * totals["sd"] / np.sqrt(totals["n_cells"])
     return (totals["received"] - half).to_numpy(), (totals["received"] + half).to_numpy()
 
 
-def with_null(frame, permuted):
-    """Return the evidence with null_mean and null_sd of the models with permuted labels.
-
-    Over their seeds; the total of pooled rows is a sum over seeds, so its null is as well. Only
-    models that are trained alike, on the same tokens, have it: a regime that trains less, or reads
-    other tokens, differs from such a null for that reason alone.
+def relabelled_scores(names, by_relabelling, places):
+    """Return mean and sd of every gene's score over models trained on dealt classes.
 
     Parameters
     ----------
-    frame : evidence of all tracks
-    permuted : dict {regime with permuted labels: the regime that differs in its labels alone}
+    names : sequence of str
+        Of `ATTENTION` or `ATTRIBUTIONS`.
+    by_relabelling : dict {relabelling: dict {track: result of `well_matrices`}}
+        Pooled over folds.
+    places : int
+        Layers x heads.
+
+    Returns
+    -------
+    dict {track: DataFrame, indexed by ensembl_id}
+        permuted_mean, permuted_sd (missing where fewer than two models score the gene).
     """
-    seeds = frame["seed"].notna()
-    of_seeds = frame[seeds].groupby("regime")["seed"].nunique()
-    keys = pd.MultiIndex.from_frame(frame[["track", "ensembl_id"]])
-    for control, regime in permuted.items():
-        null = frame[(frame["regime"] == control) & seeds]
-        null = null.groupby(["track", "ensembl_id"])["score"].agg(["mean", "std"]).reindex(keys)
-        alike = (frame["regime"] == regime).to_numpy()
-        factor = np.where(
-            (frame["track"] == "attention_total") & ~seeds, of_seeds.get(regime, 1.0), 1.0
-        )
-        mean, sd = null["mean"].to_numpy() * factor, null["std"].to_numpy() * np.sqrt(factor)
-        frame = frame.assign(
-            null_mean=np.where(alike, mean, frame["null_mean"]),
-            null_sd=np.where(alike, sd, frame["null_sd"]),
-        )
-    return frame
+    found = {}
+    for name in names:
+        scores = [
+            pd.Series(track_scores(name, sums[name], places), sums[name]["genes"])
+            for sums in by_relabelling.values()
+            if name in sums
+        ]
+        if scores:
+            table = pd.concat(scores, axis=1)
+            found[name] = pd.DataFrame(
+                {"permuted_mean": table.mean(axis=1), "permuted_sd": table.std(axis=1)}
+            )
+    return found
+
+
+def with_permuted(frame, permuted):
+    """Return a track with permuted_mean and permuted_sd of its genes.
+
+    Parameters
+    ----------
+    frame : result of `track`
+    permuted : DataFrame, indexed by ensembl_id, or None
+        Columns permuted_mean, permuted_sd.
+    """
+    if permuted is None:
+        return frame
+    own = permuted.reindex(frame["ensembl_id"])
+    return frame.assign(**{column: own[column].to_numpy() for column in own})
