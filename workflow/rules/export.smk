@@ -48,9 +48,9 @@ rule write_scored_cells:
         labels=out("cells/labels.parquet"),
         umap=out("expression/umap.parquet"),
         predictions=[
-            out(f"models/{task}/{SHOWN_REGIME}/seed{seed}/predictions.parquet")
+            run_file("models", task, SHOWN_REGIME, Run(fold, SEEDS[0]), "predictions.parquet")
             for task in TASKS
-            for seed in SEEDS
+            for fold in FOLDS
             if SHOWN_REGIME != "pretrained"
         ],
         gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),
@@ -67,7 +67,7 @@ rule write_scored_cells:
         runtime=30,
     params:
         tasks=TASKS,
-        seeds=SEEDS,
+        folds=FOLDS,
         regime=SHOWN_REGIME,
         code=code_digest("write_scored_cells"),
     script:

@@ -56,7 +56,7 @@ rule plot_dose_screen:
 
 
 rule plot_training:
-    """Loss per epoch of every regime and seed."""
+    """Loss per epoch of every model."""
     input:
         history=run_files("models", "history.parquet", FINETUNED),
     output:
@@ -189,6 +189,29 @@ rule plot_genes:
         code=code_digest("plot_genes"),
     script:
         "../scripts/plot_genes.py"
+
+
+rule plot_primary:
+    """The primary test: each track under the labels as they are and under dealt ones."""
+    input:
+        scores=out("evidence/{task}/relabelled_scores.parquet"),
+        tests=out("evidence/{task}/track_tests.parquet"),
+        outcome=out("evidence/primary.parquet"),
+    output:
+        figure=figure("{task}/primary_test", "Genes", table="primary_test"),
+    log:
+        logfile("plot_primary.{task}"),
+    conda:
+        "../../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        simulated=SIMULATED,
+        code=code_digest("plot_primary"),
+    script:
+        "../scripts/plot_primary.py"
 
 
 rule plot_scorecard:
@@ -334,7 +357,6 @@ rule write_report:
         comparison_bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
         genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
-        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
         gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=TASKS),
         gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=TASKS),
         gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),
@@ -345,6 +367,10 @@ rule write_report:
         gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
         gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
         claims=[out("evidence/claims.parquet")] if CLAIMS else [],
+        primary=[out("evidence/primary.parquet")] if PRIMARY else [],
+        track_tests=[
+            out(f"evidence/{task}/track_tests.parquet") for task in TASKS if primary_tables(task)
+        ],
         provenance=out("provenance.json"),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES],
         captions=sorted(map(os.path.relpath, (WORKFLOW / "report").glob("*.rst"))),

@@ -1,9 +1,15 @@
 """Made-up tables with the schemas of the pipeline, small or at their widest."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
+from keygenes.core.regimes import BASELINES
 from keygenes.core.schemas import TABLES
+from keygenes.evidence.relabelled import primary_row, score_rows, scored, track_table
+from keygenes.evidence.verdicts import VERDICTS
+from keygenes.report.panels import pool
 
 DOSES = ["0", "1.25", "2.5", "12.5", "25"]
 REGIMES = [
@@ -47,17 +53,20 @@ def screen_table():
     )
 
 
-def history_table(regimes=("frozen", "last_layer", "full"), seeds=(1, 2, 3), epochs=5, seed=0):
+def history_table(
+    regimes=("frozen", "last_layer", "full"), folds=(1, 2, 3), seeds=(1,), epochs=5, seed=0
+):
     rng = np.random.default_rng(seed)
     rows = []
     for i, regime in enumerate(regimes):
-        for s in seeds:
+        for fold, s in itertools.product(folds, seeds):
             train = 1.6 * np.exp(-0.15 * (i + 1) * np.arange(epochs)) + rng.normal(0, 0.02, epochs)
             valid = np.maximum(train, 1.05) + 0.03 * np.arange(epochs) * i
             for e in range(epochs):
                 rows.append(
                     {
                         "regime": regime,
+                        "fold": fold,
                         "seed": s,
                         "epoch": e + 1,
                         "step": 40 * (e + 1),
@@ -71,29 +80,37 @@ def history_table(regimes=("frozen", "last_layer", "full"), seeds=(1, 2, 3), epo
     return pd.DataFrame(rows)
 
 
-def confusion_table(regimes=REGIMES, classes=DOSES, seeds=(1, 2, 3), pool=True, seed=0):
+def confusion_table(regimes=REGIMES, classes=DOSES, folds=(1, 2, 3), seed=0):
     rng = np.random.default_rng(seed)
     rows = []
     for regime in regimes:
         for true in range(len(classes)):
             for predicted in range(len(classes)):
-                counts = rng.poisson(140 * np.exp(-abs(true - predicted)), len(seeds))
+                counts = rng.poisson(140 * np.exp(-abs(true - predicted)), len(folds))
+                names = (classes[true], classes[predicted])
                 rows += [
-                    (regime, s, classes[true], classes[predicted], n)
-                    for s, n in zip(seeds, counts, strict=True)
+                    (regime, fold, 1, *names, n) for fold, n in zip(folds, counts, strict=True)
                 ]
-                if pool:
-                    rows.append((regime, None, classes[true], classes[predicted], counts.sum()))
-    return pd.DataFrame(rows, columns=["regime", "seed", "true", "predicted", "n_cells"]).astype(
-        {"seed": "Int64"}
-    )
+                for s in (1, None):  # pooled over folds, for a training seed and over all
+                    rows.append((regime, None, s, *names, counts.sum()))
+    columns = ["regime", "fold", "seed", "true", "predicted", "n_cells"]
+    return pd.DataFrame(rows, columns=columns).astype({"fold": "Int64", "seed": "Int64"})
 
 
 METRICS = ["accuracy", "balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"]
 
 
-def metrics_table(regimes=(*REGIMES, "majority"), seeds=(1, 2, 3), seed=0, designs=("grouped",)):
+def metrics_table(
+    regimes=(*REGIMES, "majority"),
+    folds=(1, 2, 3),
+    seeds=(1,),
+    seed=0,
+    designs=("grouped",),
+    unlearnt=(),
+):
+    """Return table 'metrics'; `unlearnt` regimes name one class and are no better than it."""
     rng = np.random.default_rng(seed)
+    covers = "wells and trainings" if len(seeds) > 1 else "wells"
     rows = []
     for design in designs:
         for i, regime in enumerate(regimes):
@@ -101,18 +118,32 @@ def metrics_table(regimes=(*REGIMES, "majority"), seeds=(1, 2, 3), seed=0, desig
                 value = 0.22 if regime == "majority" else 0.45 + 0.02 * i
                 value += 0.06 * (design == "random")
                 names = {"regime": regime, "design": design, "split": "test", "metric": metric}
-                for s in seeds:
+                baseline = regime in (*BASELINES, "majority")
+                for fold, s in itertools.product(folds, (None,) if baseline else seeds):
                     noisy = value + rng.normal(0, 0.03)
-                    rows.append({**names, "seed": s, "value": noisy, "n_cells": 480})
-                interval = {"ci_low": value - 0.05, "ci_high": value + 0.05}
+                    run = {"fold": fold, "seed": s, "n_cells": 480, "covers": "wells"}
+                    rows.append({**names, **run, "value": noisy})
                 n = {"n_cells": 1440, "n_units": 18, "unit": "well"}
-                rows.append({**names, "seed": None, "value": value, **interval, **n})
-    return pd.DataFrame(rows).assign(p=np.nan).astype({"seed": "Int64", "n_units": "Int64"})
+                n["covers"] = "wells" if baseline else covers
+                for s in (None,) if baseline else (*seeds, None):
+                    interval = {"ci_low": value - 0.05, "ci_high": value + 0.05}
+                    rows.append({**names, "seed": s, "value": value, **interval, **n})
+                if metric != "accuracy" or baseline:
+                    continue
+                lost = regime in unlearnt
+                over = {"value": 0.0 if lost else value - 0.22, "ci_low": -0.02 if lost else 0.1}
+                over["ci_high"] = 0.3
+                rows.append({**names, **n, **over, "metric": "accuracy_over_commonest"})
+                named = {**names, **n, "metric": "classes_named", "value": 1 if lost else 5}
+                rows += [{**named, "fold": fold, "seed": s} for fold in folds for s in seeds]
+                rows.append(named)
+    frame = pd.DataFrame(rows).reindex(columns=TABLES["metrics"].names)
+    return frame.astype({"fold": "Int64", "seed": "Int64", "n_units": "Int64"})
 
 
 def with_differences(metrics, main="full"):
     """Return metrics with the rows accuracy_gain and leak."""
-    pooled = metrics[metrics.seed.isna() & (metrics.metric == "accuracy")]
+    pooled = pool(metrics[metrics.metric == "accuracy"])
     gains = pooled[pooled.regime != main].assign(metric="accuracy_gain", value=0.1, p=0.01)
     leaks = pooled[pooled.design == "random"].assign(metric="leak", value=0.06, p=0.02)
     return pd.concat([metrics, gains, leaks], ignore_index=True)
@@ -133,18 +164,18 @@ def roar_table(tracks=("wilcoxon", "attention_total", "detection"), n_genes=3000
     return pd.DataFrame(rows)
 
 
-def cosine_table(pairs=None, seeds=(1, 2, 3), layers=6, heads=4, seed=0):
+def cosine_table(pairs=None, folds=(1, 2, 3), seeds=(1,), layers=6, heads=4, seed=0):
     rng = np.random.default_rng(seed)
     pairs = pairs or [("full", "frozen"), ("last_layer", "frozen"), ("frozen", "pretrained")]
     rows = []
     for a, b in pairs:
-        for s in seeds:
+        for fold, s in itertools.product(folds, seeds):
             for layer in range(1, layers + 1):
                 for head in range(1, heads + 1):
                     same = b == "pretrained" or (a == "last_layer" and layer < layers)
                     value = 1.0 if same else 0.5 + 0.5 * rng.beta(8, 2)
-                    rows.append((a, b, s, layer, head, value, 0.03, 2 * value - 1, 480))
-    columns = ["a", "b", "seed", "layer", "head", "cosine", "sd", "pearson", "n_cells"]
+                    rows.append((a, b, fold, s, layer, head, value, 0.03, 2 * value - 1, 480))
+    columns = ["a", "b", "fold", "seed", "layer", "head", "cosine", "sd", "pearson", "n_cells"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -157,17 +188,19 @@ def bounds_table(regimes=("full", "last_layer", "frozen"), cosine=0.97, pearson=
         for head in range(1, 5)
     ]
     columns = ["regime", "bound", "layer", "head", "cosine", "pearson"]
-    return pd.DataFrame(rows, columns=columns).assign(seed=2, n_cells=50)
+    return pd.DataFrame(rows, columns=columns).assign(fold=1, seed=2, n_cells=50)
 
 
-def rank_shift_table(pairs=None, seeds=(1, 2, 3), layers=6, longest=1400, median=683, seed=0):
+def rank_shift_table(
+    pairs=None, folds=(1, 2, 3), seeds=(1,), layers=6, longest=1400, median=683, seed=0
+):
     rng = np.random.default_rng(seed)
     pairs = pairs or [("full", "frozen")]
     ranks = np.arange(1, longest + 1)
     n = np.round(480 / (1 + np.exp((ranks - median) / (median / 7)))).astype(int)
     frames = []
     for a, b in pairs:
-        for s in seeds:
+        for fold, s in itertools.product(folds, seeds):
             every = []
             for layer in range(1, layers + 1):
                 base = n * (1 + 2 * np.exp(-ranks / 50)) + 1e-9
@@ -180,7 +213,7 @@ def rank_shift_table(pairs=None, seeds=(1, 2, 3), layers=6, longest=1400, median
             total = table.groupby("rank", as_index=False)[["sum_a", "sum_b"]].sum()
             table = pd.concat([table, total.assign(layer=None)])
             table["n_cells"] = n[table["rank"] - 1]
-            frames.append(table.assign(a=a, b=b, seed=s))
+            frames.append(table.assign(a=a, b=b, fold=fold, seed=s))
     frame = pd.concat(frames, ignore_index=True)
     frame["percent_change"] = 100 * (frame.sum_a / frame.sum_b - 1)
     frame["percent_residual"] = frame["percent_change"] / 3
@@ -213,19 +246,21 @@ def attended_table(n=4000, seed=0):
     return frame
 
 
-def norms_table(regimes=("frozen", "last_layer", "full"), seeds=(1, 2), layers=6, heads=4, seed=0):
+def norms_table(regimes=("frozen", "last_layer", "full"), folds=(1, 2), layers=6, heads=4, seed=0):
     rng = np.random.default_rng(seed)
     rows = []
     for regime in regimes:
-        for s in seeds:
+        for fold in folds:
             for layer in range(1, layers + 1):
                 for head in range(1, heads + 1):
                     base = 5.0 / (1 + abs(layer - 2)) * rng.uniform(0.8, 1.2)
-                    rows.append((regime, s, "test", layer, head, "weighted", 480, base, 0.3))
-                    rows.append((regime, s, "test", layer, head, "value", 480, base * 1.4, 0.3))
-                rows.append((regime, s, "test", layer, None, "output", 480, 12.0 / layer, 0.8))
-    columns = ["regime", "seed", "subset", "layer", "head", "measure", "n_cells", "mean", "sd"]
-    return pd.DataFrame(rows, columns=columns).astype({"head": "Int64"})
+                    place = (regime, fold, layer, head)
+                    rows.append((*place, "weighted", 480, base, 0.3))
+                    rows.append((*place, "value", 480, base * 1.4, 0.3))
+                rows.append((regime, fold, layer, None, "output", 480, 12.0 / layer, 0.8))
+    columns = ["regime", "fold", "layer", "head", "measure", "n_cells", "mean", "sd"]
+    frame = pd.DataFrame(rows, columns=columns).assign(seed=1, subset="test")
+    return frame.astype({"head": "Int64"})
 
 
 def gene_class_tables(names=("insensitive", "sensitive"), seeds=(1, 2), n=300, seed=0):
@@ -288,10 +323,9 @@ def claims_table():
         "p",
     ]
     frame = pd.DataFrame(rows, columns=columns)
-    order = ["holds", "holds in part", "fails", "not testable here"]
     tested = frame["value"].notna()
     return frame.assign(
-        verdict=pd.Categorical(frame["verdict"], order),
+        verdict=pd.Categorical(frame["verdict"], VERDICTS),
         statement="What is said of claim " + frame["claim"] + " <b>& more</b>",
         where="section 4, Figure " + frame["claim"],
         unit=frame["value"].map(lambda v: "accuracy; 95 % interval over 30 wells"),
@@ -300,6 +334,10 @@ def claims_table():
         p_holm=2 * frame["p"],
         why="because of " + frame["reading"],
         control="majority 0.20 (beaten)",
+        primary=[True, False, False, True, True],
+        null_holds=[0.04, 0.3, None, 0.05, None],
+        null_in_part=[0.1, 0.2, None, 0.0, None],
+        null_study="layers are exchangeable",
     ).assign(unit=lambda f: f["unit"].where(tested))
 
 
@@ -314,7 +352,7 @@ def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=
                 run = {"track": track, "regime": regime, "seed": number, "n_genes": 900}
                 for name in truths:
                     base = {"aspect": "truth", "against": name, "metric": "auprc"}
-                    sizes = {"base_rate": 0.05, "p": 0.0001, "n_positive": 45}
+                    sizes = {"base_rate": 0.05, "matched_p": 0.0001, "n_positive": 45}
                     rows.append({**run, **base, **sizes, "value": 0.4 if regime else 0.1})
                 for name in ("detection", "mean_rank", "length"):
                     base = {"aspect": "confound", "against": name, "metric": "spearman"}
@@ -353,3 +391,46 @@ def input_length_table(
             rows.append({**row, "measure": measure, "value": value, **interval})
             rows[-1] |= {"n": 30, "n_of": "well", "difference": -0.01 if tokens else np.nan}
     return pd.DataFrame(rows)
+
+
+def primary_tables(signal=2.0, n=20, seeds=(1, 2, 3), learnt=True, n_positive=40, seed=0):
+    """Return relabelled_scores, track_tests and primary, made of drawn gene scores.
+
+    Parameters
+    ----------
+    signal : float
+        How much higher the set's genes score on the primary track, in sd, under true labels.
+    n : int
+        Relabellings.
+    """
+    rng = np.random.default_rng(seed)
+    ids = np.array([f"ENSG{i:011d}" for i in range(900)])
+    members, lift = set(ids[:n_positive]), np.arange(900) < n_positive
+    facts = pd.DataFrame(rng.random((900, 2)), ids, ["detection", "mean_rank"]).assign(symbol=ids)
+    named = {"task": "level", "track": "attattr", "gene_set": "p53", "regime": "full"}
+
+    def track(strength, labels):
+        """Return a track under some labels [(relabelling, seed)]; dealt ones know no signal."""
+        scores = {
+            (b, s): pd.Series((b == 0) * strength * lift + rng.normal(size=900), ids)
+            for b, s in labels
+        }
+        return scored(scores, facts, members)
+
+    of_labels = [*((0, s) for s in seeds), *((b, seeds[0]) for b in range(1, n + 1))]
+    strengths = {"attattr": signal, "attention_total": 0.2, "deletion": 1.2, "rollout": 0.0}
+    models = {name: track(strength, of_labels) for name, strength in strengths.items()}
+    references = {"wilcoxon": track(1.5, [(b, 0) for b in range(200)])}
+    for name in ("detection", "mean_rank"):
+        references[name] = scored({(0, 0): facts[name]}, facts, members)
+    tests = track_table(models, references, named, n_draws=200)
+    rows = [
+        row for tracks in (models, references) for of in tracks.items() for row in score_rows(*of)
+    ]
+    accuracy = {"accuracy": 0.8, "accuracy_low": 0.75, "commonest": 0.6, "learnt": learnt}
+    trained = pd.DataFrame({"relabelling": [0, *range(1, n + 1)], "accuracy": 0.91})
+    trained.loc[0, "accuracy"] = 0.93
+    options = {"min_effect": 0.05, "brought": False}
+    row = primary_row(tests, accuracy, trained, ("well", 1e6), named, **options)
+    primary = pd.DataFrame([row], columns=TABLES["primary"].names)
+    return pd.DataFrame(rows).astype({"seed": "Int64"}), tests, primary

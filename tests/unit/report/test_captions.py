@@ -10,6 +10,7 @@ from keygenes.report import (
     figures_inputs,
     figures_models,
     figures_norms,
+    figures_primary,
     figures_rank_shift,
     figures_scorecard,
 )
@@ -18,7 +19,8 @@ from keygenes.report.captions import CAPTIONS, caption, plain_text
 FILES = sorted(CAPTIONS.glob("*.rst"))
 MODULES = (
     *(figures_classes, figures_cosine, figures_data, figures_rank_shift),
-    *(figures_genes, figures_inputs, figures_models, figures_norms, figures_scorecard),
+    *(figures_genes, figures_inputs, figures_models, figures_norms, figures_primary),
+    figures_scorecard,
 )
 DRAWN = [
     name

@@ -91,11 +91,11 @@ def test_charts_name_models_as_one_speaks_of_them():
     assert set(regimes["regime"]) == {"last layer"}
 
 
-def test_every_seed_has_a_colour_of_its_own():
-    table = change_by_rank(shift(seeds=(1, 2, 3, 4, 5), longest=30, median=15))
+def test_every_fold_has_a_colour_of_its_own():
+    table = change_by_rank(shift(folds=(1, 2, 3, 4, 5), seeds=(1, 2), longest=30, median=15))
     spec = chart_spec("figure5_rank_shift", table, DOSE)
     scale = spec["spec"]["layer"][0]["encoding"]["color"]["scale"]
-    assert scale["domain"] == ["all cells", *(f"seed {i}" for i in range(1, 6))]
+    assert scale["domain"] == ["all cells", *(f"fold {i}" for i in range(1, 6))]
     assert len(set(scale["range"])) == 6
     assert scale["range"][:2] == [BLUE, SKY], "as in the figure"
 
@@ -114,7 +114,7 @@ def test_long_cells_are_drawn_pooled():
     table = change_by_rank(shift(longest=2048, median=900))
     many = pd.concat([table.assign(b=f"b{i}") for i in range(1 + MAX_POINTS // len(table))])
     whole, pooled = (data_of(chart_spec("figure5_rank_shift", t, DOSE)) for t in (table, many))
-    assert set(whole["of"]) == {"all cells", "seed 1", "seed 2", "seed 3"}
+    assert set(whole["of"]) == {"all cells", "fold 1", "fold 2", "fold 3"}
     assert set(pooled["of"]) == {"all cells"}
 
 

@@ -23,6 +23,10 @@ def test_metrics_are_summed_up_in_a_row_per_regime_and_design():
     assert table.loc[("hvg_lr", "grouped"), "accuracy"] == 0.45 + 0.02 * 4
     assert table.loc[("hvg_lr", "grouped"), "p (accuracy_gain)"] == 0.01
     assert np.isnan(table.loc[("full", "grouped"), "accuracy_gain"])
+    assert table.loc[("full", "grouped"), "learnt"] == "yes"
+    assert table.loc[("hvg_lr", "grouped"), ["covers", "learnt"]].tolist() == ["wells", None]
+    lost = metric_summary(tables.metrics_table(unlearnt=["frozen"])).set_index("regime")
+    assert lost.loc["frozen", "learnt"] == "no: it names one class for every cell"
     assert table["leak"].notna().tolist() == [d == "random" for _, d in table.index]
     assert table["n_cells"].eq(1440).all()
     without = metric_summary(tables.metrics_table())
@@ -32,8 +36,17 @@ def test_metrics_are_summed_up_in_a_row_per_regime_and_design():
 def test_metrics_on_the_page_have_short_heads_and_intervals_in_words():
     table = shown_metrics(metric_summary(metrics()))
     assert list(table.columns) == [
-        *("regime", "design", "cells", "units", "accuracy", "95 % interval", "balanced_accuracy"),
-        *("macro F1", "kappa", "error", "gain", "p (gain)", "leak", "p (leak)"),
+        *("regime", "design", "cells", "units", "accuracy", "95 % interval", "covers", "learnt"),
+        *(
+            "balanced_accuracy",
+            "macro F1",
+            "kappa",
+            "error",
+            "gain",
+            "p (gain)",
+            "leak",
+            "p (leak)",
+        ),
     ]
     row = table[(table["regime"] == "hvg_lr") & (table["design"] == "grouped")].iloc[0]
     assert (row["accuracy"], row["95 % interval"]) == (0.53, "0.480 to 0.580")
@@ -58,7 +71,8 @@ def test_a_pooled_row_is_of_the_grouped_design():
 def test_the_headline_names_the_floors_and_the_best_baseline():
     study = {
         "selection": pd.DataFrame({"n_cells": [1440], "n_genes": [900]}),
-        "splits": pd.DataFrame({"cell": ["a"], "seed": 1, "split": "test", "unit": "well"}),
+        "splits": pd.DataFrame({"cell": ["a"], "fold": 1, "split": "test", "unit": "well"}),
+        "primary": tables.primary_tables()[2],
         "metrics": {"level": metrics()},
         "cosine": {"level": tables.cosine_table()},
         "comparison_bounds": {"level": tables.bounds_table()},
@@ -70,6 +84,9 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "evidence": {"regime": "full", "gene_sets": [], "n_key_genes": 30},
         "attention": {"pairs": [["full", "frozen"]]},
     }
-    _, (_, _, models), (_, _, attention) = headline_numbers(study, config)
+    (test, outcome, numbers), _, (_, _, models), (_, _, attention) = headline_numbers(study, config)
+    assert (test, outcome) == ("primary test: attattr of full and p53, task level", "supported")
+    assert "beyond 20 relabellings, p = 0.048; smallest effect that counts 0.05" in numbers
+    assert models.startswith("95 % interval over wells only (18 wells), n = 1440 cells")
     assert "length only 0.47, token0 0.49, best of 9 baselines (hvg lr) 0.53 (0.48" in models
-    assert "n = 1440 test cells; between two seeds of full 0.970" in attention
+    assert "n = 1440 test cells; between two trainings of a fold of full 0.970" in attention

@@ -21,7 +21,7 @@ from keygenes.report.figures_rank_shift import (
     rank_shift_corrected,
 )
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
-from keygenes.report.panels import spoken
+from keygenes.report.panels import pool, spoken
 from keygenes.report.plates import save_plate
 from keygenes.report.style import empty_figure, save_figure
 
@@ -79,7 +79,7 @@ CASES = {
         tables.confusion_table(), tables.metrics_table(), task="dose"
     ),
     "figure3_confusion one regime": lambda: figure3_confusion(
-        tables.confusion_table(["full"], ["low", "high"], (1,), pool=False)
+        tables.confusion_table(["full"], ["low", "high"], (1,))
     ),
     "figure4_cosine": lambda: figure4_cosine(tables.cosine_table(PAIRS), tables.bounds_table()),
     "forest of 25 rows, two designs": lambda: forest(many_metrics(), task="dose", **FOREST),
@@ -93,7 +93,7 @@ CASES = {
         tables.rank_shift_table(PAIRS[:2], longest=300, median=150), **MARKS
     ),
     "figure5_rank_shift short": lambda: figure5_rank_shift(
-        tables.rank_shift_table(seeds=(1,), longest=8, median=5)
+        tables.rank_shift_table(folds=(1,), longest=8, median=5)
     ),
     "rank_shift_corrected": lambda: rank_shift_corrected(
         tables.rank_shift_table(PAIRS[:2], longest=300, median=150), **MARKS
@@ -177,6 +177,7 @@ def test_confusion_prints_counts_and_row_shares_of_the_pool():
     table = pd.DataFrame(
         {
             "regime": "full",
+            "fold": pd.array([1, 1, 1, 1, None, None, None, None], "Int64"),
             "seed": pd.array([1, 1, 1, 1, None, None, None, None], "Int64"),
             "true": ["low", "low", "high", "high"] * 2,
             "predicted": ["low", "high", "low", "high"] * 2,
@@ -197,10 +198,24 @@ def test_the_majority_class_gets_no_matrix():
     assert len(figure3_confusion(table).axes) == 2  # one panel, one colour bar
 
 
-def test_confusion_without_a_pool_sums_the_seeds():
-    table = tables.confusion_table(["full"], ["low", "high"], (1, 2), pool=False)
-    found = text(figure3_confusion(table))
-    assert f"n = {table.n_cells.sum():,} cells" in found
+def test_models_that_have_not_learnt_are_flagged():
+    metrics = tables.metrics_table(["full", "frozen", "majority"], unlearnt=["frozen"])
+    confusion = tables.confusion_table(["full", "frozen"], ["low", "high"])
+    for figure in (forest(metrics), figure3_confusion(confusion, metrics)):
+        found = words(figure)
+        assert any(word.startswith("frozen †") for word in found)
+        assert not any(word.startswith("full †") for word in found)
+        assert "†: has not learnt its task" in text(figure)
+    assert "†" not in text(forest(tables.metrics_table(["full"])))
+
+
+def test_intervals_say_what_they_cover():
+    once = tables.metrics_table(["full", "hvg_lr"])
+    assert "95 % intervals over wells only, n = 18 wells" in text(forest(once))
+    often = tables.metrics_table(["full", "hvg_lr"], seeds=(1, 2))
+    found = text(forest(often))
+    assert "over wells and trainings (of rows with one model per fold over wells only)" in found
+    assert "Ticks: 3 folds, mean over trainings" in found
 
 
 def test_doses_in_a_confusion_are_ordered_by_value():
@@ -223,7 +238,7 @@ def test_a_forest_stands_on_length_and_first_gene_and_shows_the_majority_as_a_li
     assert len(names) == len(MANY)
     lines = [line.get_xdata() for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     np.testing.assert_allclose(lines, [[0.22, 0.22]])
-    assert "n = 1,440; bars: 95 % bootstrap interval over 18 wells" in text(figure)
+    assert "n = 1,440; bars: 95 % intervals over wells only, n = 18 wells" in text(figure)
 
 
 def test_models_are_named_as_one_speaks_of_them():
@@ -282,14 +297,14 @@ def test_only_an_exact_cosine_reads_as_one():
     assert found == [">0.999"] + 23 * ["1.000"]
 
 
-def test_cosine_averages_seeds_and_marks_missing_heads():
+def test_cosine_averages_models_and_marks_missing_heads():
     table = tables.cosine_table([("full", "frozen")], (1, 2), layers=2, heads=2)
-    table["cosine"] = np.where(table.seed == 1, 0.4, 0.8)
+    table["cosine"] = np.where(table.fold == 1, 0.4, 0.8)
     table.loc[(table.layer == 2) & (table["head"] == 2), "cosine"] = np.nan
     found = words(figure4_cosine(table))
     assert found.count("0.60") == 3
     assert found.count("–") == 1
-    assert "full vs frozen\nn = 960 cells, 2 seeds, sd 0.03" in "\n".join(found)
+    assert "full vs frozen\nn = 960 cells, 2 folds, sd 0.03" in "\n".join(found)
 
 
 def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
@@ -297,7 +312,8 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
         {
             "a": "full",
             "b": "frozen",
-            "seed": [1, 1, 2, 2],
+            "fold": [1, 1, 2, 2],
+            "seed": 1,
             "layer": pd.array([None] * 4, "Int64"),
             "rank": [1, 2, 1, 2],
             "sum_a": [3.0, 1.0, 1.0, 1.0],
@@ -307,13 +323,13 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
         }
     )
     figure = figure5_rank_shift(frame, min_cells=10)
-    line = next(x for x in figure.axes[0].lines if x.get_label() == "all cells of 2 seeds")
+    line = next(x for x in figure.axes[0].lines if x.get_label() == "all cells of 2 folds")
     assert line.get_xdata().tolist() == [1]
     assert line.get_ydata().tolist() == [0.0]
 
 
 def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
-    table = tables.rank_shift_table(seeds=(1, 2), longest=60, median=40)
+    table = tables.rank_shift_table(folds=(1, 2), longest=60, median=40)
     figure = rank_shift_corrected(table, **{**MARKS, "marker_rank": 12.0})
     panels = [panel for panel in figure.axes if "correction" in panel.get_title("left")]
     assert [panel.get_title("left") for panel in panels] == [
@@ -321,7 +337,7 @@ def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
     ]
     assert panels[0].get_ylim() == panels[1].get_ylim()
     before, after = (
-        next(x for x in panel.lines if x.get_label() == "all cells of 2 seeds") for panel in panels
+        next(x for x in panel.lines if x.get_label() == "all cells of 2 folds") for panel in panels
     )
     pooled = table[table.layer.isna()].groupby("rank")[["sum_a", "sum_b", "n_cells"]].sum()
     pooled = pooled[pooled.n_cells >= 10]
@@ -338,13 +354,26 @@ def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
     assert "no vehicle cell in training" in text(rank_shift_corrected(table))
 
 
-def test_the_cosine_stands_beside_that_of_two_seeds():
+def test_the_cosine_stands_beside_that_of_the_same_training_again():
     cosine = tables.cosine_table(PAIRS[:1], (1,)).assign(pearson=0.61)
     found = text(figure4_cosine(cosine, tables.bounds_table()))
     assert "r 0.61; again: cos 0.97, r 0.90" in found
     found = text(figure4_cosine(cosine, tables.bounds_table(("last_layer",))))
     assert "r 0.61 " in found
     assert "again:" not in found
+    bounds = tables.bounds_table().replace({"bound": {"other_seed": "other_fold"}})
+    assert "r 0.61; other fold: cos 0.97, r 0.90" in text(figure4_cosine(cosine, bounds))
+
+
+def test_the_trainings_of_a_fold_count_its_cells_once():
+    once = tables.rank_shift_table(longest=60, median=40)
+    often = tables.rank_shift_table(seeds=(1, 2), longest=60, median=40)
+    for change in (change_by_rank, change_by_layer):
+        assert len(pool(change(once))) == len(pool(change(often)))
+    assert (pool(change_by_rank(once)).n_cells == pool(change_by_rank(often)).n_cells).all()
+    assert len(change_by_rank(often)) > len(change_by_rank(once))
+    found = text(figure4_cosine(tables.cosine_table(PAIRS[:1], (1, 2), seeds=(1, 2, 3))))
+    assert "n = 960 cells, 2 folds × 3," in found
 
 
 def test_rank_shift_without_rows_of_all_layers_adds_the_layers_up():
@@ -433,7 +462,7 @@ def test_empty_tables_give_a_figure_that_says_so():
 
 
 def test_categorical_columns_as_read_from_parquet_are_accepted():
-    table = tables.cosine_table(seeds=(1,)).astype({"a": "category", "b": "category"})
+    table = tables.cosine_table(folds=(1,)).astype({"a": "category", "b": "category"})
     assert "full vs frozen" in text(figure4_cosine(table))
     confusion = tables.confusion_table(["full"]).astype({"regime": "category"})
     metrics = tables.metrics_table().astype(
@@ -539,11 +568,11 @@ def test_tables_of_the_shift_hold_what_the_figures_draw():
     drawn = change_by_rank(shift, min_cells=10)
     assert list(drawn[["a", "b"]].drop_duplicates().itertuples(index=False, name=None)) == PAIRS[:2]
     total = shift[shift.layer.isna() & (shift.a == PAIRS[0][0]) & (shift.b == PAIRS[0][1])]
-    at = total[(total["rank"] == 7) & total.seed.notna()]
+    at = total[total["rank"] == 7]
     row = drawn[(drawn.a == PAIRS[0][0]) & (drawn["rank"] == 7)]
     (pooled,) = row[row.seed.isna()].percent_change
     assert pooled == pytest.approx(100 * (at.sum_a.sum() / at.sum_b.sum() - 1))
-    assert set(row.seed.dropna()) == set(at.seed)
+    assert set(row.fold.dropna()) == set(at.fold)
     assert drawn[drawn.seed.isna()].n_cells.min() >= 10
     layers = change_by_layer(shift, min_cells=10)
     assert set(layers.layer) == set(shift.layer.dropna().astype(int))

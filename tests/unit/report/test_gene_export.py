@@ -2,6 +2,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from keygenes.attention.expected import LIMIT
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.report.gene_export import write_gene_table, write_workbook
@@ -76,12 +77,15 @@ def written(tmp_path):
         tests.assign(task=task, log2fc=fold) for task, fold in (("level", 1.0), ("dose", 9.0))
     )
     tests = tests.assign(n_cells=5, n_reference=7).reindex(columns=TABLES["wilcoxon"].names)
-    write_table(genes, tmp_path / "in.genes.parquet", "genes")
     write_table(tests, tmp_path / "in.wilcoxon.parquet", "wilcoxon")
     (tmp_path / "set.tsv").write_text("symbol\nS1\n")
     entry = {"format": "tsv", "title": "what was planted", "simulated": True}
 
-    def write(simulated):
+    def write(simulated, *more):
+        of_model = [
+            genes[genes["track"] == "wilcoxon"].assign(track=t, regime="full") for t in more
+        ]
+        write_table(pd.concat([genes, *of_model]), tmp_path / "in.genes.parquet", "genes")
         write_gene_table(
             genes=tmp_path / "in.genes.parquet",
             wilcoxon=tmp_path / "in.wilcoxon.parquet",
@@ -98,6 +102,13 @@ def written(tmp_path):
         return tmp_path
 
     return write
+
+
+def test_the_limit_of_residual_attention_stands_where_its_q_is(written):
+    folder = written(False, "attention_residual")
+    columns = pd.read_csv(folder / "columns.tsv", sep="\t").set_index("column")
+    assert columns.loc["attention_residual_q", "meaning"].endswith(LIMIT)
+    assert LIMIT not in columns.loc["wilcoxon_q", "meaning"]
 
 
 def test_the_three_forms_say_the_same(written):

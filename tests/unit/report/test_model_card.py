@@ -29,7 +29,7 @@ BASE = {
 }
 OPTIONS = {"epochs": 2, "batch_size": 12, "learning_rate": 5e-5, "weight_decay": 0.001}
 OPTIONS |= {"warmup_steps": 500, "warmup_fraction": 0.1, "max_grad_norm": 1.0}
-OPTIONS |= {"attention_dropout": None, "pooling": None}
+OPTIONS |= {"attention_dropout": None, "pooling": None, "keep_epoch": "last", "converge": None}
 FULL = {"entry": {"name": "full", "train": ["*"]}, "patterns": ["*"], "options": OPTIONS}
 FULL |= {"finetuned": None, "encoding": None}
 
@@ -40,13 +40,20 @@ def metrics_table():
         *(("full", "grouped", 0.75), ("majority", "grouped", 0.5)),
         *(("majority", "random", 0.6), ("by_cell", "random", 0.9)),
     ):
-        for seed in (1, None):
-            row = {"regime": regime, "design": design, "seed": seed, "split": "test"}
-            row |= {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "unit": "well"}
-            rows.append({**row, "metric": "accuracy", "n_cells": 12 if seed else 60, "n_units": 3})
+        for fold in (1, None):
+            seed = fold if regime != "majority" else None
+            row = {"regime": regime, "design": design, "fold": fold, "seed": seed, "split": "test"}
+            row |= {
+                "covers": "wells",
+                "value": value,
+                "ci_low": value - 0.1,
+                "ci_high": value + 0.1,
+                "unit": "well",
+            }
+            rows.append({**row, "metric": "accuracy", "n_cells": 12 if fold else 60, "n_units": 3})
             rows.append({**row, "metric": "macro_f1", "value": 0.01})
     frame = pd.DataFrame(rows).reindex(columns=TABLES["metrics"].names)
-    return frame.astype({"seed": "Int64", "n_cells": "Int64", "n_units": "Int64"})
+    return frame.astype({"fold": "Int64", "seed": "Int64", "n_cells": "Int64", "n_units": "Int64"})
 
 
 @pytest.fixture
@@ -66,7 +73,7 @@ def folder_of(tmp_path):
         config.id2label, config.label2id = {0: "low", 1: "high"}, {"low": 0, "high": 1}
         set_pooling(config, pooling, vocabulary)
         model = BertForSequenceClassification(config).eval()
-        folder = root / "models/level/full/seed1"
+        folder = root / "models/level/full/fold1.seed1"
         folder.mkdir(parents=True)
         save_model(model, folder / "model.safetensors", folder / "config.json")
         paths = [study[name] for name in ("tokens", "labels", "splits")]
@@ -83,7 +90,7 @@ def folder_of(tmp_path):
         regimes = {"full": {**FULL, "tokens": study["tokens"], **how}}
         write_model_cards(
             models=[
-                {"task": "level", "regime": "full", "seed": 1}
+                {"task": "level", "regime": "full", "run": "fold1.seed1"}
                 | {key: folder / name for key, name in names.items()}
             ],
             metrics={"level": root / "metrics.parquet"},
@@ -147,9 +154,15 @@ def test_the_vocabulary_beside_it_is_exact(folder_of):
 
 def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
     _, card = folder_of()
-    assert "| this model, seed 1 | 0.750 | 0.650 to 0.850 | 12 cells in 3 wells |" in card
-    assert "| always the commonest class, seed 1 | 0.500 | 0.400 to 0.600 | 12 cells" in card
-    assert "| `full`, all seeds | 0.750 | 0.650 to 0.850 | 60 cells in 3 wells |" in card
+    ours = (
+        "| this model (fold1.seed1) | 0.750 | 0.650 to 0.850 | wells only | 12 cells in 3 wells |"
+    )
+    assert ours in card
+    assert "| always the commonest class, fold 1 | 0.500 | 0.400 to 0.600 | wells only | 12" in card
+    assert (
+        "| `full`, all models | 0.750 | 0.650 to 0.850 | wells only | 60 cells in 3 wells" in card
+    )
+    assert "It has not learnt" not in card
     assert "Whole wells are held out." in card
     assert "- 1: `high`" in card
 
@@ -160,7 +173,7 @@ def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
         (
             {},
             [
-                "| epochs | 2; the one of least validation loss was kept |",
+                "| epochs | 2; the last epoch was kept |",
                 "| batch | 12 cells |",
                 "| learning rate | 5 × 10⁻⁵, linear warm-up over 10 % of steps, 500 at most, and "
                 "decay |",
@@ -175,6 +188,14 @@ def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
             ],
         ),
         ({"warmup_steps": 0}, ["| learning rate | 5 × 10⁻⁵, linear decay |"]),
+        (
+            {"keep_epoch": "best"},
+            ["| epochs | 2; the epoch of least validation loss was kept |"],
+        ),
+        (
+            {"converge": {"learning_rate": 1e-3, "max_epochs": 1000, "patience": 20}},
+            ["| epochs | until its validation loss had not fallen for 20 epochs, 1,000 at most, "],
+        ),
     ],
 )
 def test_it_says_what_was_used_in_training_and_nothing_else(folder_of, changed, rows):

@@ -17,7 +17,13 @@ from keygenes.report.provenance import (
     software_behind,
 )
 
-CONFIG = {"study": "tiny", "seeds": [1, 2], "tokens": {"seed": 3}, "select": {"min_counts": 1}}
+CONFIG = {
+    "study": "tiny",
+    "folds": [1, 2, 3],
+    "seeds": [1, 2],
+    "tokens": {"seed": 3},
+    "select": {"min_counts": 1},
+}
 CONFIG |= {"model": "pretrain", "pretrain": {"dataset": "x"}}
 ENTRIES = {
     "datasets": {
@@ -136,7 +142,7 @@ def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):
 
 def test_facts_of_the_page(record):
     facts = provenance_facts(record)
-    assert facts["seeds"] == "1, 2"
+    assert (facts["folds"], facts["seeds"]) == ("1, 2, 3", "1, 2")
     assert facts["dataset 'a'"] == "all cells. Combined from x, y. Licence: CC0"
     sha256 = record["inputs"][0]["sha256"]
     assert facts["dataset 'a', file 'matrix'"] == f"https://example.org/cells (sha256 {sha256})"

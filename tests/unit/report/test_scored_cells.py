@@ -17,6 +17,7 @@ RECORD = {
     "keygenes": {"version": "9.8.7", "commit": None},
     "study": "tiny",
     "config_sha256": "ab" * 32,
+    "folds": [1, 2, 3],
     "seeds": {"seeds": [1, 2], "tokens.seed": 3},
     "simulated": "no cell is real",
 }
@@ -100,7 +101,7 @@ def test_counts_are_bit_for_bit_those_of_the_study(study, scored):
 def test_cells_have_classes_predictions_and_places(scored):
     assert scored.obs["level.class"].astype(object).fillna("-").tolist() == ["low", "high", "-"] * 2
     assert list(scored.obs["level.class"].cat.categories) == ["low", "high"]
-    # c1 is tested by both seeds, of which the first counts; c4 and c5 by none.
+    # c1 is tested by both folds, of which the first counts; c4 and c5 by none.
     predicted = scored.obs["level.predicted"].astype(object)
     assert predicted.fillna("-").tolist() == ["low", "low", "high", "high", "-", "-"]
     p = scored.obs["level.probability"].tolist()
@@ -122,6 +123,7 @@ def test_genes_have_their_scores_and_go_on_in_scanpy(scored):
 
 def test_what_it_rests_on_is_written_in_plain_types(scored):
     found = dict(scored.uns["keygenes"])
+    assert found.pop("folds").tolist() == [1, 2, 3]
     assert found.pop("seeds").tolist() == [1, 2]
     assert found == {
         "version": "9.8.7",
@@ -157,7 +159,7 @@ def test_genes_of_another_id_are_left_out_and_counted(study, caplog):
     assert list(scanpy.read_h5ad(study["out_cells"]).var_names) == GENES
 
 
-def test_of_several_seeds_the_first_that_tests_a_cell_counts():
+def test_of_several_folds_the_first_that_tests_a_cell_counts():
     tables = [predictions("test", ["low"] * 6), predictions("test", ["high"] * 6)]
     assert out_of_fold(tables)["predicted"].tolist() == ["low"] * 6
     assert out_of_fold(tables[::-1])["probability"].tolist() == [0.875] * 6

@@ -13,6 +13,7 @@ def tables():
         "note": ["mine", "top_to_second_best_ratio > 10, hash_umis > 30", "seen in >= 3 cells"],
     }
     metrics = {
+        "fold": pd.array([1, None, None, None], "Int64"),
         "seed": pd.array([1, None, None, None], "Int64"),
         "metric": ["accuracy", "accuracy", "accuracy", "macro_f1"],
         "design": ["grouped", "grouped", "random", "grouped"],
@@ -39,6 +40,12 @@ def test_a_study_is_counted_from_its_tables():
         **{"n_vocabulary": 3, "n_cut": 2, "median_length": 7.5},
         **{"n_layers": 2, "n_heads": 3, "tracks": ["rollout"]},
     }
+
+
+def test_what_the_primary_test_relabels_is_counted():
+    primary = pd.DataFrame({"permuted_unit": ["replicate"]})
+    assert study_counts({**tables(), "primary": primary}, CONFIG)["permuted_unit"] == "replicate"
+    assert "permuted_unit" not in study_counts({**tables(), "primary": None}, CONFIG)
 
 
 def test_filters_that_the_cells_have_no_columns_for_count_as_none():

@@ -4,41 +4,59 @@ import pandas as pd
 
 from keygenes.core.regimes import BASELINES
 from keygenes.core.tasks import cell_tasks
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
-from keygenes.evidence.verdicts import HOLDS, UNTESTABLE, tally
+from keygenes.evidence.primary import ALPHA
 from keygenes.report.panels import cosine_text, spoken
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
+    covered,
     interval,
+    n_trainings,
+    not_learnt,
     pooled,
     top_expressed_members,
     top_members,
+    verdict_counts,
 )
-from keygenes.report.wording import WORDS, counted, listed
+from keygenes.report.wording import counted, listed, trained_folds
 
-TRACKS = (*ATTENTION, *ATTRIBUTIONS)  # of a model
+REFERENCES = ("wilcoxon", "detection", "mean_rank")  # no model is behind these
 
 
 def answer(tables, config, dataset, model):
     """Return five sentences: what was asked, and what was found of models, attention and genes.
 
+    Where the model in question has not learnt a task, a sentence before them says so.
+
     Parameters
     ----------
     tables : dict
-        labels, splits, claims (or None), and per task metrics, cosine,
-        comparison_bounds, key_genes, genes and scorecard.
+        labels, splits, claims, primary and track_tests (None where the study has none), and per
+        task metrics, cosine, comparison_bounds, key_genes and genes.
     config : dict
     dataset, model : str
         What they are called.
     """
     regime, tasks = config["evidence"]["regime"], [task["name"] for task in cell_tasks(config)]
     return [
-        _asked(tables, config, dataset, model, regime, tasks),
+        *_unlearnt(tables, regime, tasks),
+        _asked(tables, dataset, model, regime, tasks),
         _told(tables, regime, tasks),
         _moved(tables, config, tasks),
         _genes(tables, config, tasks),
-        _real(tables, config, regime, tasks),
+        f"Is it real? {'; '.join([primary_text(tables), *_claims(tables['claims'])])}.",
+    ]
+
+
+def _unlearnt(tables, regime, tasks):
+    """Return the sentence about tasks that the model has not learnt, as a list."""
+    reasons = {task: not_learnt(tables["metrics"][task], regime) for task in tasks}
+    reasons = {task: reason for task, reason in reasons.items() if reason}
+    if not reasons:
+        return []
+    return [
+        f"The model in question ({spoken(regime)}) has not learnt {listed(reasons)}: "
+        f"{_each(reasons)}; what it attends to says nothing there of what tells the classes apart."
     ]
 
 
@@ -52,27 +70,27 @@ def _each(texts):
     return listed([f"{text} in {listed(of)}" for text, of in tasks.items()])
 
 
-def _asked(tables, config, dataset, model, regime, tasks):
+def _asked(tables, dataset, model, regime, tasks):
     tested = tables["splits"][tables["splits"]["split"] == "test"]
     classes = {task: len(tables["labels"][task].cat.categories) for task in tasks}
     asked = listed([f"{task} ({n} classes)" for task, n in classes.items()])
     return (
         f"Which genes does {model} look at when it is fine-tuned (regime {spoken(regime)}) to tell "
         f"{asked} of {dataset} apart, and is that real: asked of {tested['cell'].nunique():,} test "
-        f"cells, held out by {tested['unit'].iloc[0]}, with "
-        f"{counted(tested['seed'].nunique(), 'seed')}?"
+        f"cells, held out by {tested['unit'].iloc[0]} in "
+        f"{trained_folds(tested['fold'].nunique(), n_trainings(tables, regime, tasks))}?"
     )
 
 
 def _told(tables, regime, tasks):
-    told, known = [], False
+    told, over = [], ""
     for task in tasks:
         metrics = tables["metrics"][task]
         row, majority = pooled(metrics, regime), pooled(metrics, "majority")
         if row is None:
             continue
         best = best_baseline(metrics, row["design"])
-        known |= pd.notna(row["ci_low"])
+        over = covered(row) if pd.notna(row["ci_low"]) else over
         told.append(
             f"{task} with an accuracy of {interval(row)}, where always naming the commonest class "
             f"reaches {majority['value']:.2f} and, of {len(BASELINES)} baselines without a "
@@ -80,7 +98,7 @@ def _told(tables, regime, tasks):
         )
     if not told:
         return "No test accuracy was measured."
-    return f"The model tells {'; '.join(told)}{' (95 % intervals)' if known else ''}."
+    return f"The model tells {'; '.join(told)}{f' (95 % intervals {over})' if over else ''}."
 
 
 def _moved(tables, config, tasks):
@@ -98,13 +116,15 @@ def _moved(tables, config, tasks):
         f"{_each(cosines)} (1: equal; lowest and highest of {first['n_heads']} heads; n = "
         f"{_each(cells)}), and what genes receive correlates by {_each(received)}"
     )
-    controls = {task: row["other_seed"] for task, row in found.items() if row["other_seed"]}
+    controls = {task: row["again"] for task, row in found.items() if row["again"]}
     if controls:
         same = _each({task: cosine_text(row["cosine"]) for task, row in controls.items()})
         correlation = _each({task: f"{row['pearson']:.2f}" for task, row in controls.items()})
         cells = _each({task: f"{row['n_cells']:,} cells" for task, row in controls.items()})
+        how = {"other_seed": "on the same cells from other seeds", "other_fold": "on other folds"}
+        bound = next(iter(controls.values()))["bound"]
         said += (
-            f"; two models of {spoken(first['a'])}, trained with other seeds and splits, have "
+            f"; two models of {spoken(first['a'])}, trained {how[bound]}, have "
             f"a cosine of {same} and a correlation of {correlation} (n = {cells})"
         )
     return f"{said}."
@@ -139,97 +159,88 @@ def _genes(tables, config, tasks):
     )
 
 
-def tests_of_tracks(card, gene_set, regime):
-    """Return what each attention or attribution track of a regime passes, all seeds pooled.
+def primary_text(tables):
+    """Return the outcome of the primary test with its numbers, as a clause without a full stop.
 
     Parameters
     ----------
-    card : table 'scorecard' of one task
-    gene_set : str or None
-        None: tracks are held against differential expression.
-    regime : str
-
-    Returns
-    -------
-    dict {test: Series of bool, by track}
-        Of the tests set or differential_expression, permuted_labels and masking, those that were
-        made; of each the tracks that were tested. A track passes if its whole 95 % interval is on
-        the right side.
+    tables : dict
+        primary, track_tests: tables of these names, or None.
     """
-    rows = card[
-        (card["regime"].astype(str) == regime)
-        & card["seed"].isna()
-        & card["track"].astype(str).isin(TRACKS)
-    ].dropna(subset=["ci_low"])
-    rows = rows.assign(track=rows["track"].astype(str)).set_index("track")
-    metric, against = rows["metric"].astype(str), rows["against"].astype(str)
-    made = {}
-    if gene_set:
-        ranked = rows[(metric == "auprc") & (against == gene_set)]
-        made["set"] = ranked["ci_low"] > ranked["base_rate"]
-        twins = ranked.dropna(subset=["null_mean"])
-        made["permuted_labels"] = twins["ci_low"] > twins["null_mean"]
-    else:
-        partial = rows[(metric == "partial_spearman") & (against == "wilcoxon")]
-        made["differential_expression"] = partial["ci_low"] > 0
-    made["masking"] = rows.loc[metric == "comprehensiveness_gain", "ci_low"] > 0
-    return {test: passed for test, passed in made.items() if len(passed)}
+    if tables["primary"] is None:
+        return "Not asked: the config names no primary test (evidence.primary)"
+    row = tables["primary"].iloc[0]
+    outcome = str(row["outcome"])
+    said = [f"{outcome[0].upper()}{outcome[1:]} ({row['reason']})"]
+    if pd.notna(row["auprc"]):
+        said.append(_statistic(row))
+    if tables["track_tests"] is not None:
+        said += _beside(row, tables["track_tests"])
+    return "; ".join(said)
 
 
-def passes_every(made):
-    """Return for each track that some test was made of whether it passes every test."""
-    return pd.DataFrame(made).astype(object).eq(True).all(axis=1)
-
-
-def _real(tables, config, regime, tasks):
-    sets = config["evidence"]["gene_sets"]
-    gene_set = sets[0] if sets else None
-    made = {task: tests_of_tracks(tables["scorecard"][task], gene_set, regime) for task in tasks}
-    made = {task: tests for task, tests in made.items() if tests}
-    said = [*([_tracks(made, gene_set)] if made else []), *_claims(tables["claims"])]
-    if not said:
-        return "There is no gene set, track or claim to hold this against."
-    return f"Is it real? {'; '.join(said)}."
-
-
-def _tracks(made, gene_set):
-    every = {task: passes_every(tests) for task, tests in made.items()}
-    passed, tested = (sum(map(of, every.values())) for of in (sum, len))
-    verdict = "No" if passed == 0 else "Yes" if passed == tested else "In part"
-    what = {
-        "set": f"rank {spoken(gene_set)} above its base rate",
-        "permuted_labels": "do so above the mean of the same track in models trained on permuted "
-        "labels",
-        "differential_expression": "follow differential expression beyond what detection, mean "
-        "expression and rank explain",
-        "masking": "put genes first whose masking moves the model's answer more than that of "
-        "random genes of the same ranks",
-    }
-    counts = {
-        test: _each(
-            {
-                task: f"{tests[test].sum()} of {len(tests[test])}"
-                for task, tests in made.items()
-                if test in tests
-            }
-        )
-        for test in what
-        if any(test in tests for tests in made.values())
-    }
-    n = len(counts)
-    all_of_them = {1: "the one test made", 2: "both tests"}.get(n, f"all {WORDS[n]} tests")
-    together = _each({task: f"{of.sum()} of {len(of)}" for task, of in every.items()})
-    singly = listed([f"{count} {what[test]}" for test, count in counts.items()])
-    return (
-        f"{verdict}: of the attention and attribution tracks {together} pass {all_of_them} with "
-        f"their whole 95 % interval ({singly})"
+def _statistic(row):
+    """Return T of the primary track against its two nulls, in words."""
+    more = ""
+    if row["n_seeds"] > 1:
+        more = f" ({row['seed_low']:.3f} to {row['seed_high']:.3f} over its trainings)"
+    said = (
+        f"{spoken(row['track'])} of {spoken(row['regime'])} ranks the {row['n_positive']} genes of "
+        f"{spoken(row['gene_set'])} with an AUPRC of {row['auprc']:.3f}{more}, where a random "
+        f"order reaches {row['base_rate']:.3f}"
     )
+    if row["n_permuted"]:
+        said += (
+            f" and {counted(int(row['n_permuted']), 'relabelling')} of the "
+            f"{row['permuted_unit']}s {row['permuted_mean']:.3f} (p = {row['permuted_p']:.2g}): an "
+            f"effect of {_signed(row['effect'])}"
+        )
+        if pd.notna(row["effect_low"]):
+            said += f" ({_signed(row['effect_low'])} to {_signed(row['effect_high'])})"
+        said += f", of which {row['min_effect']:g} would count"
+    else:
+        said += ", with no relabelling to hold it against"
+    if pd.notna(row["matched_p"]):
+        said += (
+            f"; random genes as widely detected and as highly ranked reach "
+            f"{row['matched_null_mean']:.3f} (p = {row['matched_p']:.2g})"
+        )
+    if pd.notna(row["trained_accuracy"]):
+        said += f"; its accuracy on training cells is {row['trained_accuracy']:.2f}"
+        if pd.notna(row["permuted_trained_accuracy"]):
+            said += f", of relabelled models {row['permuted_trained_accuracy']:.2f}"
+    return said
+
+
+def _signed(value):
+    return f"{value + 0.0:+.3f}"
+
+
+def _beside(row, tests):
+    """Yield what stands beside the primary test: tracks of no model, and the exploratory ones."""
+    roles = tests["role"].astype(str)
+    names = tests["track"].astype(str)
+    parts = []
+    for test in (tests[(roles == "reference") & (names == name)] for name in REFERENCES):
+        if test.empty or pd.isna(test["auprc"].iloc[0]):
+            continue
+        test = test.iloc[0]
+        inside = [f"{_signed(row['auprc'] - test['auprc'])} for {spoken(row['track'])}"]
+        if test["n_permuted"]:
+            inside.append(f"p = {test['permuted_p']:.2g} in {int(test['n_permuted'])} relabellings")
+        parts.append(f"{spoken(test['track'])} {test['auprc']:.3f} ({', '.join(inside)})")
+    if parts:
+        yield f"beside it, without a model: {listed(parts)}"
+    others = tests[roles == "exploratory"]
+    known = others["permuted_p_max"].dropna()
+    if len(known):
+        yield (
+            f"all other tracks are exploratory: {(known <= ALPHA).sum()} of {len(known)} reach "
+            f"p = {ALPHA:g} after correction over tracks (max-T)"
+        )
+    elif len(others):
+        yield f"all other tracks ({len(others)}) are exploratory, and no relabelling tests them"
 
 
 def _claims(table):
-    if table is None:
-        return []
-    verdicts = tally(table["verdict"])
-    if verdicts[UNTESTABLE] == len(table):
-        return [f"none of {len(table)} readings of the claims can be tested here"]
-    return [f"{verdicts[HOLDS]} of {len(table)} readings of the claims hold"]
+    return [] if table is None else [f"the claims: {verdict_counts(table)}"]

@@ -6,7 +6,7 @@ Colours and fonts that follow the reader's light or dark setting are set where t
 import altair as alt
 import pandas as pd
 
-from keygenes.report.panels import distinct, spoken
+from keygenes.report.panels import distinct, pool, spoken
 from keygenes.report.style import (
     BLUE,
     DIVERGING,
@@ -23,7 +23,7 @@ PANEL = 190  # pixels
 PAGE = 940  # pixels that the page has for panels side by side, their axes included
 STEP = 26  # pixels of a cell of a map
 AXES = 55  # pixels of a panel's labels and of the room to the next
-SEEDS = (SKY, PURPLE, GREEN, ORANGE, VERMILLION)  # single seeds, beside the pool in BLUE
+FOLDS = (SKY, PURPLE, GREEN, ORANGE, VERMILLION)  # single folds, beside the pool in BLUE
 MAX_POINTS = 15_000  # of one chart
 BELOW = alt.Legend(orient="bottom")  # leaves the width to the panels
 SCHEMES = {SEQUENTIAL: "viridis", DIVERGING: "purpleorange"}
@@ -80,9 +80,9 @@ def umap(table, classes):
 
 
 def training(table, _classes):
-    """Return the loss per epoch of every regime and seed."""
+    """Return the loss per epoch of every model."""
     long = table.melt(
-        ["regime", "seed", "epoch", "best", "valid_accuracy"],
+        ["regime", "fold", "seed", "epoch", "best", "valid_accuracy"],
         ["train_loss", "valid_loss"],
         "loss of",
         "loss",
@@ -97,8 +97,11 @@ def training(table, _classes):
             scale=alt.Scale(domain=list(names.values()), range=[SKY, BLUE]),
             legend=BELOW,
         ),
-        detail="seed:N",
-        tooltip=["regime:N", "seed:Q", "epoch:Q", "loss of:N", "loss:Q", "valid_accuracy:Q"],
+        detail=["fold:N", "seed:N"],
+        tooltip=[
+            *("regime:N", "fold:Q", "seed:Q", "epoch:Q", "loss of:N", "loss:Q"),
+            "valid_accuracy:Q",
+        ],
     )
     lines = base.mark_line(point=alt.OverlayMarkDef(size=18))
     kept = base.transform_filter("datum.best && datum['loss of'] === 'validation cells'")
@@ -112,11 +115,10 @@ def training(table, _classes):
 def confusion(table, classes):
     """Return Figure 3: true against predicted class of the pooled test cells, a map per regime."""
     table = table[table["regime"] != "majority"]
-    pooled = table[table["seed"].isna()] if table["seed"].isna().any() else table
     keys = ["regime", "true", "predicted"]
-    cells = pooled.groupby(keys, sort=False, observed=True)["n_cells"].sum().reset_index()
+    cells = pool(table)[[*keys, "n_cells"]]
     totals = cells.groupby(["regime", "true"], observed=True)["n_cells"].transform("sum")
-    cells["share"] = cells["n_cells"] / totals
+    cells = cells.assign(share=cells["n_cells"] / totals)
     (order,) = classes.values()
     step = 34  # pixels: room for "100%"
     chart = _map(
@@ -144,7 +146,7 @@ def confusion(table, classes):
 
 def forest(table, _classes):
     """Return the accuracy of every regime and baseline with its interval."""
-    rows = table[(table["split"] == "test") & table["seed"].isna()]
+    rows = pool(table[table["split"] == "test"])
     rows = rows[rows["metric"].isin(["accuracy", "balanced_accuracy"])]
     rows = rows.assign(metric=rows["metric"].str.replace("_", " ")).drop(columns="p")
     base = alt.Chart(rows).encode(
@@ -158,7 +160,7 @@ def forest(table, _classes):
         tooltip=[
             *("regime:N", "design:N", "metric:N"),
             *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("value", "ci_low", "ci_high")),
-            *("n_cells:Q", "n_units:Q", "unit:N"),
+            *("n_cells:Q", "n_units:Q", "unit:N", "covers:N"),
         ],
     )
     value = alt.X("value:Q", title="value on pooled test cells", scale=alt.Scale(zero=False))
@@ -193,28 +195,29 @@ def rank_shift(table, _classes):
     """Return Figure 5: the change of attention received per rank, a panel per pair."""
     table, pairs = _pairs(table[table["percent_change"].notna()])
     if len(table) > MAX_POINTS:  # long cells: the pool alone
-        table = table[table["seed"].isna()]
-    table = table.assign(of=table["seed"].map("seed {:.0f}".format, na_action="ignore"))
+        table = pool(table)
+    table = table.assign(of=table["fold"].map("fold {:.0f}".format, na_action="ignore"))
     table["of"] = table["of"].fillna("all cells")
-    seeds = [name for name in distinct(table["of"]) if name != "all cells"]
-    colours = [SEEDS[i % len(SEEDS)] for i in range(len(seeds))]
-    table = table[["pair", "of", "rank", "percent_change", "n_cells"]]
+    folds = [name for name in distinct(table["of"]) if name != "all cells"]
+    colours = [FOLDS[i % len(FOLDS)] for i in range(len(folds))]
+    table = table[["pair", "of", "seed", "rank", "percent_change", "n_cells"]]
     base = alt.Chart(table).encode(
         x=alt.X("rank:Q", title="rank in the cell's encoding (1: first)"),
         y=alt.Y("percent_change:Q", title="change (%)"),
         color=alt.Color(
             "of:N",
             title=None,
-            scale=alt.Scale(domain=["all cells", *seeds], range=[BLUE, *colours]),
+            scale=alt.Scale(domain=["all cells", *folds], range=[BLUE, *colours]),
             legend=alt.Legend(symbolStrokeWidth=3),
         ),
         tooltip=[
-            *("pair:N", "of:N", "rank:Q"),
+            *("pair:N", "of:N", "seed:Q", "rank:Q"),
             alt.Tooltip("percent_change:Q", title="change (%)", format=".2f"),
             "n_cells:Q",
         ],
     )
     lines = base.transform_filter("datum.of !== 'all cells'").mark_line(strokeWidth=1)
+    lines = lines.encode(detail="seed:N")  # the trainings of a fold share its colour
     pooled = base.transform_filter("datum.of === 'all cells'").mark_line(strokeWidth=1.6)
     zoom = alt.selection_interval(bind="scales", encodings=["x"])
     panel = (lines.add_params(zoom) + pooled).properties(width=620, height=110)

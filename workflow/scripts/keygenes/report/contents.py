@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 
+from keygenes.attention.expected import LIMIT
 from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.captions import caption
 from keygenes.report.panels import spoken
@@ -26,6 +27,7 @@ FIGURES = {  # where a figure stands on the page, and what it is called there be
     "equal_length": ("Attention", "equally long, equally deep and shuffled cells"),
     "figure7_attended_vs_de": ("Genes", "most attended and most differentially expressed genes"),
     "figure8_key_genes": ("Genes", "genes by the attention they receive"),
+    "primary_test": ("Genes", "the primary test: true against relabelled models"),
     "scorecard": ("Genes", "every track against truth, chance and confounds"),
     "agreement": ("Genes", "agreement of the tracks"),
     "roar": ("Genes", "accuracy without the genes of a track (remove and retrain)"),
@@ -67,11 +69,18 @@ def _figures(shown, section, task):
 
 def shown_metrics(summary):
     """Return the result of `summaries.metric_summary` as wide as the page, with short heads."""
+    summary = summary.assign(covers=summary["covers"].where(summary["ci_low"].notna()))
     ends = [summary[end].map("{:.3f}".format) for end in ("ci_low", "ci_high")]
     interval = (ends[0] + " to " + ends[1]).where(summary["ci_low"].notna())
     table = summary.drop(columns=["ci_low", "ci_high"]).round(3)
     table.insert(table.columns.get_loc("accuracy") + 1, "95 % interval", interval)
     return table.rename(columns=METRIC_HEADS)
+
+
+def _limits(tables, tasks):
+    """Return what is to be known of q where it is shown, to follow another sentence; may be ''."""
+    tracks = {name for task in tasks for name in tables["genes"][task]["track"].astype(str)}
+    return f" q of attention residual: {LIMIT}" if "attention_residual" in tracks else ""
 
 
 def class_counts(labels, splits):
@@ -111,8 +120,8 @@ def page_sections(tables, config, shown, dataset):
     unit = tables["splits"]["unit"].iloc[0]
     lost = tables["tokens"]["counts_lost"].mean()
     split = {
-        "well": "Whole wells are held out: seed k tests replicate k.",
-        "replicate": "Whole replicates are held out: seed k tests replicate k.",
+        "well": "Whole wells are held out: fold k tests replicate k.",
+        "replicate": "Whole replicates are held out: fold k tests replicate k.",
         "cell": "Cells are held out one by one (no replicates known, or split.by is 'random'), so "
         "that cells that were handled together may stand on both sides: read every accuracy as "
         "optimistic.",
@@ -129,7 +138,7 @@ def page_sections(tables, config, shown, dataset):
             "tables": [
                 (caption("selection"), tables["selection"], "cells/selection.parquet"),
                 (
-                    "Cells per class, and those of them that some seed tests.",
+                    "Cells per class, and those of them that some fold tests.",
                     class_counts(tables["labels"], tables["splits"]),
                     "cells/labels.parquet",
                 ),
@@ -158,10 +167,10 @@ def page_sections(tables, config, shown, dataset):
     sections.append(
         {
             "title": "All genes, all tracks",
-            "text": "Every gene that a track scores or a test covers, with its rank on each track "
-            f"(1: most key) of regime {spoken(evidence['regime'])}, all seeds pooled. A click on a "
-            "gene shows its scores, its rank in cells of each class, the attention it receives by "
-            "layer and head, and its differential expression.",
+            "text": "Every gene that a track scores or a test covers, with its rank on each "
+            f"track (1: most key) of regime {spoken(evidence['regime'])}, all models pooled. A "
+            "click on a gene shows its scores, its rank in cells of each class, the attention it "
+            f"receives by layer and head, and its differential expression.{_limits(tables, tasks)}",
             "gene_tasks": tasks,
         }
     )
@@ -204,12 +213,15 @@ def claims_section(table, claims, shown, simulated):
     """
     if claims is None:
         return []
+    n_others = int((~table["primary"].astype(bool)).sum())
     return [
         {
             "title": claims["title"]
             + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
-            "text": f"What was claimed is from: {claims['source']}. It is judged here reading by "
-            f"reading and task by task: {verdict_counts(table)}.",
+            "text": f"What was claimed is from: {claims['source']}. Each claim has one verdict, "
+            f"that of its primary reading: {verdict_counts(table)}. Its other readings and tasks "
+            f"({n_others} in all) stand under it and count for nothing. "
+            "By chance: how often a study with nothing behind it earns a verdict.",
             "figures": _figures(shown, "Claims", None),
             "claims": table,
         }

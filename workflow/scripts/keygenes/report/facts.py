@@ -17,6 +17,7 @@ def provenance_facts(record):
         f": config, versions, and the sha256 of {plural(len(record['inputs']), 'input')} and "
         f"{plural(len(record['results']), 'result')}",
         "config sha256": record["config_sha256"],
+        "folds": ", ".join(map(str, record["folds"])),
         **record["seeds"],
         "seeds": ", ".join(map(str, record["seeds"]["seeds"])),
     }

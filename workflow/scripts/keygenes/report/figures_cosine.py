@@ -5,10 +5,11 @@ import numpy as np
 from keygenes.report.panels import (
     add_title,
     cosine_text,
+    distinct_cells,
     layer_head,
+    model_text,
     numbered,
     pairs_of,
-    seed_text,
     versus,
 )
 from keygenes.report.style import (
@@ -20,17 +21,19 @@ from keygenes.report.style import (
     panel_grid,
     styled,
 )
+from keygenes.report.summaries import trained_again
 
 
 def _bound_text(rows, bounds, regime):
     """Say what else the agreement of a pair is, and that of its first regime trained twice."""
     text = f"r {rows['pearson'].median():.2f}"
-    if bounds is not None:
-        again = bounds[(bounds.bound == "other_seed") & (bounds.regime == regime)]
-        if len(again):
-            cosine, r = (again[column].median() for column in ("cosine", "pearson"))
-            return f"{text}; again: cos {cosine:.2f}, r {r:.2f}"
-    return text
+    again = None if bounds is None else trained_again(bounds, regime)
+    if not again:
+        return text
+    bound, rows = again
+    cosine, r = (rows[column].median() for column in ("cosine", "pearson"))
+    name = {"other_seed": "again", "other_fold": "other fold"}[bound]
+    return f"{text}; {name}: cos {cosine:.2f}, r {r:.2f}"
 
 
 @styled
@@ -40,7 +43,7 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
     Parameters
     ----------
     cosine : pandas.DataFrame
-        Schema ``cosine``. Seeds are averaged.
+        Schema ``cosine``. Models (folds and trainings) are averaged.
     bounds : pandas.DataFrame, optional
         Schema ``comparison_bounds``.
     task : str, optional
@@ -72,13 +75,12 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
             size=7 if heads <= 8 else 5.5,
         )
         spread = number(rows["sd"].median(), 2)
-        n = rows.groupby("seed", dropna=False).n_cells.max().sum()
-        seeds = seed_text(rows.seed.nunique())
+        n, models = distinct_cells(rows), model_text(rows)
         bound = _bound_text(rows, bounds, a)
         names = versus(a, b)
         if len(names) > 33 and width <= 3:
             names = names.replace(" vs ", "\nvs ")
-        panel.set_title(f"{names}\nn = {count(n)} cells, {seeds}, sd {spread}\n{bound}")
+        panel.set_title(f"{names}\nn = {count(n)} cells, {models}, sd {spread}\n{bound}")
         panel.set(xlabel="head", ylabel="layer")
     bar = figure.colorbar(mesh, ax=axes, aspect=25, pad=0.02, shrink=0.8)
     bar.set_label("cosine similarity")
@@ -87,8 +89,9 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
     add_note(
         figure,
         "Cosine of the two models' full attention matrices, cell by cell, averaged over test cells"
-        " and then over seeds; 1: equal. sd: between the cells of a seed. r: correlation of the"
-        " attention that genes receive. Again: the first model's regime trained with another seed,"
-        " on at most 50 test cells per seed. sd and r: medians over layers and heads.",
+        " and then over models (folds × trainings); 1: equal. sd: between the cells of a fold. r:"
+        " correlation of the attention that genes receive. Again: the first model's regime trained"
+        " on the same cells from another seed (where each fold was trained once: on another fold),"
+        " on at most 50 test cells per fold. sd and r: medians over layers and heads.",
     )
     return figure

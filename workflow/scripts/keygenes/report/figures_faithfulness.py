@@ -101,7 +101,7 @@ def comprehensiveness(faithfulness, *, regime, task=None):
         " F is the logit of the last class less the mean of the others, in the direction of the"
         " model's answer. Gain: mean comprehensiveness over the shares, less that of random genes"
         " of the same ranks (grey), by which the panels are ordered. Bands and brackets: 95 %"
-        f" bootstrap intervals {_sizes(frame)}, pooled over seeds;"
+        f" intervals {_sizes(frame)}, all folds and trainings pooled;"
         " rejected attributions are left out.",
         legend=axes[0].get_legend_handles_labels(),
     )
@@ -115,7 +115,7 @@ def randomisation(table, *, regime, task=None):
     Parameters
     ----------
     table : pandas.DataFrame
-        Table 'randomisation'; its rows without a seed.
+        Table 'randomisation'; its rows without a seed (pooled over folds and trainings).
     regime : str
     task : str, optional
     """
@@ -146,8 +146,8 @@ def randomisation(table, *, regime, task=None):
     add_note(
         figure,
         "Spearman's correlation of the magnitudes over the genes of a cell, mean over cells; bars:"
-        f" 95 % bootstrap intervals {_sizes(frame)}, pooled over"
-        " seeds. Attention ignores classifier and pooler, so it cannot change there.",
+        f" 95 % intervals {_sizes(frame)}, all folds and"
+        " trainings pooled. Attention ignores classifier and pooler, so it cannot change there.",
         legend=panel.get_legend_handles_labels(),
     )
     return figure

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, distinct, is_finite, spoken, versus
+from keygenes.report.figures_rank_shift import summed_over_models
+from keygenes.report.panels import add_title, distinct, is_finite, single_models, spoken, versus
 from keygenes.report.style import BLUE, GREY, ORANGE, add_note, count, empty_figure, styled
 from keygenes.report.wording import plural
 
@@ -47,10 +48,9 @@ def _dots(panel, table, measures, regimes, factor):
 
 
 def _change_by_rank(rank_shift, pair, min_cells):
-    """Return percent change by rank of a pair, all seeds added, and the median length."""
+    """Return percent change by rank of a pair, all folds added, and the median length."""
     rows = rank_shift[(rank_shift.a == pair[0]) & (rank_shift.b == pair[1])]
-    rows = rows[rows.layer.isna()]
-    sums = rows.groupby("rank")[["sum_a", "sum_b", "n_cells"]].sum()
+    sums = summed_over_models(single_models(rows[rows.layer.isna()]), ["rank"])
     median = sums.index[sums.n_cells >= sums.n_cells.max() / 2].max()
     sums = sums[(sums.n_cells >= min_cells) & (sums.sum_b > 0)]
     change = 100 * (sums.sum_a / sums.sum_b - 1)
@@ -75,7 +75,7 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
         Most attended genes that were looked at.
     task : str, optional
     min_cells : int
-        Ranks that fewer cells (of all seeds) reach are not drawn.
+        Ranks that fewer cells (of all folds) reach are not drawn.
     """
     if table.empty:
         return empty_figure("no regime reads a variant of the tokens")
@@ -128,8 +128,8 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
     units = unit if unit == wells else f"{unit} (accuracy) or {wells} (attention)"
     add_note(
         figure,
-        f"n = {count(rows.n_cells.max())} test cells, all seeds pooled. Lines: 95 % bootstrap"
-        f" intervals over {units}. Attention: the thesis's total, a sum over cells,"
+        f"n = {count(rows.n_cells.max())} test cells, all folds and trainings pooled."
+        f" Lines: 95 % intervals over {units}. Attention: the thesis's total, a sum over cells,"
         f" layers and heads. Curves: running mean over {WINDOW} ranks.",
     )
     return figure

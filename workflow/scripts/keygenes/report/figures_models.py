@@ -1,7 +1,7 @@
 """The figures of training and prediction: tables in, a matplotlib figure out.
 
-A function draws what its tables hold: one regime or seven, one seed or many (a null seed is the
-pool of all seeds), two classes or twelve.
+A function draws what its tables hold: one regime or seven, one fold and training or many (rows
+with neither fold nor seed are the pool of all), two classes or twelve.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, distinct, seed_text, spoken
+from keygenes.report.panels import add_title, distinct, model_text, pool, single_models, spoken
 from keygenes.report.style import (
     BLACK,
     BLUE,
@@ -27,11 +27,17 @@ from keygenes.report.style import (
     panel_grid,
     styled,
 )
+from keygenes.report.summaries import covered, not_learnt
 from keygenes.report.wording import plural
 
 FLOORS = ("length_only", "token0", "majority")  # what no one would call a finding
 KIND_COLOURS = {"probe": BLACK, "control": ORANGE, "trained": BLUE}
 FOREST_METRICS = ("accuracy", "balanced_accuracy")
+FLAG = " †"  # behind the name of a model that has not learnt its task
+FLAG_NOTE = (
+    f"{FLAG[1:]}: has not learnt its task: it names one class, or its accuracy is not clearly above"
+    " the commonest class."
+)
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -46,7 +52,7 @@ def training_curves(history, *, task=None):
     Parameters
     ----------
     history : pandas.DataFrame
-        Schema ``history`` plus regime and seed.
+        Schema ``history`` plus regime, fold and seed.
     task : str, optional
     """
     regimes = distinct(history.regime)
@@ -65,7 +71,7 @@ def training_curves(history, *, task=None):
         upper = grid[2 * (i // columns), i % columns]
         lower = grid[2 * (i // columns) + 1, i % columns]
         runs = history[history.regime == regime]
-        for j, (_, run) in enumerate(runs.groupby("seed", dropna=False, observed=True)):
+        for j, (_, run) in enumerate(runs.groupby(["fold", "seed"], dropna=False)):
             run = run.sort_values("epoch")
             name = {True: "train", False: "validation"} if j == 0 else {True: None, False: None}
             style = {"marker": "o", "ms": 2.5}
@@ -83,7 +89,7 @@ def training_curves(history, *, task=None):
                     ms=7,
                     label="kept epoch" if j == 0 and panel is upper else None,
                 )
-        upper.set_title(f"{spoken(regime)}\n{plural(runs.seed.nunique(), 'seed')}")
+        upper.set_title(f"{spoken(regime)}\n{model_text(runs)}")
         upper.set_ylim(0, 1.06 * top)
         lower.set_ylim(0, 1.02)
         lower.set_xlabel("epoch")
@@ -101,23 +107,16 @@ def training_curves(history, *, task=None):
     add_title(figure, "Fine-tuning", task)
     add_note(
         figure,
-        "One line per seed. The epoch with the lowest validation loss is kept. Training loss is"
-        " the mean over the epoch's steps, with dropout; validation loss is without.",
+        "One line per model; folds × how often each was trained. Ringed: the epoch that is kept."
+        " Training loss is the mean over the epoch's steps, with dropout; validation loss is"
+        " without.",
         legend=handles,
     )
     return figure
 
 
-def _pooled_confusion(table):
-    """Return the pool of all seeds: the rows with a null seed, else the sum over seeds."""
-    pooled = table[table.seed.isna()]
-    if pooled.empty:
-        pooled = table
-    return pooled.groupby(["true", "predicted"], observed=True).n_cells.sum()
-
-
 def _pooled_metric(metrics, regime, metric, split):
-    """Return the row of a metric for the pool of all seeds, or None."""
+    """Return the row of a metric for the pool of all models, or None."""
     if metrics is None or metrics.empty:
         return None
     found = metrics[
@@ -125,9 +124,9 @@ def _pooled_metric(metrics, regime, metric, split):
     ]
     if found.design.nunique() > 1:  # 'majority' is in both
         found = found[found.design == "grouped"]
-    pooled = found[found.seed.isna()]
+    pooled = pool(found)
     pooled = pooled if len(pooled) else found
-    return next(pooled.itertuples(), None) if len(pooled) == 1 else None
+    return pooled.iloc[0] if len(pooled) == 1 else None
 
 
 def _interval(row):
@@ -142,12 +141,12 @@ def _interval(row):
 def figure3_confusion(
     confusion, metrics=None, *, task=None, classes=None, metric="accuracy", split="test"
 ):
-    """Draw one confusion matrix per regime over the test cells of all seeds.
+    """Draw one confusion matrix per regime over the test cells of all folds.
 
     Parameters
     ----------
     confusion : pandas.DataFrame
-        Schema ``confusion``; rows with a null seed are the pool, without them seeds are summed.
+        Schema ``confusion``; the rows without fold and seed, the pool, are drawn.
     metrics : pandas.DataFrame, optional
         Schema ``metrics``; gives the value and interval in each title.
     task : str, optional
@@ -167,9 +166,10 @@ def figure3_confusion(
     k = len(classes)
     side = max(2.65, 0.42 * k + 0.75)
     figure, axes = panel_grid(len(regimes), columns=3, width=side, height=side + 0.5, margin=0.75)
-    unit_text = ""
+    unit_text, flagged = "", False
     for panel, regime in zip(axes, regimes, strict=True):
-        pooled = _pooled_confusion(confusion[confusion.regime == regime]).unstack(fill_value=0)
+        pooled = pool(confusion[confusion.regime == regime])
+        pooled = pooled.set_index(["true", "predicted"]).n_cells.unstack(fill_value=0)
         pooled.index, pooled.columns = pooled.index.astype(str), pooled.columns.astype(str)
         counts = pooled.reindex(index=classes, columns=classes, fill_value=0).to_numpy(dtype=float)
         totals = counts.sum(axis=1, keepdims=True)
@@ -193,20 +193,25 @@ def figure3_confusion(
         if row is not None and pd.isna(row.ci_low) and pd.notna(row.unit):
             unit_text = f" No intervals: one {row.unit} per class."
         elif row is not None and pd.notna(row.n_units) and pd.notna(row.unit):
-            # a "cell" bootstrap resamples cells: nothing to add to n
-            unit_text = f" 95 % interval: bootstrap over {plural(int(row.n_units), row.unit)}."
+            n_units = plural(int(row.n_units), row.unit)
+            unit_text = f" 95 % intervals {covered(row)}, n = {n_units}."
+        flag = FLAG if metrics is not None and not_learnt(metrics, regime) else ""
+        flagged |= bool(flag)
         heading = f"{METRIC_NAMES.get(metric, metric)} {value}\n" if value else ""
-        panel.set_title(f"{spoken(regime)}\n{heading}n = {counts.sum():,.0f} cells")
+        panel.set_title(f"{spoken(regime)}{flag}\n{heading}n = {counts.sum():,.0f} cells")
         panel.set(xlabel="predicted", ylabel="true")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, aspect=25, pad=0.03)
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
     add_title(figure, "Confusion on test cells", task)
-    seeds = confusion.seed.nunique()
-    pooled_text = f"Test cells of {seed_text(seeds)} pooled." if seeds else "Test cells pooled."
+    models = model_text(confusion)
+    pooled_text = "Test cells pooled."
+    if models != "pooled":
+        pooled_text = f"Test cells of {models} pooled, counts a mean over the trainings of a fold."
     guess = _interval(_pooled_metric(metrics, "majority", metric, split))
     guess = f" Always the largest class: {guess}." if guess else ""
-    add_note(figure, f"{pooled_text} Cells: count and % of the row.{unit_text}{guess}")
+    flag = f" {FLAG_NOTE}" if flagged else ""
+    add_note(figure, f"{pooled_text} Cells: count and % of the row.{unit_text}{guess}{flag}")
     return figure
 
 
@@ -230,8 +235,8 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
     Parameters
     ----------
     metrics : pandas.DataFrame
-        Schema ``metrics``; a null seed is the pool of all seeds, drawn with its interval; single
-        seeds are dots without one.
+        Schema ``metrics``; rows without fold and seed are the pool, drawn with its interval; single
+        models are ticks without one.
     task : str, optional
     kinds : dict {regime: 'probe', 'control' or 'trained'}, optional
         Whatever is not named here is a baseline that needs no encoder.
@@ -252,26 +257,28 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
     if not names:
         return empty_figure(f"no metrics of split {split}")
     height = 0.235 * len(names) + 1.0
+    learnt_not = [name for name in names if not_learnt(metrics, name)]
+    labels = [spoken(name) + (FLAG if name in learnt_not else "") for name in names]
     found = [metric for metric in FOREST_METRICS if metric in set(table.metric)]
     figure, axes = panel_grid(len(found), columns=2, width=4.1, height=height)
     marks = {"grouped": ("o", 0.0), "random": ("D", 0.27)}
     designs = [design for design in marks if (table.design == design).any()]
     for i, (panel, metric) in enumerate(zip(axes, found, strict=True)):
-        pooled = table[(table.metric == metric) & table.seed.isna()]
+        pooled = pool(table[table.metric == metric])
         pooled = pooled.set_index(["row", "design"]).sort_index()
-        single = table[(table.metric == metric) & table.seed.notna()]
+        single = _of_folds(table[table.metric == metric])
         for y, name in enumerate(names):
             colour = KIND_COLOURS.get((kinds or {}).get(name), GREY)
             for design in designs:
                 marker, shift = marks[design]
-                of_seeds = single[(single.row == name) & (single.design == design)]
+                of_folds = single[(single.row == name) & (single.design == design)]
                 open_ = {"mfc": "none" if design == "random" else colour, "mec": colour}
                 if (name, design) not in pooled.index:
                     continue
                 row = pooled.loc[(name, design)]
                 place = y + (shift if len(designs) > 1 else 0)
-                if len(of_seeds) > 1 and design == "grouped":
-                    panel.plot(of_seeds.value, [place] * len(of_seeds), "|", ms=5, color=colour)
+                if len(of_folds) > 1 and design == "grouped":
+                    panel.plot(of_folds.value, [place] * len(of_folds), "|", ms=5, color=colour)
                 if np.isfinite(row.ci_low):
                     panel.plot([row.ci_low, row.ci_high], [place, place], color=colour, lw=1.2)
                 panel.plot(row.value, place, marker, ms=4.5 - (design == "random"), **open_)
@@ -285,7 +292,7 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
             panel.axvline(floor, color=GREY, ls="--", lw=0.8, zorder=0)
         for end in ends:
             panel.axhline(end - 0.4, color=PALE, lw=0.6, zorder=0)
-        panel.set_yticks(range(len(names)), [spoken(name) if i == 0 else "" for name in names])
+        panel.set_yticks(range(len(names)), labels if i == 0 else [""] * len(names))
         panel.set_ylim(len(names) - 0.4, -0.6)
         panel.set_xlim(0, 1.0)
         panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
@@ -293,8 +300,16 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
         panel.tick_params(axis="y", length=0)
         panel.grid(axis="x")
     add_title(figure, "Prediction beside its baselines", task)
-    add_note(figure, _forest_note(table, names, designs, main), legend=_forest_legend(kinds))
+    note = _forest_note(table, names, designs, main) + (f" {FLAG_NOTE}" if learnt_not else "")
+    add_note(figure, note, legend=_forest_legend(kinds))
     return figure
+
+
+def _of_folds(table):
+    """Return the value of every row, design and fold: of several trainings their mean."""
+    single = table[table.fold.notna()]
+    keys = ["row", "design", "fold"]
+    return single.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
 
 
 def _forest_legend(kinds):
@@ -310,27 +325,35 @@ def _forest_legend(kinds):
 
 
 def _forest_note(table, names, designs, main):
-    pool = table[table.seed.isna() & (table.design == designs[0])]
-    units = pool[pool.unit.notna() & pool.n_units.notna()]
-    text = f"Test cells of all seeds pooled, n = {count(pool.n_cells.max())}"
+    pooled = pool(table[table.design == designs[0]])
+    units = pooled[pooled.unit.notna() & pooled.n_units.notna()]
+    text = f"Test cells of all folds pooled, n = {count(pooled.n_cells.max())}"
     if len(units):
         unit = str(units.unit.iloc[0])
         n = plural(int(units.n_units.max()), unit)
         known = units.ci_low.notna().any()
-        text += f"; bars: 95 % bootstrap interval over {n}" if known else ""
+        text += f"; bars: 95 % intervals {_covers(units)}, n = {n}" if known else ""
         text += "" if known else f"; no intervals: one {unit} per class"
     text += "."
     if len(designs) > 1:
-        other = table[table.seed.isna() & (table.design == "random")].n_cells.max()
+        other = pool(table[table.design == "random"]).n_cells.max()
         text += (
             " Filled circles: whole wells or replicates held out. Open diamonds: cells held out"
             f" one by one (n = {count(other)}), so that wells or replicates stand on both sides."
         )
-    if table.seed.nunique() > 1:
-        text += f" Ticks: {plural(table.seed.nunique(), 'seed')}."
+    if table.fold.nunique() > 1:
+        trainings = ", mean over trainings" if single_models(table).seed.nunique() > 1 else ""
+        text += f" Ticks: {plural(table.fold.nunique(), 'fold')}{trainings}."
     if main in names:
-        text += f" Band: interval of {spoken(main)}." if pool.ci_low.notna().any() else ""
+        text += f" Band: interval of {spoken(main)}." if pooled.ci_low.notna().any() else ""
     return text + (" Dashed: always the largest class." if "majority" in names else "")
+
+
+def _covers(rows):
+    """Return what the intervals of some rows are over; of models trained once another thing."""
+    found = list(dict.fromkeys(covered(row) for _, row in rows.iterrows()))
+    both = sorted(found, key=lambda text: text.endswith("only"))
+    return both[0] if len(both) == 1 else f"{both[0]} (of rows with one model per fold {both[-1]})"
 
 
 @styled
@@ -369,13 +392,11 @@ def roar(table, *, task=None):
     add_title(figure, "Remove and retrain", task)
     row = table.iloc[0]
     known = table.ci_low.notna().any()
-    band = (
-        "band: 95 % bootstrap interval over units" if known else "no intervals: one unit per class"
-    )
+    band = "band: 95 % interval over units" if known else "no intervals: one unit per class"
     step = table[table.fraction > 0].n_removed
     add_note(
         figure,
-        "Logistic regression learnt again without the genes. Test cells of all seeds pooled,"
+        "Logistic regression learnt again without the genes. Test cells of all folds pooled,"
         f" n = {count(row.n_cells)} from {count(row.n_units)} units; {band}."
         f" Removed: {count(step.min())} to {count(step.max())} genes. Panels by falling"
         " loss against random genes at the largest share. training_difference ranks genes in"

@@ -5,7 +5,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from keygenes.report.panels import add_title, distinct, layer_head, numbered, seed_text, spoken
+from keygenes.report.panels import add_title, distinct, layer_head, model_text, numbered, spoken
 from keygenes.report.style import SEQUENTIAL, SKY, add_note, count, empty_figure, heatmap, styled
 
 NORM_NAMES = {
@@ -22,8 +22,8 @@ def figure9_norms(norms, *, task=None, subset="test"):
     Parameters
     ----------
     norms : pandas.DataFrame
-        Schema ``norms`` plus regime and (optionally) seed; measures weighted and value per layer
-        and head, output per layer with a null head. Seeds are averaged.
+        Schema ``norms`` plus regime and (optionally) fold and seed; measures weighted and value per
+        layer and head, output per layer with a null head. Models are averaged.
     task : str, optional
     subset : str
         Which subset of cells is drawn.
@@ -91,12 +91,11 @@ def figure9_norms(norms, *, task=None, subset="test"):
     bar.set_label("min-max scaled per map")
     bar.outline.set_visible(False)
     add_title(figure, "Norms of the attention output", task)
-    seeds = rows.seed.nunique() if "seed" in rows else 0
     n = rows.n_cells.max()
     add_note(
         figure,
-        f"Mean over the genes of a cell, over {subset} cells (n = {count(n)} per seed) and"
-        f" {seed_text(seeds)}; numbers are the norms themselves, colours scale each"
+        f"Mean over the genes of a cell, over {subset} cells (n = {count(n)} per fold) and"
+        f" models ({model_text(rows)}); numbers are the norms themselves, colours scale each"
         " map from its smallest to its largest. Bars: sd between cells."
         " α: attention weight, f(x): value vector through the output projection; Σ: over queries.",
     )

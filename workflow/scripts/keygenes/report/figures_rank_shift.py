@@ -1,7 +1,7 @@
 """The figures of how attention moves over ranks between two models: tables in, a figure out.
 
-One pair of models or many, one seed or many (a null seed is the pool of all seeds). Layers, heads
-and ranks are counted from 1.
+One pair of models or many, one fold and training or many. Layers, heads and ranks are counted
+from 1.
 """
 
 import numpy as np
@@ -9,7 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.panels import add_title, is_finite, pairs_of, seed_text, versus
+from keygenes.report.panels import (
+    add_title,
+    is_finite,
+    model_text,
+    pairs_of,
+    single_models,
+    versus,
+)
 from keygenes.report.style import (
     BLUE,
     DIVERGING,
@@ -25,22 +32,37 @@ from keygenes.report.style import (
 )
 
 
+def summed_over_models(rows, by):
+    """Return sum_a, sum_b and n_cells per group of `by`: means over trainings, sums over folds.
+
+    The trainings of a fold look at the same cells, so that each cell counts once.
+    """
+    columns = ["sum_a", "sum_b", "n_cells"]
+    if "fold" not in rows or rows["fold"].isna().all():
+        return rows.groupby(by, observed=True)[columns].sum()
+    # Bins hold several rows of one training: they are added before trainings are averaged.
+    runs = rows.groupby([*by, "fold", "seed"], observed=True)[columns].sum()
+    folds = runs.groupby([*by, "fold"], observed=True).mean()
+    return folds.groupby(by, observed=True).sum()
+
+
 def _rank_change(rows, by):
-    """Return sums over seeds and the change in percent per group of `by`.
+    """Return sums over models and the change in percent per group of `by` (list of columns).
 
     Sums are added before the division, so that every cell weighs the same.
     """
-    pooled = rows.groupby(by, observed=True)[["sum_a", "sum_b", "n_cells"]].sum()
+    pooled = summed_over_models(rows, by)
     with np.errstate(divide="ignore", invalid="ignore"):
         pooled["percent"] = 100.0 * (pooled.sum_a / pooled.sum_b - 1.0)
     return pooled.replace([np.inf, -np.inf], np.nan)
 
 
 def _residual_change(rows, by):
-    """As `_rank_change`, after correction: the mean over seeds of log ratios, by their cells."""
+    """As `_rank_change`, after correction: the mean over models of log ratios, by their cells."""
     weighted = rows.assign(log=np.log1p(rows.percent_residual / 100) * rows.n_cells)
-    pooled = weighted.groupby(by, observed=True)[["log", "n_cells"]].sum(min_count=1)
-    pooled["percent"] = 100 * np.expm1(pooled.log / pooled.n_cells)
+    sums = weighted.groupby(by, observed=True)[["log", "n_cells"]].sum(min_count=1)
+    pooled = summed_over_models(rows, by)
+    pooled["percent"] = 100 * np.expm1(sums.log / sums.n_cells)
     return pooled
 
 
@@ -52,40 +74,42 @@ def change_by_rank(rank_shift, min_cells=10):
     rank_shift : pandas.DataFrame
         Schema ``rank_shift``.
     min_cells : int
-        Ranks that fewer cells (of all seeds) reach are left out.
+        Ranks that fewer cells (of all folds) reach are left out.
 
     Returns
     -------
     pandas.DataFrame
-        Columns a, b, seed (null: all pooled), rank, percent_change, percent_residual, n_cells.
+        Columns a, b, fold, seed (both null: all pooled), rank, percent_change, percent_residual,
+        n_cells.
     """
-    total = _without_pool(_over_layers(rank_shift))
+    total = single_models(_over_layers(rank_shift))
     found = []
     for a, b in pairs_of(total):
         rows = total[(total.a == a) & (total.b == b)]
-        reached = rows.groupby("rank").n_cells.sum()
+        reached = summed_over_models(rows, ["rank"]).n_cells
         rows = rows[rows["rank"].isin(reached.index[reached >= min_cells])]
-        for seed, part in [(pd.NA, rows), *rows.groupby("seed")]:
-            change = _rank_change(part, "rank")
+        for (fold, seed), part in [((pd.NA, pd.NA), rows), *rows.groupby(["fold", "seed"])]:
+            change = _rank_change(part, ["rank"])
             found.append(
                 pd.DataFrame(
                     {
                         "a": a,
                         "b": b,
+                        "fold": fold,
                         "seed": seed,
                         "rank": change.index,
                         "percent_change": change.percent.to_numpy(),
-                        "percent_residual": _residual_change(part, "rank").percent.to_numpy(),
+                        "percent_residual": _residual_change(part, ["rank"]).percent.to_numpy(),
                         "n_cells": change.n_cells.to_numpy(),
                     }
                 )
             )
-    columns = ["a", "b", "seed", "rank", "percent_change", "percent_residual", "n_cells"]
+    columns = ["a", "b", "fold", "seed", "rank", "percent_change", "percent_residual", "n_cells"]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
 
 def _draw_change(panel, rows, change, min_cells, window):
-    """Draw a pair's change along the ranks: each seed, all pooled, and a running mean of the pool.
+    """Draw a pair's change along the ranks: each model, all pooled, a running mean of the pool.
 
     Parameters
     ----------
@@ -101,17 +125,17 @@ def _draw_change(panel, rows, change, min_cells, window):
     values : float array
         The heights of all lines.
     """
-    pooled = change(rows, "rank")
+    pooled = change(rows, ["rank"])
     pooled = pooled[pooled.n_cells >= min_cells]
-    seeds = rows.seed.nunique()
+    runs = [run for _, run in rows.groupby(["fold", "seed"])]
     values = [pooled.percent.to_numpy()]
-    if seeds > 1:
-        for j, (_, run) in enumerate(rows.groupby("seed")):
-            run = change(run[run["rank"].isin(pooled.index)], "rank")
+    if len(runs) > 1:
+        for j, run in enumerate(runs):
+            run = change(run[run["rank"].isin(pooled.index)], ["rank"])
             values.append(run.percent.to_numpy())
-            label = "single seeds" if j == 0 else None
+            label = "single models" if j == 0 else None
             panel.plot(run.index, run.percent, color=SKY, lw=0.5, alpha=0.7, label=label)
-    label = f"all cells of {seed_text(seeds)}"
+    label = f"all cells of {model_text(rows)}"
     panel.plot(pooled.index, pooled.percent, color=BLUE, lw=0.9, label=label)
     if len(pooled) >= 3 * window:
         smooth = pooled.percent.rolling(window, center=True, min_periods=1).mean()
@@ -144,7 +168,7 @@ def _over_layers(rank_shift):
     """Return the rows of all layers together, as the table has them or summed."""
     total = rank_shift[rank_shift.layer.isna()]
     if total.empty:
-        by = ["a", "b", "seed", "rank"]
+        by = ["a", "b", "fold", "seed", "rank"]
         total = rank_shift.groupby(by, observed=True, dropna=False, as_index=False).agg(
             sum_a=("sum_a", "sum"),
             sum_b=("sum_b", "sum"),
@@ -152,11 +176,6 @@ def _over_layers(rank_shift):
             n_cells=("n_cells", "max"),
         )
     return total
-
-
-def _without_pool(rows):
-    """Return the rows of single seeds where there are any, else the pooled ones."""
-    return rows[rows.seed.notna()] if rows.seed.notna().any() else rows
 
 
 def _mark_ranks(axes, marks, limit, *, label):
@@ -219,11 +238,11 @@ def figure5_rank_shift(
         The marker gene and its mean rank in the cells that have it, marked.
     task : str, optional
     min_cells : int
-        Ranks that fewer cells (of all seeds) reach are not drawn.
+        Ranks that fewer cells (of all folds) reach are not drawn.
     window : int
         Ranks in the running mean; drawn where there are at least three times as many ranks.
     """
-    total = _without_pool(_over_layers(rank_shift))
+    total = single_models(_over_layers(rank_shift))
     pairs = pairs_of(total)
     if not pairs:
         return empty_figure("no pair of models to compare")
@@ -235,7 +254,7 @@ def figure5_rank_shift(
     for i, (panel, (a, b)) in enumerate(zip(axes, pairs, strict=False)):
         rows = total[(total.a == a) & (total.b == b)]
         pooled, values = _draw_change(panel, rows, _rank_change, min_cells, window)
-        n = rows.groupby("rank").n_cells.sum()
+        n = summed_over_models(rows, ["rank"]).n_cells
         reached = n if len(n) > len(reached) else reached
         limit = max(limit, int(pooled.index.max()) if len(pooled) else 1)
         _fit_change(panel, values)
@@ -274,7 +293,7 @@ def rank_shift_corrected(
     Parameters are those of `figure5_rank_shift`; the rows with a null layer are drawn, on one
     scale per pair. The marks are those of the study's encoding and stand in the first row.
     """
-    total = _without_pool(rank_shift[rank_shift.layer.isna()])
+    total = single_models(rank_shift[rank_shift.layer.isna()])
     pairs = pairs_of(total)
     if not pairs:
         return empty_figure("no pair of models to compare")
@@ -307,7 +326,7 @@ def rank_shift_corrected(
             text = "no vehicle cell in training:\nnothing to correct with"
             axes[i, 1].text(0.5, 0.5, text, ha="center", transform=axes[i, 1].transAxes)
         axes[i, 0].set_ylabel("change (%)")
-        n = rows.groupby("rank").n_cells.sum()
+        n = summed_over_models(rows, ["rank"]).n_cells
         reached = n if len(n) > len(reached) else reached
         n_cells.append(f"n = {count(n.max())} cells for {versus(a, b)}")
     for panel in axes[0]:
@@ -339,14 +358,15 @@ def _bin_width(n_ranks, target=60):
 
 def _layer_maps(rank_shift, min_cells):
     """Return {(a, b): layers x bins of ranks, in percent} and the ranks in a bin."""
-    rows = _without_pool(rank_shift[rank_shift.layer.notna()])
+    rows = single_models(rank_shift[rank_shift.layer.notna()])
     rows = rows.assign(rank=rows["rank"].astype(int), layer=rows.layer.astype(int))
     width = _bin_width(rows["rank"].max()) if len(rows) else 1
     maps = {}
     for a, b in pairs_of(rows):
         pair = rows[(rows.a == a) & (rows.b == b)]
         # n per rank first: a bin is drawn where its ranks are reached by enough cells on average
-        reach = pair[pair.layer == pair.layer.min()].groupby("rank").n_cells.sum()
+        lowest = pair[pair.layer == pair.layer.min()]
+        reach = summed_over_models(lowest, ["rank"]).n_cells
         reach = reach.groupby((reach.index - 1) // width).mean()
         binned = _rank_change(pair.assign(bin=(pair["rank"] - 1) // width), ["layer", "bin"])
         table = binned.percent.unstack("bin").reindex(columns=reach.index[reach >= min_cells])
@@ -422,7 +442,7 @@ def figure6_rank_shift_layers(
     bins = f"bins of {width} ranks" if width > 1 else "each rank"
     add_note(
         figure,
-        f"As Figure 5, per layer and {bins}, all seeds pooled; grey: fewer than {min_cells} cells"
+        f"As Figure 5, per layer and {bins}, all models pooled; grey: fewer than {min_cells} cells"
         f" reach these ranks. The scale ends at the 98th percentile, ±{number(top, 2)} %.",
     )
     return figure

@@ -23,8 +23,10 @@ NOTES = {  # what the note says of a panel, where the figure has it
     "AUPRC / base rate": "AUPRC / base rate: 1 is chance.",
     "the same, controls": "The same, controls: what the same track finds in models that cannot "
     "know.",
-    "p, matched null": "p: random sets of as many genes, matched on detection and mean rank, which "
-    "may do worse than chance.",
+    "p, matched null": "p, matched null: random sets of as many other genes, matched on detection "
+    "and mean rank, which may do worse than chance.",
+    "p, permuted labels": "p, permuted labels: the same track of models trained on relabelled "
+    "wells.",
     "faithful": "Faithful: drop of the logit contrast when a track's first genes are masked, "
     "beyond rank-matched random genes.",
     "ρ with confounds": "ρ: Spearman's, of gene scores; mean rank 1 is the top of a cell.",
@@ -71,7 +73,7 @@ def _panels(card, of_controls, tracks, truths, simulated_sets):
     nothing = np.empty((len(tracks), 0))
     folds = [nothing, *(_folds(rows, tracks, truths) for rows in of_controls.values())]
     folds = np.concatenate(folds, axis=1)
-    p = _matrix(card, tracks, auprc, "p")
+    matched, permuted = (_matrix(card, tracks, auprc, name) for name in ("matched_p", "permuted_p"))
     n = _matrix(card, tracks, [("confound", "detection", "spearman")], "n_genes")
     gain = _matrix(card, tracks, [("faithfulness", "matched_random", "comprehensiveness_gain")])
     confound = _matrix(card, tracks, [("confound", name, "spearman") for name in CONFOUNDS])
@@ -98,7 +100,10 @@ def _panels(card, of_controls, tracks, truths, simulated_sets):
                 (SEQUENTIAL, 0.0, 5.0),
                 _texts(folds, lambda v: number(v, 2)),
             ),
-            ("p, matched null", names, -np.log10(p), (SEQUENTIAL, 0.0, 4.0), _texts(p, _p_text)),
+            *(
+                (title, names, -np.log10(p), (SEQUENTIAL, 0.0, 4.0), _texts(p, _p_text))
+                for title, p in (("p, matched null", matched), ("p, permuted labels", permuted))
+            ),
             (
                 "faithful",
                 ["gain over random"],
@@ -181,6 +186,7 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
         ax.axhline(n_needed, color="black", lw=0.8)
     add_title(figure, f"Scorecard of the tracks, regime {spoken(regime)}", task)
     sizes = truth[truth["metric"] == "auprc"].dropna(subset=["value"])
+    overlap = sizes["matched_overlap"].max()
     members = [
         f"{name} {span(rows['n_positive'])}"
         for name in truths
@@ -190,6 +196,8 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     of_sets = f", {', '.join(members)} of the sets" if members else ""
     drawn = [title for title, *_ in panels]
     said = [text for title, text in NOTES.items() if title in drawn]
+    if overlap > 0:
+        said.append(f"Matched sets share at most {100 * overlap:.2g} % with the set itself.")
     add_note(
         figure,
         f"n = {span(n)} genes per track{of_sets}: a track of few cells scores fewer. Above the "

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from keygenes.attention.expected import LIMIT
 from keygenes.core.shown import gene_name
 from keygenes.core.tracks import BASELINES
 from keygenes.evidence.gene_table import sets_of, tracks_of
@@ -93,11 +94,16 @@ def gene_rows(table, explained, unit=""):
 
 
 def _hints(tracks, explained):
-    """Return what the score of each track is, with its unit: "mean norm of ... [unit]"."""
+    """Return what the score of each track is, with its unit: "mean norm of ... [unit]".
+
+    Of attention_residual the limit of its q as well.
+    """
     said = explained.set_index("column")
     found = [said.loc[f"{track}_score", ["meaning", "unit"]] for track in tracks]
+    limits = [f". q: {LIMIT}" if t == "attention_residual" else "" for t in tracks]
     return [
-        f"{meaning} [{unit}]" if unit not in ("", "none") else meaning for meaning, unit in found
+        (f"{meaning} [{unit}]" if unit not in ("", "none") else meaning) + limit
+        for (meaning, unit), limit in zip(found, limits, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 import xlsxwriter
 
+from keygenes.attention.expected import LIMIT
 from keygenes.core.files import written
 from keygenes.core.schemas import gene_table_schema
 from keygenes.core.shown import spreadsheet_cell
@@ -60,7 +61,7 @@ def write_gene_table(
     write_table(table, out_table, schema=gene_table_schema(sets_of(table), tracks_of(table)))
     write_tsv(table, out_tsv)
     title = f"study {study}, task {task}: every gene scored or tested; tracks of a model are those "
-    title += f"of the regime {regime}, pooled over seeds"
+    title += f"of the regime {regime}, pooled over folds and trainings"
     if simulated:
         title = f"{simulated_note(simulated)} {title[0].upper()}{title[1:]}"
     said = {
@@ -68,6 +69,7 @@ def write_gene_table(
         for name, (_, entry) in gene_sets.items()
     }
     columns = explained_columns(table, title, said)
+    columns.loc[columns["column"] == "attention_residual_q", "meaning"] += f". {LIMIT}"
     write_tsv(columns, out_columns)
     name = "genes (SIMULATED)" if simulated else "genes"
     write_workbook({name: table, "columns": columns}, out_xlsx, title)

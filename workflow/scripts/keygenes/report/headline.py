@@ -11,13 +11,16 @@ from keygenes.report.panels import cosine_text, spoken
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
+    covered,
     interval,
+    n_trainings,
+    not_learnt,
     pooled,
     top_expressed_members,
     top_members,
     verdict_counts,
 )
-from keygenes.report.wording import plural
+from keygenes.report.wording import trained_folds
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
@@ -28,21 +31,24 @@ def headline_numbers(tables, config):
     Parameters
     ----------
     tables : dict
-        selection, splits, and per task metrics, cosine, key_genes; per task of genes gene_metrics.
+        selection, splits, primary (or None), and per task metrics, cosine, key_genes; per task of
+        genes gene_metrics.
     config : dict
     """
     regime, splits = config["evidence"]["regime"], tables["splits"]
     tasks = [task["name"] for task in cell_tasks(config)]
     tested = splits[splits["split"] == "test"]
-    unit, n_seeds = tested["unit"].iloc[0], tested["seed"].nunique()
+    unit = tested["unit"].iloc[0]
+    models = trained_folds(tested["fold"].nunique(), n_trainings(tables, regime, tasks))
     kept = tables["selection"].iloc[-1]
     rows = [
+        *([] if tables["primary"] is None else [primary_headline(tables["primary"].iloc[0])]),
         (
             "cells in the study",
             f"{kept['n_cells']:,}",
-            f"{tested['cell'].nunique():,} of them tested out of fold by {plural(n_seeds, 'seed')} "
-            f"(held out by {unit}), {kept['n_genes']:,} genes",
-        )
+            f"{tested['cell'].nunique():,} of them tested out of fold ({models}, held out by "
+            f"{unit}), {kept['n_genes']:,} genes",
+        ),
     ]
     for task in list(dict.fromkeys([tasks[0], tasks[-1]])):
         metrics = tables["metrics"][task]
@@ -50,8 +56,11 @@ def headline_numbers(tables, config):
         if row is None:
             continue
         best = best_baseline(metrics, row["design"])
-        known = pd.notna(row["ci_low"])
-        over = f"95 % interval over {row['n_units']} {row['unit']}s, " if known else ""
+        over = ""
+        if pd.notna(row["ci_low"]):
+            over = f"95 % interval {covered(row)} ({row['n_units']} {row['unit']}s), "
+        reason = not_learnt(metrics, regime)
+        over = f"it has not learnt its task: {reason}; {over}" if reason else over
         others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
         others.append(
             f"best of {len(BASELINES)} baselines ({spoken(best['regime'])}) {interval(best)}"
@@ -85,11 +94,41 @@ def headline_numbers(tables, config):
     ]
 
 
+def primary_headline(row):
+    """Return the line of the primary test: its outcome, and the numbers that decide it.
+
+    Parameters
+    ----------
+    row : the row of table 'primary'
+    """
+    detail = [str(row["reason"])]
+    if pd.notna(row["auprc"]):
+        detail.append(f"AUPRC {row['auprc']:.3f}, base rate {row['base_rate']:.3f}")
+    if row["n_permuted"]:
+        ends = ""
+        if pd.notna(row["effect_low"]):
+            ends = f" (95 % interval {row['effect_low']:+.3f} to {row['effect_high']:+.3f})"
+        detail.append(
+            f"{row['effect']:+.3f}{ends} beyond {row['n_permuted']} relabellings, p = "
+            f"{row['permuted_p']:.2g}; smallest effect that counts {row['min_effect']:g}"
+        )
+    return (
+        f"primary test: {spoken(row['track'])} of {spoken(row['regime'])} and "
+        f"{spoken(row['gene_set']) if pd.notna(row['gene_set']) else 'no gene set'}, "
+        f"task {row['task']}",
+        str(row["outcome"]),
+        "; ".join(detail),
+    )
+
+
 def attention_headline(task, moved):
-    """Return the line of a task's attention: the cosine of two models, beside that of two seeds."""
-    a, b, control = spoken(moved["a"]), spoken(moved["b"]), moved["other_seed"]
+    """Return the line of a task's attention: the cosine of two models, beside that of chance."""
+    a, b, control = spoken(moved["a"]), spoken(moved["b"]), moved["again"]
     layer, head = moved["lowest"]
-    beside = f"; between two seeds of {a} {cosine_text(control['cosine'])}" if control else ""
+    beside = ""
+    if control:
+        twins = {"other_seed": "two trainings of a fold", "other_fold": "two folds"}
+        beside = f"; between {twins[control['bound']]} of {a} {cosine_text(control['cosine'])}"
     return (
         f"attention of {a} against {b}, task {task}",
         f"cosine {cosine_text(moved['cosine'])}",

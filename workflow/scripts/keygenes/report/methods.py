@@ -65,6 +65,7 @@ def methods(config, references, *, entries, counts, software, simulated, claims=
         methods_evidence.expression(*study),
         methods_evidence.tracks(*study),
         methods_evidence.tests(*study),
+        methods_evidence.primary(*study),
         methods_models.gene_tasks(*study),
         [*methods_evidence.statistics(*study, claims), *computing(software)],
     ):

@@ -3,7 +3,7 @@
 import re
 
 from keygenes.core.tasks import cell_tasks
-from keygenes.report.wording import counted, listed, number, others_words, percent
+from keygenes.report.wording import counted, listed, number, others_words, percent, times
 
 PARENTHESES = re.compile(r"\s*\([^()]*\)")
 HASH_TESTS = {
@@ -51,6 +51,14 @@ def data(config, entries, counts, cited, simulated):
     tasks = [f"{t['name']} ({_classes(t, select['doses_um'])})" for t in cell_tasks(config)]
     yield f"{'Tasks were' if tasks[1:] else 'The task was'} {listed(tasks)}"
     yield _splits(config, entries, counts)
+    seeds = config["seeds"]
+    if seeds[1:]:
+        yield (
+            f"Every fold was trained {times(len(seeds))}, from seeds {listed(seeds)}, which choose "
+            "no cell"
+        )
+    else:
+        yield f"Every fold was trained once, from seed {seeds[0]}"
 
 
 def reference(config):
@@ -137,7 +145,7 @@ def stratum(config, entries):
 
 
 def _splits(config, entries, counts):
-    split, seeds = config["split"], listed(config["seeds"])
+    split, folds = config["split"], listed(config["folds"])
     unit = counts.get("unit", "well" if split["by"] == "replicate" else "cell")
     valid, group = percent(split["valid_fraction"]), stratum(config, entries)
     if unit == "cell":
@@ -145,10 +153,10 @@ def _splits(config, entries, counts):
         return (
             f"Cells were split one by one{reason} within each {group}: "
             f"{percent(split['test_fraction'])} for testing, and {valid} of the others for "
-            f"validation (seed {seeds})"
+            f"validation (fold{'s' if config['folds'][1:] else ''} {folds})"
         )
     return (
-        f"Seed k ({seeds}) tested {unit if unit == 'replicate' else 'the wells of replicate'} k "
+        f"Fold k ({folds}) tested {unit if unit == 'replicate' else 'the wells of replicate'} k "
         f"and validated on {valid} of the other {'wells' if unit == 'well' else 'cells'} of each "
         f"{group}"
     )

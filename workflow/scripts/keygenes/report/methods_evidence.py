@@ -3,10 +3,13 @@
 from keygenes.core.regimes import counterpart
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.evidence.primary import ALPHA, FEWEST
 from keygenes.report.methods_cells import class_name, quoted, reference, stratum
 from keygenes.report.methods_models import pooling
+from keygenes.report.panels import spoken
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
+OF_WILCOXON = 999  # relabellings, as in `evidence.relabelled`
 MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
 COMPLETE = ("attattr", "integrated_gradients")  # whose scores add up to the change, or nearly
 TRACKS = {
@@ -66,11 +69,12 @@ def attention(config, entries, counts, cited):
     together = ", also of heads together" if keys["pair_norms"] else ""
     yield (
         f"Attention received by a gene is its sum over a cell's queries (uniform: 1) per layer and "
-        f"head, in {cells}; its residual is the log2 less what rank and length predict in "
+        f"head, in {cells}; its residual is the log2 less what rank, length and depth predict in "
         f"{reference(config)} cells of training; norms weigh attention by the vectors it carries "
         f"[@kobayashi2020]{together}"
     )
-    bounds = ["another seed"] if len(config["seeds"]) > 1 else []
+    bounds = ["another training of a fold"] if len(config["seeds"]) > 1 else []
+    bounds = bounds or (["another fold"] if len(config["folds"]) > 1 else [])
     pairs = [f"{a}/{b}" for a, b in keys["pairs"]]
     yield (
         f"Models ({listed(pairs)}) were compared by cosine of attention, correlations and "
@@ -143,7 +147,7 @@ def tracks(config, entries, counts, cited):
 
 def _in_cells(n):
     """Return in how many test cells something is computed."""
-    return "all test cells" if n is None else f"{counted(n, 'test cell')} per seed"
+    return "all test cells" if n is None else f"{counted(n, 'test cell')} per fold"
 
 
 def tests(config, entries, counts, cited):
@@ -157,12 +161,12 @@ def tests(config, entries, counts, cited):
         yield (
             f"A score is faithful if masking its first {shares} % of genes, or all others, changes "
             "this difference more than random genes of the same ranks do [@deyoung2020], in "
-            f"{cells} per seed and {draws}{'; the top-ranked gene stays' if spared else ''}"
+            f"{cells} per fold and {draws}{'; the top-ranked gene stays' if spared else ''}"
         )
         if faith["randomised_cells"]:
             yield (
                 "Weights were randomised from the output layer down [@adebayo2018] for "
-                f"{counted(faith['randomised_cells'], 'test cell')} per seed"
+                f"{counted(faith['randomised_cells'], 'test cell')} per fold"
             )
     yield (
         "Regressions on expression were retrained without the first 1 to 20 % of genes of a score "
@@ -172,8 +176,8 @@ def tests(config, entries, counts, cited):
         sets = [quoted(entries["gene_sets"][name], cited[name]) for name in keys["gene_sets"]]
         yield (
             f"Scores were held against {listed(sets)} by ROC-AUC, AUPRC and precision at 10 to 100 "
-            f"genes, with p from {counted(keys['n_null_draws'], 'random set')} matched on "
-            "detection and rank, and "
+            f"genes, with p from {counted(keys['n_null_draws'], 'random set')} of other genes "
+            "matched on detection and rank, and "
             f"{_agreement(counts)}"
         )
     else:
@@ -188,6 +192,54 @@ def _agreement(counts):
     )
 
 
+def primary(config, entries, counts, cited):
+    """Yield how the one confirmatory test is made; nothing where the config names none."""
+    keys = config["evidence"]
+    test = keys["primary"]
+    if not test:
+        return
+    if not test["gene_set"]:
+        yield "No gene set was named to test genes with, so that there is no verdict on them"
+        return
+    n = keys["permutations"]
+    known = quoted(entries["gene_sets"][test["gene_set"]], cited[test["gene_set"]])
+    yield (
+        f"One test was named beforehand (task {test['task']}): whether {spoken(test['track'])} of "
+        f"{test['regime']} ranks {known} higher than models without the classes do"
+    )
+    unit = counts.get("permuted_unit", "well" if has_wells(counts) else "cell")
+    within = ", within each replicate," if unit == "well" else ""
+    yield (
+        "Its statistic T is the AUPRC over the test cells of all folds and the first training seed"
+    )
+    if not n:
+        yield (
+            "No model was trained on relabelled "
+            f"{unit}s, so that the test could support nothing (it takes {FEWEST})"
+        )
+        return
+    yield (
+        f"For its null, {counted(n, 'relabelling')} dealt the classes to the {unit}s{within} once "
+        "for all folds, none of them the labels as they are, and the regime was trained again on "
+        "each, for as many epochs; labels entered through training alone"
+    )
+    yield (
+        "p is one plus the number of relabellings whose T is as large, over one plus their number "
+        "[@phipson2010]; the effect is T less their mean, its interval that of t for one more "
+        f"relabelling ({n - 1} degrees of freedom; the gene set held fixed, T as variable as "
+        "theirs)"
+    )
+    least = number(keys["min_effect"])
+    yield (
+        f"Supported means p ≤ {ALPHA:g} against these and against matched sets, and an effect of "
+        f"at least {least}; not supported, an interval below {least}; all else is inconclusive"
+    )
+    yield (
+        "Other tracks are exploratory, their p adjusted by the largest standardised T of each "
+        f"relabelling (max-T); Wilcoxon's own T was held against {OF_WILCOXON} relabellings"
+    )
+
+
 def statistics(config, entries, counts, cited, claims):
     """Yield intervals, tests and their correction."""
     unit = counts.get("unit", "well" if config["split"]["by"] == "replicate" else "cell")
@@ -195,10 +247,16 @@ def statistics(config, entries, counts, cited, claims):
     scored = "wells" if has_wells(counts) else "cells"
     resamples = counted(config["evidence"]["n_bootstrap"], "bootstrap resample")
     group = stratum(config, entries)
-    of_units = f"of {unit}s within each {group}{f' (n = {n})' if n else ''}, "
-    if not counts.get("has_intervals", True):
+    if counts.get("has_intervals", True):
+        trainings = " and over trainings" if config["seeds"][1:] else ""
+        merged = ", single ones with a neighbouring dose" if group == "dose" else ""
+        yield (
+            "Intervals (95 %) of accuracies and what follows from predictions are t intervals of a "
+            f"jackknife over {unit}s within each {group}{f' (n = {n})' if n else ''}{merged}"
+            f"{trainings}, with Satterthwaite's degrees of freedom [@satterthwaite1946]"
+        )
+    else:
         yield f"Accuracies have no interval, as one {unit} of each {group} was tested"
-        of_units = ""
     with_sets = " with gene sets" if config["evidence"]["gene_sets"] else ""
     tested = (
         f", with p of moderated t between the last class and {reference(config)} [@smyth2004]"
@@ -206,12 +264,13 @@ def statistics(config, entries, counts, cited, claims):
         else ""
     )
     yield (
-        f"Intervals (95 %) are from {resamples} {of_units}of genes for agreement{with_sets}, and "
-        f"for scores from the variance between {scored}{tested}"
+        f"Those of agreement{with_sets} are from {resamples} of genes, and "
+        f"those of scores from the variance between {scored}{tested}"
     )
     yield "False discovery rates are over genes [@benjamini1995]"
     if claims:
         yield (
             f"{others_words(claims['title'])} ({others_words(claims['source'])}) were tested "
-            "beside controls, p of primary readings adjusted after Holm [@holm1979]"
+            "beside controls, with one verdict a claim, that of its primary reading; one that "
+            "holds before, but not after Holm's adjustment over claims is undecided [@holm1979]"
         )

@@ -85,8 +85,26 @@ def models(config, entries, counts, cited):
     )
     yield (
         f"Cross-entropy was minimised by AdamW [@loshchilov2019] for "
-        f"{counted(section['epochs'], 'epoch')} ({_optimiser(section)}); the epoch of least "
-        "validation loss was kept"
+        f"{counted(section['epochs'], 'epoch')} ({_optimiser(section)}); {kept_epoch(section)}"
+    )
+
+
+def kept_epoch(options):
+    """Return which epoch of a training was kept, in words."""
+    if options["keep_epoch"] == "last":
+        return "the last epoch was kept"
+    return "the epoch of least validation loss was kept"
+
+
+def converging(options):
+    """Return how a head was trained until it converged, in words; '' where it was not."""
+    how = options["converge"]
+    if not how:
+        return ""
+    return (
+        "until its validation loss had not fallen for "
+        f"{counted(how['patience'], 'epoch')}, {number(how['max_epochs'])} at most, at a learning "
+        f"rate of {number(how['learning_rate'])}"
     )
 
 
@@ -135,10 +153,15 @@ def _optimiser(options):
 def _own(config, regime):
     """Return in words what a regime's training has of its own, to follow its name."""
     options = finetune_options(config["finetune"], regime)
-    differ = {k for k, value in options.items() if value != config["finetune"][k]}
-    parts = [counted(options["epochs"], "epoch")] if "epochs" in differ else []
-    if differ - {"epochs", "pooling"}:
+    same = {**config["finetune"], "converge": None}
+    differ = {k for k, value in options.items() if value != same[k]}
+    parts = [converging(options)] if options["converge"] else []
+    if "epochs" in differ:
+        parts.append(counted(options["epochs"], "epoch"))
+    if differ - {"epochs", "pooling", "converge", "keep_epoch"}:
         parts.append(_optimiser(options))
+    if "keep_epoch" in differ and not options["converge"]:
+        parts.append(kept_epoch(options))
     if "pooling" in differ and options["pooling"]:
         parts.append(f"by {READ[options['pooling']]}")
     return f": {', '.join(parts)}" if parts else ""
@@ -200,7 +223,7 @@ def controls(config, entries, counts, cited):
     features += ["variable genes", "principal components", "counts at equal depth"]
     yield (
         "Baselines were the commonest class, gradient boosting, and logistic regressions on "
-        f"{listed(features, 'or')}; test cells of all seeds were pooled"
+        f"{listed(features, 'or')}; test cells of all folds were pooled"
     )
 
 

@@ -13,11 +13,13 @@ import yaml
 
 from keygenes import __version__
 from keygenes.core.files import read_json, write_text
+from keygenes.core.runs import run_named
 from keygenes.core.shown import printable
 from keygenes.core.tables import read_table, write_tsv
 from keygenes.report.gene_export import simulated_note
 from keygenes.report.methods_cells import drawn_words
-from keygenes.report.methods_models import schedule, what_trains
+from keygenes.report.methods_models import converging, kept_epoch, schedule, what_trains
+from keygenes.report.summaries import covered, not_learnt
 from keygenes.report.wording import number, plural
 
 TEMPLATE = Path(__file__).resolve().with_suffix(".md")  # read by its rule as an input
@@ -65,32 +67,38 @@ def front_matter(base, simulated):
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
 
 
-def accuracies(metrics, regime, seed):
-    """Return the test accuracy of a model, of its regime over all seeds and of the commonest class.
+def accuracies(metrics, regime, run):
+    """Return the test accuracy of a model, of its regime over all folds, of the commonest class.
 
     Parameters
     ----------
     metrics : table 'metrics' of the task
+    regime : str
+    run : core.runs.Run
 
     Returns
     -------
     list of dict
-        name, value, ci_low, ci_high, n_cells, n_units, unit; the first is the model's.
+        name, value, ci_low, ci_high, n_cells, n_units, unit, covered (what the interval is over);
+        the first is the model's.
     """
     rows = metrics[(metrics["metric"] == "accuracy") & (metrics["split"] == "test")]
     rows = rows.astype({"regime": object, "design": object})
     design = rows.loc[rows["regime"] == regime, "design"].iloc[0]
-    rows = rows[rows["design"] == design].assign(seed=rows["seed"].fillna(-1)).set_index("regime")
+    rows = rows[rows["design"] == design]
+    own = (rows["fold"] == run.fold) & (rows["seed"] == run.seed)
+    of_fold = (rows["fold"] == run.fold) & rows["seed"].isna()
+    every = rows["fold"].isna() & rows["seed"].isna()
     wanted = {
-        f"this model, seed {seed}": (regime, seed),
-        f"always the commonest class, seed {seed}": ("majority", seed),
-        f"`{regime}`, all seeds": (regime, -1),
-        "always the commonest class, all seeds": ("majority", -1),
+        f"this model ({run.name})": (regime, own),
+        f"always the commonest class, fold {run.fold}": ("majority", of_fold),
+        f"`{regime}`, all models": (regime, every),
+        "always the commonest class, all folds": ("majority", every),
     }
     found = []
-    for name, (of, of_seed) in wanted.items():
-        row = rows.loc[[of]]
-        found.append({"name": name, **row[row["seed"] == of_seed].iloc[0].to_dict()})
+    for name, (of, chosen) in wanted.items():
+        row = rows[chosen.fillna(False) & (rows["regime"] == of)].iloc[0]
+        found.append({"name": name, **row.to_dict(), "covered": covered(row)})
     return found
 
 
@@ -130,7 +138,7 @@ def training(options, config):
     own = options["attention_dropout"] is None
     dropout = number(float(config["attention_probs_dropout_prob"]))
     return [
-        ("epochs", f"{number(options['epochs'])}; the one of least validation loss was kept"),
+        ("epochs", converging(options) or f"{number(options['epochs'])}; {kept_epoch(options)}"),
         ("batch", plural(options["batch_size"], "cell")),
         ("optimiser", f"AdamW, weight decay {number(options['weight_decay'])}"),
         ("learning rate", f"{number(options['learning_rate'])}, {schedule(options)}"),
@@ -144,7 +152,7 @@ def model_card(
     study,
     task,
     regime,
-    seed,
+    run,
     config,
     loading,
     predictions,
@@ -167,6 +175,8 @@ def model_card(
 
     Parameters
     ----------
+    run : str
+        Name of its run, as of its folder: fold1.seed2.
     config, loading : dict
         Its config.json and loading.json.
     predictions, metrics : tables of the model and of the task
@@ -192,20 +202,20 @@ def model_card(
         Whether special tokens stand around a cell.
     simulated : str or bool
     """
-    found = accuracies(metrics, regime, seed)
+    run = run_named(run)
     pooling = config.get("classifier_pooling", "first")
     page = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     page.filters["count"] = number
     template = page.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         front_matter=front_matter({} if finetuned or "encoder" in entry else base, simulated),
-        title=f"{study}: {task} by {regime}, seed {seed}",
+        title=f"{study}: {task} by {regime}, fold {run.fold}, seed {run.seed}",
         simulated_note=simulated_note(simulated) if simulated else "",
         controls=[said for key, said in CONTROLS.items() if key in entry],
         study=study,
         task=task,
         regime=regime,
-        seed=seed,
+        run=run,
         version=__version__,
         origin=origin(entry, base, finetuned, pretrained),
         brought=finetuned is not None,
@@ -223,8 +233,8 @@ def model_card(
         },
         n=predictions["split"].astype(str).value_counts().to_dict(),
         held_out=held_out,
-        accuracies=found,
-        interval_over=found[0]["unit"],
+        accuracies=accuracies(metrics, regime, run),
+        not_learnt=not_learnt(metrics, regime),
         tokens=tokens,
         room=room,
         framed=framed,
@@ -251,7 +261,7 @@ def write_model_cards(
     Parameters
     ----------
     models : list of dict
-        task, regime, seed, and paths: config, loading, predictions, card, vocabulary.
+        task, regime, run (its name), and paths: config, loading, predictions, card, vocabulary.
     metrics : dict {task: path}
     splits, vocabulary : path-like
     regimes : dict {regime: dict}
@@ -268,7 +278,7 @@ def write_model_cards(
     metrics = {task: read_table(path) for task, path in metrics.items()}
     units = read_table(splits)["unit"].astype(str)
     for model in models:
-        task, regime, seed = (model[key] for key in ("task", "regime", "seed"))
+        task, regime = model["task"], model["regime"]
         how, folder = dict(regimes[regime]), Path(model["card"]).parent
         tokens = os.path.relpath(how.pop("tokens"), folder)
         encoder = pretrained and Path(os.path.relpath(pretrained, folder)).as_posix()
@@ -276,7 +286,7 @@ def write_model_cards(
             study=study,
             task=task,
             regime=regime,
-            seed=seed,
+            run=model["run"],
             config=read_json(model["config"]),
             loading=read_json(model["loading"]),
             predictions=read_table(model["predictions"]),

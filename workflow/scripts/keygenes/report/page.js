@@ -204,7 +204,7 @@ async function openGene(row) {
   const [symbol, id] = row;
   const dialog = document.getElementById("gene");
   dialog.querySelector("h2").textContent = symbol;
-  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}, regime ${details.regime}; test cells, all seeds pooled`;
+  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}, regime ${details.regime}; test cells, all folds and trainings pooled`;
   const body = dialog.querySelector(".details");
   const scores = details.tracks.map((track, i) => [track, ...details.scores[at][i].map(shownNumber), details.hints[i]]);
   const tests = details.groups.map((group, i) => [group, ...[...details.tests[at][i], ...details.sizes[i]].map(shownNumber)]);
@@ -248,7 +248,7 @@ function watchGenes() {
 
 async function showTimes() {
   const { heads, rows } = await load("run_times");
-  if (rows.length) document.getElementById("run-times").replaceChildren(listing("Jobs of all seeds and tasks together.", heads, rows));
+  if (rows.length) document.getElementById("run-times").replaceChildren(listing("Jobs of all folds, trainings and tasks together.", heads, rows));
 }
 
 /** Load all figures once the page is there: one that nobody has scrolled to would not be printed. */

@@ -14,7 +14,7 @@ import pandas as pd
 from keygenes.core.files import write_text
 from keygenes.core.shown import printable_lines
 from keygenes.evidence.verdicts import VERDICTS
-from keygenes.report.figures_claims import MARKS, found_text
+from keygenes.report.figures_claims import MARKS, by_chance, found_text
 from keygenes.report.panels import distinct, spoken
 from keygenes.report.style import count, number
 
@@ -85,6 +85,7 @@ def _claims(table):
     groups = []
     for claim in distinct(table["claim"]):
         rows = table[table["claim"] == claim]
+        rows = rows.sort_values("primary", ascending=False, kind="stable")
         first = rows.iloc[0]
         readings = [
             {
@@ -96,6 +97,9 @@ def _claims(table):
                 "p": ""
                 if pd.isna(row["p"])
                 else f"p = {number(row['p'], 2)}, Holm {number(row['p_holm'], 2)}",
+                "primary": bool(row["primary"]),
+                "null": by_chance(row),
+                "null_study": "" if pd.isna(row["null_study"]) else row["null_study"],
                 "verdict": str(row["verdict"]),
                 "mark": MARKS[str(row["verdict"])],
                 "class": f"verdict-{VERDICTS.index(str(row['verdict']))}",
@@ -103,6 +107,7 @@ def _claims(table):
             for _, row in rows.iterrows()
         ]
         names = {"id": claim, "statement": first["statement"], "where": first["where"]}
+        names["verdict"] = next((r for r in readings if r["primary"]), None)
         groups.append({**names, "readings": readings})
     return groups
 

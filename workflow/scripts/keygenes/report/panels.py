@@ -37,9 +37,41 @@ def cosine_text(value, digits=3):
     return f">{1 - 10**-digits:.{digits}f}" if text[0] == "1" and value < 1 - 1e-6 else text
 
 
-def seed_text(n):
-    """Return what a value over `n` seeds is of; without a seed (0) it is of the pool."""
-    return "pooled" if n == 0 else plural(n, "seed")
+def pool(table):
+    """Return the rows over all folds and trainings: those with neither a fold nor a seed."""
+    return table[table[_keys_of_runs(table)].isna().all(axis=1)]
+
+
+def single_models(table):
+    """Return the rows of single models (a fold and a seed); all rows where there are none."""
+    keys = _keys_of_runs(table)
+    known = table[keys].notna().all(axis=1)
+    return table[known] if keys and known.any() else table
+
+
+def _keys_of_runs(table):
+    return [name for name in ("fold", "seed") if name in table]
+
+
+def model_text(rows):
+    """Return the models behind some rows: "3 folds", "3 folds × 2", or "pooled".
+
+    The second number is how often each fold was trained, where that is more than once.
+    """
+    folds, seeds = (rows[name].nunique() if name in rows else 0 for name in ("fold", "seed"))
+    if not folds:
+        return "pooled"
+    return plural(folds, "fold") + (f" × {seeds}" if seeds > 1 else "")
+
+
+def distinct_cells(rows):
+    """Return how many cells some rows of single models are of.
+
+    A fold's cells are the same in each of its trainings; folds test different ones.
+    """
+    if "fold" not in rows or rows["fold"].isna().all():
+        return int(rows["n_cells"].max())
+    return int(rows.groupby("fold")["n_cells"].max().sum())
 
 
 def is_finite(value):
@@ -53,7 +85,7 @@ def numbered(n):
 
 
 def layer_head(frame, column, layers, heads):
-    """Return the mean of `column` over seeds, float [layers, heads], NaN where there is none."""
+    """Return the mean of `column` over models, float [layers, heads], NaN where there is none."""
     values = np.full((layers, heads), np.nan)
     means = frame.dropna(subset=["layer", "head"]).groupby(["layer", "head"])[column].mean()
     for (layer, head), mean in means.items():

@@ -112,9 +112,9 @@ def provenance(
     Returns
     -------
     dict
-        study, simulated, config, config_sha256, seeds, keygenes {version, commit, changed, rules,
-        scripts}, software, machine, entries, inputs (see `given_files`), results {path: {bytes,
-        sha256}}
+        study, simulated, config, config_sha256, folds, seeds, keygenes {version, commit, changed,
+        rules, scripts}, software, machine, entries, inputs (see `given_files`), results {path:
+        {bytes, sha256}}
     """
     results = Path(results)
     return {
@@ -122,6 +122,7 @@ def provenance(
         "simulated": simulated,
         "config": config,
         "config_sha256": digest_of(config),
+        "folds": config["folds"],
         "seeds": seeds_of(config),
         "keygenes": {"version": __version__, **commit_of(checkout), **code},
         "software": software_behind(

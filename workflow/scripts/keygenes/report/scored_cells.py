@@ -19,7 +19,8 @@ def out_of_fold(tables):
     Parameters
     ----------
     tables : list of table 'predictions'
-        One per seed, in the config's order. Of a cell that several seeds test the first counts.
+        One per fold, of its first seed, in the config's order. Of a cell that several folds test
+        the first counts.
 
     Returns
     -------
@@ -94,6 +95,7 @@ def provenance_in_uns(record, regime):
         "commit": record["keygenes"]["commit"] or "",
         "study": record["study"],
         "config_sha256": record["config_sha256"],
+        "folds": np.array(record["folds"], np.int64),
         "seeds": np.array(record["seeds"]["seeds"], np.int64),
         "regime": regime,
         "simulated": bool(record["simulated"]),
@@ -109,7 +111,7 @@ def write_scored_cells(
     Parameters
     ----------
     counts, labels, umap, provenance : path-like
-    predictions : dict {task: list of paths, one per seed}
+    predictions : dict {task: list of paths, one per fold}
         Of `regime`; empty where it predicts nothing.
     gene_tables : dict {task: path}
     """

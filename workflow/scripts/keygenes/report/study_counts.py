@@ -1,6 +1,9 @@
 """The numbers of a study that its methods mention, counted from its tables."""
 
+import pandas as pd
+
 from keygenes.core.tasks import cell_tasks
+from keygenes.report.panels import pool
 
 
 def study_counts(tables, config):
@@ -10,7 +13,7 @@ def study_counts(tables, config):
     ----------
     tables : dict
         Tables selection, splits, tokens (the report of the tokens) and, where at hand, vocabulary;
-        per task of cells {task: table} metrics, cosine and genes.
+        per task of cells {task: table} metrics, cosine and genes; primary, a table or None.
     config : dict
 
     Returns
@@ -22,7 +25,7 @@ def study_counts(tables, config):
         have some: a class has several units); has_wells (whether wells could be
         compared); n_vocabulary (genes, where the vocabulary is given); n_cut (cells longer than
         a model reads), median_length (tokens); n_layers, n_heads; tracks (of models, that have
-        scores).
+        scores); permuted_unit (what the primary test relabels, where it is made).
     """
     tasks = [task["name"] for task in cell_tasks(config)]
     selection, tokens = tables["selection"], tables["tokens"]
@@ -42,6 +45,7 @@ def study_counts(tables, config):
         ),
         "has_wells": any((table["track"].astype(str) == "pseudobulk").any() for table in scored),
         **_genes(tables.get("vocabulary")),
+        **_primary(tables.get("primary")),
         "n_cut": int((tokens["n_truncated"] > 0).sum()),
         "median_length": float(tokens.loc[tokens["length"] > 0, "length"].median()),
         "n_layers": int(places["layer"].max()),
@@ -53,14 +57,19 @@ def study_counts(tables, config):
 
 
 def _pooled(metrics):
-    """Return the accuracies over all seeds, with cells held out as the study holds them out."""
-    pooled = metrics[metrics["seed"].isna() & (metrics["metric"].astype(str) == "accuracy")]
+    """Return the accuracies over all models, with cells held out as the study holds them out."""
+    pooled = pool(metrics[metrics["metric"].astype(str) == "accuracy"])
     return pooled[pooled["design"].astype(str) == "grouped"]
 
 
 def _units(metrics):
-    """Return how many units were tested, over all seeds."""
+    """Return how many units were tested, over all folds."""
     return int(_pooled(metrics)["n_units"].max())
+
+
+def _primary(table):
+    unit = None if table is None else table["permuted_unit"].iloc[0]
+    return {} if pd.isna(unit) else {"permuted_unit": str(unit)}
 
 
 def _genes(vocabulary):

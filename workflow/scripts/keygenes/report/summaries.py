@@ -3,7 +3,16 @@
 import pandas as pd
 
 from keygenes.core.regimes import BASELINES
-from keygenes.evidence.verdicts import tally
+from keygenes.evidence import claim_tables
+from keygenes.evidence.verdicts import (
+    FAILS,
+    HOLDS,
+    PART,
+    UNDECIDED,
+    UNTESTABLE,
+    tally,
+)
+from keygenes.report.panels import distinct_cells, pool
 
 
 def pooled(metrics, regime, metric="accuracy"):
@@ -12,18 +21,19 @@ def pooled(metrics, regime, metric="accuracy"):
         (metrics["regime"].astype(str) == regime)
         & (metrics["metric"].astype(str) == metric)
         & (metrics["split"].astype(str) == "test")
-        & metrics["seed"].isna()
     ]
+    rows = pool(rows)
     return None if rows.empty else rows.sort_values("design").iloc[0]  # 'grouped' before 'random'
 
 
 def metric_summary(metrics):
     """Return the pooled test metrics, a row per regime and design.
 
-    Columns regime, design, n_cells, n_units, accuracy with its interval, then the values of the
-    other metrics; of accuracy_gain and leak with their p.
+    Columns regime, design, n_cells, n_units, accuracy with its interval and what that covers,
+    learnt ('no: ...' of models that have not), then the values of the other metrics; of
+    accuracy_gain and leak with their p.
     """
-    rows = metrics[metrics["seed"].isna() & (metrics["split"].astype(str) == "test")]
+    rows = pool(metrics[metrics["split"].astype(str) == "test"])
     rows = rows.astype({"regime": str, "design": str, "metric": str})
     keys = ["regime", "design"]
     wide = rows.pivot(index=keys, columns="metric", values="value")
@@ -31,12 +41,47 @@ def metric_summary(metrics):
     accuracy = rows[rows["metric"] == "accuracy"].set_index(keys)
     table = accuracy[["n_cells", "n_units"]].assign(accuracy=accuracy["value"])
     table = table.assign(ci_low=accuracy["ci_low"], ci_high=accuracy["ci_high"])
+    table["covers"] = accuracy["covers"].astype(object)
+    table["learnt"] = [learnt_text(metrics, name) for name in table.index.get_level_values(0)]
     for name in ("balanced_accuracy", "macro_f1", "quadratic_kappa", "mean_absolute_error"):
         table[name] = wide[name]
     for name in ("accuracy_gain", "leak"):
         if name in wide:
             table[name], table[f"p ({name})"] = wide[name], p[name]
     return table.reset_index()
+
+
+def not_learnt(metrics, regime):
+    """Return why a regime or baseline counts as not having learnt its task, in words; or ''.
+
+    Parameters
+    ----------
+    metrics : table 'metrics' of the task
+    regime : str
+    """
+    if regime == "majority":
+        return ""
+    return claim_tables.not_learnt({"metrics": {"": metrics}}, "", regime)
+
+
+def learnt_text(metrics, regime):
+    """Return 'yes', or 'no' with the reason; None where it was not asked."""
+    if regime == "majority" or pooled(metrics, regime, "accuracy_over_commonest") is None:
+        return None
+    reason = not_learnt(metrics, regime)
+    return f"no: {reason}" if reason else "yes"
+
+
+def n_trainings(tables, regime, tasks):
+    """Return how often each fold of a regime was trained: 1 where nothing is trained here."""
+    metrics = tables["metrics"][tasks[0]]
+    return max(1, metrics.loc[metrics["regime"].astype(str) == regime, "seed"].nunique())
+
+
+def covered(row):
+    """Return what an interval is over: "over wells only" where each fold has one model."""
+    covers = row["covers"] if pd.notna(row["covers"]) else f"{row['unit']}s"
+    return f"over {covers}" + ("" if "trainings" in str(covers) else " only")
 
 
 def interval(row):
@@ -59,36 +104,49 @@ def attention_change(tables, config, task):
     -------
     dict
         a, b (regimes), n_heads, n_cells; cosine (mean over heads), low, high (heads), lowest
-        (layer, head), pearson; other_seed, {cosine, pearson, n_cells} of two seeds of `a`, None
-        where one seed was trained.
+        (layer, head), pearson; again: {bound, cosine, pearson, n_cells} of two models of `a`
+        between which nothing but chance differs: two trainings of a fold (bound other_seed), or
+        where each fold was trained once two folds (other_fold); None where there is one model.
     """
     cosine, bounds = tables["cosine"][task], tables["comparison_bounds"][task]
     compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
     a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
     rows = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
     heads = rows.groupby(["layer", "head"], observed=True)[["cosine", "pearson"]].mean()
-    same = bounds["regime"].astype(str) == a
-    again = bounds[same & (bounds["bound"].astype(str) == "other_seed")]
-    control = again[["cosine", "pearson"]].mean().to_dict()
-    control["n_cells"] = int(again.drop_duplicates("seed")["n_cells"].sum())
+    again = trained_again(bounds, a)
     return {
         "a": a,
         "b": b,
         "n_heads": len(heads),
-        "n_cells": int(rows.drop_duplicates("seed")["n_cells"].sum()),
+        "n_cells": distinct_cells(rows),
         **heads.mean().to_dict(),
         "low": heads["cosine"].min(),
         "high": heads["cosine"].max(),
         "lowest": heads["cosine"].idxmin(),
-        "other_seed": control if len(again) else None,
+        "again": again
+        and {
+            "bound": again[0],
+            "n_cells": distinct_cells(again[1]),
+            **again[1][["cosine", "pearson"]].mean().to_dict(),
+        },
     }
+
+
+def trained_again(bounds, regime):
+    """Return (bound, rows of 'comparison_bounds') of a regime trained again; None without."""
+    rows = bounds[bounds["regime"].astype(str) == regime]
+    for bound in ("other_seed", "other_fold"):
+        found = rows[rows["bound"].astype(str) == bound]
+        if len(found):
+            return bound, found
+    return None
 
 
 def best_baseline(metrics, design):
     """Return the row of the baseline with the highest pooled accuracy of a design."""
     rows = metrics[metrics["metric"].astype(str) == "accuracy"]
     rows = rows[rows["regime"].astype(str).isin(BASELINES)]
-    rows = rows[rows["seed"].isna() & (rows["design"] == design)]
+    rows = pool(rows[rows["design"] == design])
     return rows.loc[rows["value"].idxmax()]
 
 
@@ -99,10 +157,17 @@ def top_expressed_members(genes, key_genes, name, n_top):
     return int(members.reindex(ranked["ensembl_id"]).fillna(False).sum())
 
 
+def primary_readings(table):
+    """Return the rows of table 'claims' that decide: a claim's verdict is its primary reading's."""
+    return table[table["primary"].astype(bool)]
+
+
 def verdict_counts(table):
-    """Return how many readings of the claims hold, hold in part, fail and cannot be tested."""
-    holds, part, fails, untestable = tally(table["verdict"]).values()
+    """Return how many claims have each verdict, one a claim: "2 hold, 1 in part, ... (of 9)"."""
+    words = {HOLDS: "hold", PART: "in part", FAILS: "fail", UNDECIDED: "undecided"}
+    words[UNTESTABLE] = "not testable here"
+    found = tally(primary_readings(table)["verdict"])
     return (
-        f"{holds} hold, {part} in part, {fails} fail, {untestable} not testable "
-        f"({len(table)} readings of {table['claim'].nunique()} claims)"
+        f"{', '.join(f'{n} {words[verdict]}' for verdict, n in found.items())} (one verdict each, "
+        f"of {sum(found.values())} claims)"
     )

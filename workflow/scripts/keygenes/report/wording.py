@@ -36,6 +36,16 @@ def counted(n, noun):
     return f"{WORDS[n] if n < len(WORDS) else amount} {things}"
 
 
+def times(n):
+    """Return how often something was done: 'once', 'twice', 'three times', '12 times'."""
+    return {1: "once", 2: "twice"}.get(n) or f"{WORDS[n] if n < len(WORDS) else n} times"
+
+
+def trained_folds(n_folds, n_seeds):
+    """Return the models of a regime in words: 'three folds, each trained twice'."""
+    return f"{counted(n_folds, 'fold')}, {'each ' if n_folds > 1 else ''}trained {times(n_seeds)}"
+
+
 def listed(parts, joint="and"):
     """Return parts as a list in a sentence: 'a', 'a and b', 'a, b and c'."""
     parts = [str(part) for part in parts]

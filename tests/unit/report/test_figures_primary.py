@@ -1,0 +1,76 @@
+"""What the figure of the primary test says, read back from its artists."""
+
+import numpy as np
+import pytest
+import report_tables as tables
+
+from keygenes.report.figures_primary import max_t_thresholds, primary_table, primary_test
+
+
+def words(figure):
+    figure.draw_without_rendering()
+    return [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))]
+
+
+def test_rows_are_the_primary_track_the_exploratory_ones_and_those_of_no_model():
+    figure = primary_test(*tables.primary_tables(), task="level")
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["attattr", "deletion"]
+    assert set(names[2:4]) == {"attention total", "rollout"}
+    assert names[4] == "wilcoxon" and set(names[5:]) == {"detection", "mean rank"}
+    said = " ".join(" ".join(words(figure)).split())
+    for part in (
+        "Outcome: supported (it passes both nulls",
+        "n = 40 genes of the set among 900 of the primary track",
+        "against 20 relabellings of the wells",
+        "Wilcoxon's: 199 relabellings",
+        "T: AUPRC of p53",
+    ):
+        assert part in said, part
+    assert figure.get_figwidth() < 11
+
+
+def test_every_relabelling_is_a_dot_and_the_true_labels_stand_out():
+    scores, tests, primary = tables.primary_tables()
+    panel = primary_test(scores, tests, primary).axes[0]
+    drawn = [line.get_xdata() for line in panel.lines if line.get_marker() == "o"][:3]
+    dealt = scores[(scores["track"] == "attattr") & (scores["relabelling"] > 0)]["auprc"]
+    np.testing.assert_allclose(drawn[0], dealt)
+    true = scores[(scores["track"] == "attattr") & (scores["relabelling"] == 0)]["auprc"]
+    np.testing.assert_allclose(drawn[1], true[1:])  # further trainings
+    np.testing.assert_allclose(drawn[2], true[:1])
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.4, 2.0])
+def test_beyond_the_threshold_of_max_t_p_is_at_most_0_05(signal):
+    scores, tests, _ = tables.primary_tables(signal=signal)
+    limits = max_t_thresholds(scores, tests)
+    adjusted = tests.set_index("track")["permuted_p_max"].dropna()
+    true = tests.set_index("track")["auprc"]
+    assert set(limits.index) == set(adjusted.index)
+    assert ((true[limits.index] > limits) == (adjusted <= 0.05)).all()
+
+
+def test_too_few_relabellings_have_no_threshold_and_none_no_p():
+    scores, tests, primary = tables.primary_tables(n=18)
+    assert max_t_thresholds(scores, tests).empty
+    scores, tests, primary = tables.primary_tables(n=0)
+    assert max_t_thresholds(scores, tests).empty
+    found = words(primary_test(scores, tests, primary))
+    assert "1.000" not in found
+    assert "No model was trained on relabelled data" in " ".join(" ".join(found).split())
+
+
+def test_the_table_holds_what_is_drawn():
+    scores, tests, _ = tables.primary_tables()
+    table = primary_table(scores, tests)
+    assert len(table) == len(scores)
+    assert table["role"].notna().all()
+    marked = table.dropna(subset=["max_t_threshold"])
+    assert set(marked["track"]) == set(tests.loc[tests["role"] != "reference", "track"])
+
+
+def test_a_set_without_genes_is_said_so():
+    scores, tests, primary = tables.primary_tables()
+    figure = primary_test(scores, tests.assign(auprc=np.nan), primary)
+    assert "no gene of the set is scored" in " ".join(words(figure))
