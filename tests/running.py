@@ -94,14 +94,14 @@ def slurm_jobs(folder, *args):
 
 
 def inputs_of(folder, *args):
-    """Return what the jobs of a dry run read: {(rule, task, regime, seed): set of paths}."""
+    """Return what the jobs of a dry run read: {(rule, task, regime, run): set of paths}."""
     run = run_snakemake(folder, "-n", *args)
     assert run.returncode == 0, run.text
     found = {}
     for block in re.split(r"^(?:local)?rule (?=\w+:$)", run.text, flags=re.MULTILINE)[1:]:
         ((_, wildcards),) = listed_jobs(f"rule {block}")[:1] or [(None, {})]
         paths = re.search(r"^    input: (.+)$", block, re.MULTILINE)
-        key = (block[: block.index(":")], *(wildcards.get(k) for k in ("task", "regime", "seed")))
+        key = (block[: block.index(":")], *(wildcards.get(k) for k in ("task", "regime", "run")))
         found[key] = set(paths.group(1).split(", ")) if paths else set()
     return found
 

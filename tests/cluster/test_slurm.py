@@ -23,8 +23,8 @@ from keygenes.core.files import checksum
 pytestmark = pytest.mark.slow
 
 CONFIG = ("--configfile", *MICRO)
-MODEL = "results/micro/models/level/full/seed1"
-ATTENTION = "results/micro/attention/level/full/seed1"
+MODEL = "results/micro/models/level/full/fold1.seed1"
+ATTENTION = "results/micro/attention/level/full/fold1.seed1"
 WILCOXON = "results/micro/expression/wilcoxon.parquet"
 # Rules that use a GPU where there is one. Here they ask Slurm for it and compute on the CPU, so
 # that the bytes can be those of a run without Slurm, whose tables name device: cpu in their params.
@@ -136,7 +136,7 @@ def test_a_gpu_may_be_asked_for_by_gres(cluster, finished, copy, run_on):
 def head(cluster, copy):
     """Return a fine-tuning that runs on the cluster: its head process, and what is there before."""
     before = cluster.jobs()
-    log = copy / "results/micro/logs/finetune.level.full.seed1.log"
+    log = copy / "results/micro/logs/finetune.level.full.fold1.seed1.log"
     log.unlink()
     with open(copy / "head.log", "w", encoding="utf-8") as out:
         process = subprocess.Popen(

@@ -101,7 +101,7 @@ def test_damaged_files_are_named_one_by_one_and_deleting_them_helps(unbroken, tm
         "cells/screen.h5ad",
         "tokens.parquet",
         "models/pretrained/config.json",
-        "models/level/frozen/seed1/model.safetensors",
+        "models/level/frozen/fold1.seed1/model.safetensors",
     }
     for name in damaged:
         path = folder / "results/micro" / name

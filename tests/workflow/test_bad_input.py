@@ -186,7 +186,7 @@ def test_config_is_refused_before_anything_runs(place, changes, where, parts):
 # Before the tests of the selection: it goes on from the cells that the fixture selected.
 def test_model_with_another_vocabulary_is_refused(place):
     changes = {"model": "other", "tokens.vocabulary": "own"}
-    run = f"results/{STUDY}/models/level/frozen/seed1"
+    run = f"results/{STUDY}/models/level/frozen/fold1.seed1"
     where = f"{place.folder}/model/config.json"
     found = ["a model of 50 tokens", "the 302 tokens of 'tokens.vocabulary'"]
     left = assert_refused(place, changes, f"{run}/model.safetensors", where, *found)

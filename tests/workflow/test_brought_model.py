@@ -10,14 +10,15 @@ from running import dry_run, edited_config, run_snakemake
 from keygenes.core.tables import read_table
 
 TARGETS = [
-    f"results/demo/attention/level/theirs/seed1/{name}.parquet" for name in ("by_gene", "norms")
+    f"results/demo/attention/level/theirs/fold1.seed1/{name}.parquet"
+    for name in ("by_gene", "norms")
 ]
 
 
 @pytest.fixture
 def brought(demo, tmp_path):
     """Return a function that writes the demo's config with its own classifier as a foreign one."""
-    folder = demo / "results/demo/models/level/full/seed1"
+    folder = demo / "results/demo/models/level/full/fold1.seed1"
 
     def config(**entry):
         entry = {"title": "theirs", "vocabulary": "dataset", "finetuned": str(folder), **entry}
@@ -45,7 +46,7 @@ def test_its_attention_is_that_of_the_model_it_is(demo, brought):
         theirs, own = (read_table(demo / t) for t in (target, target.replace("theirs", "full")))
         pd.testing.assert_frame_equal(theirs, own)
     predictions = [
-        read_table(demo / f"results/demo/models/level/{name}/seed1/predictions.parquet")
+        read_table(demo / f"results/demo/models/level/{name}/fold1.seed1/predictions.parquet")
         for name in ("theirs", "full")
     ]
     pd.testing.assert_frame_equal(*predictions)
@@ -73,4 +74,4 @@ def test_outputs_without_names_stop_with_a_sentence(demo, brought):
     assert run.returncode != 0
     assert "2 outputs, named LABEL_0, LABEL_1, expected the classes of the task" in run.text
     assert "Traceback" not in run.text
-    assert not (demo / "results/demo/models/level/theirs/seed1/model.safetensors").exists()
+    assert not (demo / "results/demo/models/level/theirs/fold1.seed1/model.safetensors").exists()

@@ -20,7 +20,7 @@ from running import (
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
 
-# Once per study or per task, whatever the regimes and seeds.
+# Once per study or per task, whatever the regimes and runs.
 PER_STUDY = [
     "select_cells",
     "label_cells",
@@ -58,6 +58,7 @@ PER_TASK = [
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
 CONTROLS = {"compare_inputs": 1, "plot_inputs": 1}  # of the task 'level' alone
+PRIMARY = {"test_primary": 1, "plot_primary": 1}
 
 
 def whole_study(*, tasks=2, **others):
@@ -65,12 +66,12 @@ def whole_study(*, tasks=2, **others):
     return {**dict.fromkeys(PER_STUDY, 1), **dict.fromkeys(PER_TASK, tasks), **others}
 
 
-# Regimes, tasks and seeds: finetune = (tuned regimes of all tasks x tasks + those of one task)
-# x seeds; cache_trunk = choices of frozen layers and tokens; extract_attention also looks at the
-# pretrained model, not at splits by cell; fit_probe has the two logistic regimes;
-# fit_baselines is per task, seed and way of splitting;
-# compare_attention is per seed, task and tokens of a pair; attribute_genes is per regime of
-# evidence.regimes, its tasks, and seed.
+# finetune = (tuned regimes of all tasks x tasks + those of one task) x folds x seeds, and
+# relabellings x folds; cache_trunk = choices of frozen layers and tokens; extract_attention looks
+# at the pretrained model of each fold too, not at splits by cell; fit_probe has the two logistic
+# regimes x folds; fit_baselines is per task, fold and way of splitting; compare_attention is per
+# run, task and tokens of a pair; attribute_genes is per regime of evidence.regimes, its tasks, and
+# run; what is relabelled: those of the primary test, and those of regimes with permuted labels.
 DEMO = whole_study(
     **DOSES,
     simulate_dataset=2,
@@ -86,7 +87,8 @@ DEMO = whole_study(
     split_cells=2,
     compare_attention=6,
     **CONTROLS,
-    permute_labels=2,
+    **PRIMARY,
+    relabel_cells=1,
     tokenize_variant=1,
 )
 DE_ONLY = {  # genes that the dataset does not name have the vocabulary's names
@@ -112,7 +114,7 @@ TRAIN_ONLY = {
     "tokenize_corpus": 1,
     "pretrain": 1,
     "tokenize_variant": 1,
-    "permute_labels": 2,
+    "relabel_cells": 1,
     "cache_trunk": 3,
     "finetune": 20,
     "fit_baselines": 8,
@@ -126,15 +128,18 @@ STUDY = whole_study(
     download_gene_set=1,
     read_dataset=1,
     cache_trunk=3,
-    finetune=57,
-    attribute_genes=12,
-    extract_attention=57,
+    finetune=249,
+    attribute_genes=36,
+    attribute_relabelled=60,
+    extract_attention=177,
+    extract_relabelled=60,
     fit_baselines=12,
     fit_probe=12,
     split_cells=3,
-    compare_attention=9,
+    compare_attention=27,
     **CONTROLS,
-    permute_labels=3,
+    **PRIMARY,
+    relabel_cells=20,
     tokenize_variant=3,
 )
 LAPTOP = whole_study(
@@ -151,7 +156,8 @@ LAPTOP = whole_study(
     fit_probe=4,
     split_cells=1,
     compare_attention=2,
-    permute_labels=1,
+    **PRIMARY,
+    relabel_cells=1,
 )
 NGP = whole_study(
     tasks=1,
@@ -165,7 +171,8 @@ NGP = whole_study(
     fit_probe=1,
     split_cells=1,
     compare_attention=1,
-    permute_labels=1,
+    **PRIMARY,
+    relabel_cells=1,
 )
 GENE_TASK = {  # per task of genes; classify_genes: the encoder and three controls x seeds
     "label_genes": 1,
@@ -179,13 +186,13 @@ DOSAGE = whole_study(
     read_dataset=2,
     combine_datasets=1,
     cache_trunk=1,
-    finetune=6,
-    attribute_genes=3,
-    extract_attention=9,
+    finetune=18,
+    attribute_genes=9,
+    extract_attention=21,
     fit_baselines=6,
     fit_probe=3,
     split_cells=3,
-    compare_attention=3,
+    compare_attention=9,
     **GENE_TASK,
 )
 SEMISYNTHETIC = whole_study(
@@ -201,9 +208,30 @@ SEMISYNTHETIC = whole_study(
     split_cells=3,
     compare_attention=9,
     **CONTROLS,
-    permute_labels=3,
+    **PRIMARY,
+    relabel_cells=1,
     tokenize_variant=3,
 )
+SEMISYNTHETIC_PRIMARY = whole_study(
+    **DOSES,
+    tasks=1,
+    download_model=3,
+    read_dataset=1,
+    cache_trunk=1,
+    finetune=63,
+    attribute_genes=3,
+    attribute_relabelled=57,
+    extract_attention=9,
+    extract_relabelled=57,
+    fit_baselines=6,
+    fit_probe=3,
+    split_cells=3,
+    compare_attention=3,
+    **PRIMARY,
+    relabel_cells=19,
+)
+for rule in ("judge_claims", "plot_claims"):
+    del SEMISYNTHETIC_PRIMARY[rule]
 
 
 @pytest.mark.parametrize(
@@ -219,8 +247,8 @@ SEMISYNTHETIC = whole_study(
 def test_jobs_of_every_config_and_target(checkout, target, config, expected):
     jobs = dry_run(checkout, target, *(["--configfile", config] if config else []))
     assert Counter(rule for rule, _ in jobs) == expected
-    runs = [tuple(w[k] for k in ("task", "regime", "seed")) for r, w in jobs if r == "finetune"]
-    assert len(set(runs)) == len(runs), "each combination of task, regime and seed once"
+    runs = [tuple(w[k] for k in ("task", "regime", "run")) for r, w in jobs if r == "finetune"]
+    assert len(set(runs)) == len(runs), "each combination of task, regime and run once"
 
 
 @pytest.mark.parametrize(
@@ -228,11 +256,15 @@ def test_jobs_of_every_config_and_target(checkout, target, config, expected):
     [
         ("tests/config/ngp.yaml", NGP),
         ("tests/config/semisynthetic.yaml", SEMISYNTHETIC),
+        (
+            "tests/config/semisynthetic.yaml tests/config/semisynthetic_primary.yaml",
+            SEMISYNTHETIC_PRIMARY,
+        ),
         ("tests/config/dosage.yaml", DOSAGE),
     ],
 )
 def test_jobs_on_the_test_data(checkout, data_root, config, expected):
-    jobs = dry_run(checkout, "--configfile", config)
+    jobs = dry_run(checkout, "--configfile", *config.split())
     assert Counter(rule for rule, _ in jobs) == expected
 
 
@@ -276,14 +308,19 @@ def test_a_control_reads_what_it_is_named_after(checkout):
     def changed(regime, rule="finetune", counterpart="full"):
         """Return what a regime's model reads in place of what its counterpart does."""
         of = [
-            {path.replace(f"/{name}/", "/*/") for path in inputs[rule, "level", name, "1"]}
+            {
+                path.replace(f"/{name}/", "/*/")
+                for path in inputs[rule, "level", name, "fold1.seed1"]
+            }
             for name in (regime, counterpart)
         ]
         return of[0] - of[1]
 
     cells = "results/demo/cells"
-    assert changed("permuted_labels") == {f"{cells}/labels_permuted/seed1.parquet"}
-    assert changed("full_random_split") == {f"{cells}/splits_random/seed1.parquet"}
+    assert changed("permuted_labels") == {
+        *(f"{cells}/relabelled/level/1.{kind}.parquet" for kind in ("labels", "splits"))
+    }
+    assert changed("full_random_split") == {f"{cells}/splits_random/fold1.parquet"}
     assert changed("full_equal_length") == {"results/demo/tokens/equal_length.parquet"}
     # Cells are looked at by their own classes, whatever a model was told.
     assert changed("permuted_labels", "extract_attention") == set()
@@ -303,11 +340,11 @@ def test_random_weights_are_no_input(checkout, tmp_path):
     config.write_text(yaml.safe_dump(text), encoding="utf-8")
     inputs = inputs_of(checkout, "--configfile", config)
     weights = "results/demo/models/pretrained/model.safetensors"
-    assert weights in inputs["finetune", "level", "full", "1"]
-    assert weights not in inputs["finetune", "level", "random_encoder", "1"]
+    assert weights in inputs["finetune", "level", "full", "fold1.seed1"]
+    assert weights not in inputs["finetune", "level", "random_encoder", "fold1.seed1"]
     assert (
         weights.replace("model.safetensors", "config.json")
-        in inputs[*("finetune", "level", "random_encoder", "1"),]
+        in inputs[*("finetune", "level", "random_encoder", "fold1.seed1"),]
     )
 
 
@@ -379,7 +416,9 @@ def test_rule_is_complete(rule):
     assert "retries" not in found, "downloads retry and resume by themselves"
     if "gpu=" in found["resources"]:
         assert "benchmark" in found, "what may need a GPU is heavy"
-    for name in re.findall(r"\{(task|regime|seed|shard|encoding|dataset|path)\}", found["output"]):
+    for name in re.findall(
+        r"\{(task|regime|run|relabelling|fold|seed|shard|encoding|dataset|path)\}", found["output"]
+    ):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
     if "benchmark" in found:  # times are added up by the rule that a file is named for
         assert found["benchmark"].strip().startswith(f'out("benchmarks/{rule}.')
@@ -479,7 +518,8 @@ def test_rule_names_are_verb_noun():
         "compare",
         "merge",
         "collect",
-        "permute",
+        "relabel",
+        "test",
         "combine",
         "classify",
         "score",

@@ -61,7 +61,7 @@ def test_two_runs_with_two_threads_give_the_same_bytes(two_threads, tmp_path):
 NO_SUMS_OF_TORCH = (
     *("cells/selection", "cells/labels", "cells/splits", "expression/umap", "tokens"),
     *("expression/wilcoxon", "expression/pseudobulk", "expression/half_tests", "vocabulary"),
-    "models/level/baselines/grouped/seed1/predictions",
+    "models/level/baselines/grouped/fold1/predictions",
 )
 
 
@@ -79,5 +79,5 @@ def test_another_seed_changes_what_is_trained(micro, tmp_path):
         tmp_path / "seed.yaml", {"seeds": [2]}, REPOSITORY / "tests/config/micro.yaml"
     )
     other = run(tmp_path / "main", "--cores", 2, *DEMO, changed)
-    weights = "models/level/full/seed{}/model.safetensors"
+    weights = "models/level/full/fold1.seed{}/model.safetensors"
     assert checksum(micro / weights.format(1)) != checksum(other / weights.format(2))

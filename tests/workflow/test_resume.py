@@ -11,7 +11,7 @@ from running import REPOSITORY, run_snakemake, snakemake_command
 
 from keygenes.core.files import checksum
 
-RUN = "results/demo/models/level/full/seed1"
+RUN = "results/demo/models/level/full/fold1.seed1"
 OUTPUTS = (
     *("model.safetensors", "config.json", "history.parquet", "predictions.parquet"),
     "loading.json",
@@ -64,7 +64,7 @@ def test_kill_and_resume_give_the_bytes_of_an_unbroken_run(demo, interrupted):
 
     again = run_snakemake(interrupted, *ARGS)
     assert again.returncode == 0, again.text
-    log = (interrupted / "results/demo/logs/finetune.level.full.seed1.log").read_text()
+    log = (interrupted / "results/demo/logs/finetune.level.full.fold1.seed1.log").read_text()
     assert "resuming after epoch 1" in log
     assert "epoch 1/" not in log.split("resuming after epoch 1")[1]
     for name in OUTPUTS:

@@ -15,6 +15,7 @@ from keygenes.core.failures import failure_text, full_disk
 from keygenes.core.files import read_json
 from keygenes.core.scheduler import killed_jobs
 from keygenes.core.jobs import job_name
+from keygenes.core.runs import ALPHA, FEWEST
 from keygenes.core.version import write_version
 
 STARTED = {"at": 0.0}  # when the run did
@@ -39,6 +40,22 @@ def show_changes():
         f"This study was finished before, report: {page}. Changed since, of config and code:"
         + ("".join(f"\n    {line}" for line in changes) or " nothing.")
     )
+
+
+def show_primary():
+    """Say before the first job where the primary test cannot come out as supported."""
+    if not PRIMARY:
+        return
+    if PRIMARY["regime"] in BROUGHT:
+        logger.info(
+            f"The primary test is not testable: '{PRIMARY['regime']}' was fine-tuned elsewhere, so "
+            "it cannot be trained on relabelled wells."
+        )
+    elif len(RELABELLINGS) < FEWEST:
+        logger.info(
+            "The primary test cannot come out as 'supported': evidence.permutations is "
+            f"{len(RELABELLINGS)}, and p <= {ALPHA} takes {FEWEST} relabellings or more."
+        )
 
 
 def claim_results():

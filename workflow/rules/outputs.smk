@@ -35,6 +35,13 @@ def figure(name, category, table=None):
     ]
 
 
+def primary_tables(task):
+    """Return the tables of the primary test that a task has: those of its own task alone."""
+    if task != PRIMARY_TASK:
+        return []
+    return ["relabelled_scores", "trained_accuracy", "track_tests"]
+
+
 def figure_names(task):
     """Return the figures of one task."""
     return [
@@ -48,6 +55,7 @@ def figure_names(task):
             "figure6_rank_shift_layers",
             "rank_shift_corrected",
             "figure7_attended_vs_de",
+            *(["primary_test"] if primary_tables(task) else []),
             "scorecard",
             "agreement",
             "roar",
@@ -94,13 +102,20 @@ def recorded_results():
             ("evidence", "faithfulness", ATTRIBUTED),
             ("evidence", "randomisation", ATTRIBUTED),
         ):
-            found += [f"{kind}/{task}/{r}/seed{seed}/{name}" for r, seed in runs(regimes, task)]
+            found += [
+                f"{kind}/{task}/{regime}/{run.name}/{name}"
+                for regime in of_task(regimes, task)
+                for run in runs_of(regime)
+            ]
     for task in GENE_TASKS:
         found += [f"models/{task}/gene_metrics", f"evidence/{task}/genes"]
+    found += [f"evidence/{task}/{name}" for task in TASKS for name in primary_tables(task)]
+    found += ["evidence/primary"] if PRIMARY else []
     weights = [
-        out(f"models/{task}/{regime}/seed{seed}/model.safetensors")
+        run_file("models", task, regime, run, "model.safetensors")
         for task in TASKS
-        for regime, seed in runs(REGIMES, task)
+        for regime in of_task(REGIMES, task)
+        for run in runs_of(regime)
     ]
     return [*(out(f"{name}.parquet") for name in found), *weights]
 
@@ -131,9 +146,10 @@ def train_targets():
     """Return every model with its predictions and metrics."""
     return [
         *[
-            out(f"models/{task}/{regime}/seed{seed}/predictions.parquet")
+            run_file("models", task, regime, run, "predictions.parquet")
             for task in TASKS
-            for regime, seed in runs(REGIMES, task)
+            for regime in of_task(REGIMES, task)
+            for run in runs_of(regime)
         ],
         *expand(out("models/{task}/metrics.parquet"), task=TASKS),
     ]
