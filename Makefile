@@ -5,12 +5,14 @@
 # make test-cluster: studies through a real Slurm on this machine; as root, installs it where it is missing.
 # make containerfile: the Dockerfile of all environments, after an edit of envs/.
 # make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
+# make calibration: how often each test says yes where nothing is there, into docs/calibration.md; about an hour,
+# kept piece by piece: a run goes on where one ended (QUICK=1: minutes, into results/calibration_quick/).
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow test-faults test-envs test-cluster check reruns bench env lock \
+.PHONY: demo test test-demo test-rest test-slow test-faults test-envs test-cluster check reruns bench calibration env lock \
 	containerfile clean
 
 env: $(VENV)/.complete
@@ -65,6 +67,9 @@ test-cluster: env
 
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
+
+calibration: env
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration/make_page.py $(if $(QUICK),--quick)
 
 lock: requirements.in
 	$(PYTHON) -m venv .venv-lock

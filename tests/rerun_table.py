@@ -33,7 +33,8 @@ VALUES = {
     "select.max_percent_mito": 20,
     "select.highly_variable_genes": 200,
     "select.max_cells_per_dose": 50,
-    "seeds": [1, 2, 3],
+    "folds": [1, 2, 3],
+    "seeds": [1, 2],
     "split.by": "random",
     "tokens.vocabulary": "geneformer_v1",
     "tokens.depth": 200,
@@ -47,24 +48,35 @@ VALUES = {
     "gene_classification.attention_dropout": 0.1,
     "attention.pairs": [["full", "frozen"], ["full_equal_length", "frozen_equal_length"]],
     "attention.max_cells": 100,
-    "evidence.gene_sets": ["p53_textbook"],
+    "evidence.gene_sets": ["planted_demo"],
     "evidence.regime": "last_layer",
     "evidence.regimes": ["full"],
-    "evidence.tracks": ["attention_total", "attention_received", "rollout"],
+    "evidence.tracks": ["attention_total", "attention_received", "integrated_gradients"],
     "evidence.marker": "CDKN1A",
     "evidence.faithfulness.fractions": [0.05, 0.1],
     "evidence.claims": None,
+    "evidence.primary.task": "dose",
+    "evidence.primary.track": "attention_received",
+    "evidence.primary.gene_set": "p53_textbook",
     "compute.device": "auto",
     "compute.precision": "auto",
 }
 TOGETHER = {  # {key: what an edit of it must change}
+    "finetune.keep_epoch": {"finetune.keep_epoch": "best", "regimes.2.keep_epoch": "last"},
+    "evidence.primary.regime": {
+        "evidence.primary": {
+            **{"task": "level", "track": "attention_received", "gene_set": "planted_demo"},
+            "regime": "last_layer",
+        }
+    },
     "dataset": {"dataset": "micro_sciplex", **FEW_CELLS},
     "pretrain.dataset": {"pretrain.dataset": "micro_atlas", **FEW_CELLS},
     "model": {"model": "geneformer_v1_10m", "tokens.vocabulary": "geneformer_v1"},
     "tokens.length.subsample": {"tokens.length": {"subsample": 150}},
 }
 # Keys of entries, by example. Of the lists: tasks 0 'dose', 1 'level', 2 'common' (of genes),
-# regimes 2 'full', 3 'permuted_labels', 6 'full_random_split', 7 'linear_probe'.
+# regimes 0 'frozen', 2 'full', 3 'permuted_labels', 6 'full_random_split', 7 'linear_probe'.
+HEAD = ["bert.pooler.*", "classifier.*"]
 PERMUTED = {"name": "permuted_labels", "train": ["*"], "tasks": ["level"]}
 BY_CELL = {"name": "full_random_split", "tasks": ["level"]}
 BROUGHT = ["config/models.yaml", "tests/config/finetuned.yaml"]
@@ -90,7 +102,9 @@ EXAMPLES = {
     "regimes.full.max_grad_norm": {"regimes.2.max_grad_norm": 2.0},
     "regimes.full.attention_dropout": {"regimes.2.attention_dropout": 0.1},
     "regimes.full.pooling": {"regimes.2.pooling": "mean"},
-    "regimes.full.preset": {"regimes.2.preset": "upstream"},
+    "regimes.full.preset": {"regimes.2.preset": "upstream", "regimes.2.keep_epoch": "last"},
+    "regimes.full_random_split.keep_epoch": {"regimes.6.keep_epoch": "best"},
+    "regimes.frozen.converge": {"regimes.0": {"name": "frozen", "train": HEAD}},
     "regimes.full.train": {"regimes.2.train": ["bert.encoder.*", "bert.pooler.*", "classifier.*"]},
     "regimes.permuted_labels.labels": {"regimes.3": PERMUTED},
     "regimes.full_random_split.name": {"regimes.6.name": "full_by_cell"},

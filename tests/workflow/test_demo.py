@@ -26,20 +26,21 @@ from sklearn.metrics import (
 from transformers import AutoModelForSequenceClassification
 
 from keygenes.core.files import checksum
+from keygenes.core.runs import run_named
 from keygenes.core.schemas import TABLES, gene_table_schema
 from keygenes.core.tables import read_stamp, read_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
 from keygenes.report.captions import caption, plain_text
 
 TASKS = {"dose": ["0", "1.25", "2.5", "12.5", "25"], "level": ["low", "high"]}
-SEEDS = [1, 2]
+FOLDS = [1, 2]  # each trained once
 TUNED = ["frozen", "last_layer", "full"]
 REGIMES = [*TUNED, "linear_probe", "logistic_genes"]  # of both tasks; the controls are of 'level'
 LAYERS, HEADS = 6, 4
 # Tables whose columns depend on the study, or that belong to the simulation.
 OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth", "gene_table"}
-# The demo has no gene task, and one shard.
-NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard"}
+# The demo has no gene task, one shard, and no second study.
+NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard", "replication"}
 FIGURES = (
     ["figure1_umap", "dose_screen"]
     + [
@@ -52,7 +53,7 @@ FIGURES = (
             *("comprehensiveness", "randomisation"),
         )
     ]
-    + ["level/equal_length", "claims"]
+    + ["level/equal_length", "level/primary_test", "claims"]
 )
 
 
@@ -66,8 +67,13 @@ def obs(results):
     return anndata.read_h5ad(results / "cells/counts.h5ad").obs
 
 
+def pooled_rows(table):
+    """Return the rows of all folds and trainings together: bool Series."""
+    return table["fold"].isna() & table["seed"].isna()
+
+
 def runs(regimes):
-    return [(task, regime, seed) for task in TASKS for regime in regimes for seed in SEEDS]
+    return [(task, regime, fold) for task in TASKS for regime in regimes for fold in FOLDS]
 
 
 def table_name(path):
@@ -76,11 +82,11 @@ def table_name(path):
         return "splits"
     if "export" in path.parts:
         return "gene_table"
-    if path.parent.name == "labels_permuted":
-        return "labels"
+    if "relabelled" in path.parts:
+        return path.name.split(".")[1]
     if "baselines" in path.parts and path.stem == "predictions":
         return "baseline_predictions"
-    if path.parent.name.startswith("seed") and "evidence" in path.parts:  # of one model
+    if path.parent.name.startswith("fold") and "evidence" in path.parts:  # of one model
         return {"cells": "attributed_cells", "well_scores": "well_scores"}.get(
             path.stem, f"cell_{path.stem}"
         )
@@ -105,10 +111,10 @@ def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
         place = str(path.relative_to(results))
         for value in stamp["wildcards"].values():
             assert value in place
-        names = ("task", "regime", "design", "encoding", "dataset")
+        names = ("task", "regime", "design", "encoding", "dataset", "run", "relabelling")
         parts = [stamp["wildcards"].get(name) for name in names]
-        seed = stamp["wildcards"].get("seed")
-        parts = [stamp["rule"], *parts, f"seed{seed}" if seed else None]
+        fold = stamp["wildcards"].get("fold")
+        parts = [stamp["rule"], *parts, f"fold{fold}" if fold else None]
         assert (results / f"logs/{'.'.join(filter(None, parts))}.log").is_file(), path
 
 
@@ -120,16 +126,16 @@ def test_nothing_half_written_is_left(results):
 # Cells
 
 
-def test_each_seed_tests_one_replicate_and_shares_no_well(results, obs):
+def test_each_fold_tests_one_replicate_and_shares_no_well(results, obs):
     splits = read_table(results / "cells/splits.parquet").merge(
         obs[["well", "replicate", "dose_um"]], left_on="cell", right_index=True
     )
-    assert len(splits) == len(SEEDS) * len(obs)
+    assert len(splits) == len(FOLDS) * len(obs)
     assert set(splits["unit"]) == {"well"}
-    for seed, frame in splits.groupby("seed"):
+    for fold, frame in splits.groupby("fold"):
         test = frame["split"] == "test"
-        assert set(frame.loc[test, "replicate"]) == {f"rep{seed}"}
-        assert f"rep{seed}" not in set(frame.loc[~test, "replicate"])
+        assert set(frame.loc[test, "replicate"]) == {f"rep{fold}"}
+        assert f"rep{fold}" not in set(frame.loc[~test, "replicate"])
         assert (frame.groupby("well", observed=True)["split"].nunique() == 1).all()
         # Every dose in every part, by wells of its own.
         wells = frame.groupby(["dose_um", "split"], observed=True)["well"].nunique()
@@ -183,9 +189,9 @@ def test_more_genes_answer_to_a_higher_dose(results):
 # Models
 
 
-@pytest.mark.parametrize(("task", "regime", "seed"), runs(REGIMES))
-def test_predictions_are_probabilities_of_the_classes(results, task, regime, seed):
-    folder = results / f"models/{task}/{regime}/seed{seed}"
+@pytest.mark.parametrize(("task", "regime", "fold"), runs(REGIMES))
+def test_predictions_are_probabilities_of_the_classes(results, task, regime, fold):
+    folder = results / f"models/{task}/{regime}/fold{fold}.seed1"
     table = read_table(folder / "predictions.parquet")
     p = np.stack(table["probabilities"])
     assert p.shape[1] == len(TASKS[task])
@@ -194,12 +200,17 @@ def test_predictions_are_probabilities_of_the_classes(results, task, regime, see
     assert (np.array(TASKS[task])[p.argmax(1)] == table["predicted"].astype(str)).all()
     labels = read_table(results / "cells/labels.parquet").set_index("cell")[task]
     assert (labels.reindex(table["cell"]).astype(str).values == table["true"].astype(str)).all()
-    splits = read_table(results / "cells/splits.parquet").query("seed == @seed").set_index("cell")
+    splits = read_table(results / "cells/splits.parquet").query("fold == @fold").set_index("cell")
     assert (splits["split"].reindex(table["cell"]).astype(str).values == table["split"]).all()
     if regime in TUNED:
         history = read_table(folder / "history.parquet")
         assert history["best"].sum() == 1
-        assert history.loc[history["best"], "valid_loss"].item() == history["valid_loss"].min()
+        kept = history.loc[history["best"]].iloc[0]
+        if regime == "frozen":  # to convergence
+            assert kept["valid_loss"] == history["valid_loss"].min()
+            assert len(history) > 5
+        else:
+            assert kept["epoch"] == len(history) == 5
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -208,13 +219,13 @@ def test_metrics_follow_from_the_predictions(results, task):
     confusion = read_table(results / f"models/{task}/confusion.parquet")
     for regime in REGIMES:
         tables = [
-            read_table(results / f"models/{task}/{regime}/seed{seed}/predictions.parquet")
-            for seed in SEEDS
+            read_table(results / f"models/{task}/{regime}/fold{fold}.seed1/predictions.parquet")
+            for fold in FOLDS
         ]
         pooled = pd.concat([table[table["split"] == "test"] for table in tables])
         assert pooled["cell"].is_unique
         true, predicted = pooled["true"].astype(str), pooled["predicted"].astype(str)
-        rows = metrics[(metrics["regime"] == regime) & metrics["seed"].isna()]
+        rows = metrics[(metrics["regime"] == regime) & pooled_rows(metrics)]
         found = rows.set_index("metric")["value"].to_dict()
         code = {name: i for i, name in enumerate(TASKS[task])}
         off = (true.map(code) - predicted.map(code)).abs()
@@ -228,15 +239,24 @@ def test_metrics_follow_from_the_predictions(results, task):
             "mean_absolute_error": off.mean(),
         }
         if regime != "full":  # whose accuracy is held against it
-            full = metrics[(metrics["regime"] == "full") & metrics["seed"].isna()]
+            full = metrics[(metrics["regime"] == "full") & pooled_rows(metrics)]
             full = full.loc[full["metric"] == "accuracy", "value"].item()
             expected["accuracy_gain"] = full - expected["accuracy"]
+        commonest = metrics[(metrics["regime"] == "majority") & pooled_rows(metrics)]
+        commonest = commonest[commonest["design"] == "grouped"]
+        commonest = commonest.loc[commonest["metric"] == "accuracy", "value"].item()
+        expected["accuracy_over_commonest"] = expected["accuracy"] - commonest
+        expected["classes_named"] = max(
+            t.loc[t["split"] == "test", "predicted"].astype(str).nunique() for t in tables
+        )
         assert found == pytest.approx(expected)
+        rows = rows[rows["metric"] != "classes_named"]
         assert (rows["ci_low"] <= rows["value"]).all()
         assert (rows["ci_high"] >= rows["value"]).all()
+        assert set(rows["covers"]) == {"wells"}
         assert set(rows["n_cells"]) == {len(pooled)}
         assert set(rows["n_units"]) == {20}  # two replicates of two wells, five doses
-        cells = confusion[(confusion["regime"] == regime) & confusion["seed"].isna()]
+        cells = confusion[(confusion["regime"] == regime) & pooled_rows(confusion)]
         counts = pd.crosstab(true, predicted).stack()
         for row in cells.itertuples():
             assert row.n_cells == counts.get((row.true, row.predicted), 0)
@@ -247,7 +267,7 @@ def pooled_accuracy(results, task):
     table = read_table(results / f"models/{task}/metrics.parquet")
     table = table[(table["metric"] == "accuracy") & (table["split"] == "test")]
     table = table[table["design"] == "grouped"]
-    return table[table["seed"].isna()].astype({"regime": str}).set_index("regime")
+    return table[pooled_rows(table)].astype({"regime": str}).set_index("regime")
 
 
 def test_the_level_is_learnt(results):
@@ -257,21 +277,23 @@ def test_the_level_is_learnt(results):
 
 
 def test_permuted_labels_are_dealt_to_whole_wells_and_cannot_be_learnt(results, obs):
-    for seed in SEEDS:
-        folder = results / f"models/level/permuted_labels/seed{seed}"
+    told = read_table(results / "cells/relabelled/level/1.labels.parquet").set_index("cell")
+    for fold in FOLDS:
+        folder = results / f"models/level/permuted_labels/fold{fold}.seed1"
         table = read_table(folder / "predictions.parquet").set_index("cell")
-        told = read_table(results / f"cells/labels_permuted/seed{seed}.parquet").set_index("cell")
         labels = read_table(results / "cells/labels.parquet").set_index("cell")
         assert (told["level"].reindex(table.index).astype(str) == table["true"].astype(str)).all()
         wells = obs["well"].astype(str).reindex(table.index)
         assert (table["true"].astype(str).groupby(wells).nunique() == 1).all()
-        split = table["split"].astype(str)
-        for column in ("level", "dose"):
-            dealt, own = (
-                t[column].astype(str).groupby([split, wells]).first() for t in (told, labels)
-            )
-            for part in ("train", "valid", "test"):
-                assert sorted(dealt[part]) == sorted(own[part])
+        replicate = obs["replicate"].astype(str).reindex(table.index)
+        dealt, own = (
+            t["level"].astype(str).groupby([replicate, wells]).first() for t in (told, labels)
+        )
+        for part in replicate.unique():
+            assert sorted(dealt[part]) == sorted(own[part])
+        true = read_table(results / f"models/level/full/fold{fold}.seed1/predictions.parquet")
+        tested = true.loc[true["split"] == "test", "cell"]
+        assert set(table.index[table["split"] == "test"]) == set(tested)
         assert (told["level"].astype(str) != labels["level"].astype(str)).any()
     accuracy = pooled_accuracy(results, "level")
     assert accuracy.loc["permuted_labels", "value"] < accuracy.loc["full", "ci_low"]
@@ -284,7 +306,7 @@ def test_a_split_by_cell_is_marked_as_such(results, obs):
     assert set(by_cell["unit"]) == {"well"}, "cells of a well resemble each other all the same"
     assert "leak" in set(by_cell["metric"])
     assert "full_random_split" not in set(metrics.loc[metrics["design"] == "grouped", "regime"])
-    table = read_table(results / "models/level/full_random_split/seed1/predictions.parquet")
+    table = read_table(results / "models/level/full_random_split/fold1.seed1/predictions.parquet")
     table = table.assign(well=obs["well"].reindex(table["cell"]).to_numpy())
     assert (table.groupby("well", observed=True)["split"].nunique() > 1).all(), (
         "wells on both sides"
@@ -318,7 +340,7 @@ def test_equally_long_cells_are_as_long_as_they_can_be(results):
 def test_what_was_not_trained_attends_as_before(results, task):
     table = read_table(results / f"attention/{task}/cosine.parquet")
     by_pair = {
-        pair: frame.set_index(["seed", "layer", "head"])["cosine"]
+        pair: frame.set_index(["fold", "layer", "head"])["cosine"]
         for pair, frame in table.groupby(["a", "b"], observed=True)
     }
     equal_length = {("full_equal_length", "frozen_equal_length")} if task == "level" else set()
@@ -326,7 +348,7 @@ def test_what_was_not_trained_attends_as_before(results, task):
         *(("full", "frozen"), ("last_layer", "frozen"), ("frozen", "pretrained")),
         *equal_length,
     }
-    index = pd.MultiIndex.from_product([SEEDS, range(1, LAYERS + 1), range(1, HEADS + 1)])
+    index = pd.MultiIndex.from_product([FOLDS, range(1, LAYERS + 1), range(1, HEADS + 1)])
     for cosine in by_pair.values():
         assert set(cosine.index) == set(index)
         assert (cosine <= 1 + 1e-6).all()
@@ -338,12 +360,12 @@ def test_what_was_not_trained_attends_as_before(results, task):
     assert (by_pair["full", "frozen"] < 1 - 1e-6).all()
 
 
-@pytest.mark.parametrize(("task", "regime", "seed"), runs([*TUNED, "pretrained"]))
-def test_attention_adds_up(results, task, regime, seed):
-    folder = results / f"attention/{task}/{regime}/seed{seed}"
+@pytest.mark.parametrize(("task", "regime", "fold"), runs([*TUNED, "pretrained"]))
+def test_attention_adds_up(results, task, regime, fold):
+    folder = results / f"attention/{task}/{regime}/fold{fold}.seed1"
     ranks, genes = read_table(folder / "by_rank.parquet"), read_table(folder / "by_gene.parquet")
     lengths = read_table(results / "tokens/report.parquet").set_index("cell")["length"]
-    splits = read_table(results / "cells/splits.parquet").query("seed == @seed")
+    splits = read_table(results / "cells/splits.parquet").query("fold == @fold")
     tested = lengths[splits.loc[splits["split"] == "test", "cell"]].to_numpy()
 
     ranks, genes = ranks[ranks["subset"] == "test"], genes[genes["subset"] == "test"]
@@ -370,11 +392,11 @@ def test_attention_adds_up(results, task, regime, seed):
 @pytest.mark.parametrize("task", TASKS)
 def test_rank_shift_follows_from_the_ranks(results, task):
     shift = read_table(results / f"attention/{task}/rank_shift.parquet")
-    shift = shift[(shift["a"] == "full") & (shift["b"] == "frozen") & (shift["seed"] == 1)]
+    shift = shift[(shift["a"] == "full") & (shift["b"] == "frozen") & (shift["fold"] == 1)]
     shift = shift[shift["layer"].isna()].set_index("rank")
     sums = {}
     for regime in ("full", "frozen"):
-        table = read_table(results / f"attention/{task}/{regime}/seed1/by_rank.parquet")
+        table = read_table(results / f"attention/{task}/{regime}/fold1.seed1/by_rank.parquet")
         sums[regime] = table[table["subset"] == "test"].groupby("rank")["sum"].sum()
     expected = 100 * (sums["full"] / sums["frozen"] - 1)
     np.testing.assert_allclose(shift["percent_change"], expected.reindex(shift.index), atol=1e-6)
@@ -386,7 +408,8 @@ def test_rank_shift_follows_from_the_ranks(results, task):
 @pytest.mark.parametrize("task", TASKS)
 def test_key_genes_are_the_most_attended(results, task):
     tables = [
-        read_table(results / f"attention/{task}/full/seed{seed}/by_gene.parquet") for seed in SEEDS
+        read_table(results / f"attention/{task}/full/fold{fold}.seed1/by_gene.parquet")
+        for fold in FOLDS
     ]
     table = pd.concat(tables)
     table = table[(table["subset"] == "test") & table["layer"].notna()]
@@ -451,13 +474,13 @@ def test_the_cells_with_scores_are_the_studys_cells(results):
 
 
 def test_every_classifier_is_a_folder_of_transformers_with_a_card(results):
-    weights = results.glob("models/*/*/seed*/model.safetensors")
+    weights = results.glob("models/*/*/fold*/model.safetensors")
     folders = [path.parent for path in weights if (path.parent / "loading.json").exists()]
     assert len(folders) == 20
-    assert {path.parent for path in results.glob("models/*/*/seed*/README.md")} == set(folders)
+    assert {path.parent for path in results.glob("models/*/*/fold*/README.md")} == set(folders)
     vocabulary = read_table(results / "vocabulary.parquet")
     for folder in folders:
-        task, regime, seed = folder.parts[-3:]
+        task, regime, run = folder.parts[-3:]
         model = AutoModelForSequenceClassification.from_pretrained(folder)
         assert list(model.config.id2label.values()) == TASKS[task]
         card = (folder / "README.md").read_text(encoding="utf-8")
@@ -469,7 +492,8 @@ def test_every_classifier_is_a_folder_of_transformers_with_a_card(results):
             (rows["metric"] == "accuracy")
             & (rows["split"] == "test")
             & (rows["regime"] == regime)
-            & (rows["seed"] == int(seed.removeprefix("seed")))
+            & (rows["fold"] == run_named(run).fold)
+            & (rows["seed"] == 1)
         ]["value"]
         assert f"| {value:.3f} |" in card
         tokens = pd.read_csv(folder / "vocabulary.tsv", sep="\t", float_precision="round_trip")
@@ -574,14 +598,19 @@ def test_summary_says_what_the_tables_say(results):
         for line in lines
         if re.match("  [a-z]", line)
     )
-    assert len(numbers) == 6
+    assert len(numbers) == 7
     claims = read_table(results / "evidence/claims.parquet")
-    n = claims["verdict"].value_counts()
+    n = claims.loc[claims["primary"], "verdict"].value_counts()
+    assert n.sum() == claims["claim"].nunique() == 12
     assert numbers["claims"] == (
         f"{n['holds']} hold, {n['holds in part']} in part, {n['fails']} fail, "
-        f"{n['not testable here']} not testable ({len(claims)} readings of "
-        f"{claims['claim'].nunique()} claims)"
+        f"{n['undecided']} undecided, {n['not testable here']} not testable here (one verdict "
+        "each, of 12 claims)"
     )
+    (primary,) = read_table(results / "evidence/primary.parquet").itertuples()
+    assert [value for key, value in numbers.items() if key.startswith("primary test")] == [
+        primary.outcome
+    ]
     said = {key.split(",")[0]: value for key, value in numbers.items()}
     splits = read_table(results / "cells/splits.parquet")
     assert int(said["cells in the study"].replace(",", "")) == splits["cell"].nunique()
@@ -601,7 +630,8 @@ def test_provenance_names_config_inputs_code_software_and_results(demo, results)
     record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     assert record["study"] == record["config"]["study"] == "demo"
     assert record["simulated"] == "no cell is real"
-    assert record["seeds"]["seeds"] == [1, 2]
+    assert record["config"]["folds"] == FOLDS
+    assert record["seeds"]["seeds"] == [1]
     assert {"simulated_sciplex", "simulated_atlas"} == set(record["entries"]["datasets"])
     behind = {"keygenes", "python", "torch", "captum", "illico", "pydeseq2", "transformers"}
     behind |= {"snakemake"}
@@ -616,7 +646,7 @@ def test_provenance_names_config_inputs_code_software_and_results(demo, results)
     for path, found in record["results"].items():
         assert found["sha256"] == checksum(results / path), path
     models = [path for path in record["results"] if path.endswith("model.safetensors")]
-    there = results.glob("models/*/*/seed*/model.safetensors")
+    there = results.glob("models/*/*/fold*/model.safetensors")
     assert sorted(models) == sorted(str(path.relative_to(results)) for path in there)
 
 
@@ -648,6 +678,7 @@ TABLES_CARRIED = {
     "All tasks": {"selection", "claims"},
     **{f"Task {task}": {"metrics", "figure8_key_genes", "scorecard"} for task in TASKS},
 }
+TABLES_CARRIED["Task level"].add("primary_test")
 
 
 @pytest.fixture(scope="module")

@@ -31,13 +31,13 @@ READERS = {
     "build_vocabulary": "classify_genes label_genes pretrain rank_genes rank_genes_by_half "
     "rank_genes_by_well tokenize_cells tokenize_corpus tokenize_variant write_model_cards",
     "select_cells": "embed_cells label_cells screen_doses tokenize_cells tokenize_variant",
-    "label_cells": "permute_labels plot_umap rank_genes rank_genes_by_half rank_genes_by_well "
+    "label_cells": "relabel_cells plot_umap rank_genes rank_genes_by_half rank_genes_by_well "
     "split_cells",
     "embed_cells": "plot_umap",
     "screen_doses": "plot_dose_screen",
-    "split_cells": "collect_splits finetune fit_baselines fit_probe permute_labels",
-    "permute_labels": "finetune",
-    "collect_splits": "compare_inputs evaluate remove_genes write_model_cards",
+    "split_cells": "collect_splits finetune fit_baselines fit_probe",
+    "relabel_cells": "finetune",
+    "collect_splits": "relabel_cells compare_inputs evaluate remove_genes write_model_cards",
     "tokenize_corpus": "pretrain",
     "tokenize_cells": "cache_trunk classify_genes finetune fit_baselines fit_probe label_genes "
     "score_tracks",
@@ -48,22 +48,23 @@ READERS = {
     "score_gene_classes": "plot_gene_classes",
     "cache_trunk": "finetune",
     "finetune": "attribute_genes compare_attention evaluate extract_attention plot_training "
-    "write_model_cards",
+    "test_primary write_model_cards",
     "fit_probe": "evaluate",
     "fit_baselines": "evaluate score_genes",
-    "evaluate": "judge_claims plot_predictions write_model_cards",
+    "evaluate": "judge_claims plot_predictions score_tracks test_primary write_model_cards",
     "extract_attention": "attribute_genes compare_attention compare_inputs profile_genes "
-    "score_genes",
+    "score_genes test_primary",
     "compare_attention": "collect_comparisons",
     "collect_comparisons": "judge_claims plot_attention plot_inputs compare_inputs",
     "compare_inputs": "judge_claims plot_inputs",
-    "attribute_genes": "collect_attribution score_genes",
+    "attribute_genes": "collect_attribution score_genes test_primary",
     "collect_attribution": "plot_faithfulness score_tracks",
     "rank_genes": "attribute_genes score_genes write_gene_table",
     "rank_genes_by_well": "score_genes",
     "rank_genes_by_half": "score_tracks",
     "score_genes": "judge_claims plot_attention plot_genes remove_genes score_tracks "
-    "write_gene_table",
+    "test_primary write_gene_table",
+    "test_primary": "plot_primary score_tracks",
     "score_tracks": "judge_claims plot_scorecard",
     "remove_genes": "plot_roar",
     "judge_claims": "plot_claims",
@@ -88,7 +89,7 @@ AFTER_TOKENS = after("tokenize_cells", "tokenize_variant")
 PLOTS = {
     *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
     *("plot_attention", "plot_genes", "plot_inputs", "plot_faithfulness", "plot_scorecard"),
-    *("plot_roar", "plot_claims", "plot_gene_classes"),
+    *("plot_roar", "plot_claims", "plot_gene_classes", "plot_primary"),
 }
 
 
@@ -122,7 +123,6 @@ def test_a_dry_run_names_the_edited_key_and_code(demo, tmp_path):
     assert max(len(line) for line in said.splitlines() if " reason: Params" in line) < 500
 
 
-RESAMPLED = ("evaluate", "compare_inputs", "collect_attribution", "remove_genes", "score_tracks")
 KEYS = {
     "mirror": REPORT,  # both show the config; nothing is computed
     "expression.umap.min_dist": after("embed_cells"),
@@ -130,8 +130,11 @@ KEYS = {
     "expression.fdr": after("screen_doses", "plot_genes"),
     "evidence.marker": {"plot_attention"} | REPORT,
     "evidence.n_key_genes": after("score_genes", "compare_inputs"),
-    "evidence.n_bootstrap": after(*RESAMPLED),
-    "evidence.n_null_draws": after("score_tracks"),
+    "evidence.n_bootstrap": after("score_tracks"),
+    "evidence.n_null_draws": after("score_tracks", "test_primary"),
+    "evidence.min_effect": after("test_primary"),
+    "evidence.permutations": after("score_genes", "test_primary")
+    | {"finetune", "extract_relabelled", "attribute_relabelled"},
     "evidence.attribution.costly_cells": after("attribute_genes"),
     "evidence.faithfulness.n_random": after("attribute_genes"),
     "tokens.variants.equal_length.length.subsample": AFTER_VARIANTS,
@@ -217,20 +220,27 @@ def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
     config = edited_config(tmp_path / "edited.yaml", {"regimes.2": full}, demo / DEMO)
     jobs = dry_run(demo, "--configfile", config)
     assert rules_of(jobs) == after("finetune")
-    runs = {(task, seed) for task in ("dose", "level") for seed in ("1", "2")}
+    runs = {(task, run) for task in ("dose", "level") for run in ("fold1.seed1", "fold2.seed1")}
     for rule in ("finetune", "extract_attention"):
         of_rule = [wildcards for name, wildcards in jobs if name == rule]
-        assert {(w["regime"], w["task"], w["seed"]) for w in of_rule} == {
-            ("full", *r) for r in runs
-        }
+        assert {(w["regime"], w["task"], w["run"]) for w in of_rule} == {("full", *r) for r in runs}
         assert len(of_rule) == len(runs)
 
 
-def test_another_seed_reruns_nothing_of_the_first(demo, tmp_path):
-    config = edited_config(tmp_path / "edited.yaml", {"seeds": [1, 2, 3]}, demo / DEMO)
+def test_another_fold_reruns_nothing_of_the_first(demo, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"folds": [1, 2, 3]}, demo / DEMO)
     jobs = dry_run(demo, "--configfile", config)
-    assert rules_of(jobs) == after("split_cells")
-    assert {w["seed"] for _, w in jobs if "seed" in w} == {"3"}
+    assert {w["fold"] for _, w in jobs if "fold" in w} == {"3"}
+    of_runs = {w["run"] for rule, w in jobs if rule in ("attribute_genes", "extract_attention")}
+    assert of_runs == {"fold3.seed1"}
+
+
+def test_another_training_seed_reruns_nothing_of_the_first(demo, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"seeds": [1, 2]}, demo / DEMO)
+    jobs = dry_run(demo, "--configfile", config)
+    assert not {"split_cells", "fit_baselines", "fit_probe"} & rules_of(jobs)
+    of_runs = {w["run"] for _, w in jobs if "run" in w}
+    assert of_runs == {"fold1.seed2", "fold2.seed2"}
 
 
 def test_a_variant_concerns_the_regimes_that_read_it(demo, tmp_path):

@@ -95,29 +95,6 @@ def standard_error(low, high, n_units):
     return (high - low) / (2 * scipy.stats.t.ppf(0.975, df)), df
 
 
-def not_learnt(tables, task, regime):
-    """Return why a regime counts as not having learnt its task, in words; '' where it has.
-
-    A model has not that names one class for every cell, or whose accuracy is not above the
-    commonest class with its whole interval. '' too where it is not known, as of 'pretrained'.
-    """
-    table = tables["metrics"][task]
-    named = table[(table["regime"] == regime) & (table["split"] == TEST)]
-    named = named[(named["metric"] == "classes_named") & named["fold"].notna()]
-    if len(named) and (named["value"] <= 1).all():
-        return "it names one class for every cell"
-    try:
-        over = accuracy_row(tables, task, regime, metric="accuracy_over_commonest")
-    except NotTestable:
-        return ""
-    if over["ci_low"] > 0:
-        return ""
-    return (
-        f"its accuracy less the commonest class's is {over['value']:+.2f} "
-        f"({over['ci_low']:+.2f} to {over['ci_high']:+.2f})"
-    )
-
-
 def _of_pair(table, pair):
     return table[(table["a"] == pair[0]) & (table["b"] == pair[1])]
 

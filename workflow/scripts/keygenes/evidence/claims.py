@@ -8,10 +8,11 @@ import yaml
 from statsmodels.stats.multitest import multipletests
 
 from keygenes.core.tables import read_runs, read_table, write_table
-from keygenes.evidence.claim_tables import NotTestable, not_learnt
+from keygenes.evidence.claim_tables import NotTestable
 from keygenes.evidence.claim_tests import TESTS
 from keygenes.evidence.outcomes import ALPHA
 from keygenes.evidence.verdicts import HOLDS, PART, UNDECIDED, UNTESTABLE, VERDICTS
+from keygenes.models.learnt import not_learnt
 
 log = logging.getLogger("keygenes")
 
@@ -60,7 +61,7 @@ def _of_a_model_that_has_learnt(row, reading, tables, task):
     parameters = reading["parameters"]
     models = [parameters.get("regime") or (parameters.get("pair") or [None])[0]]
     models += [parameters["over"]] if "over" in parameters else []
-    reasons = {name: not_learnt(tables, task, name) for name in models if name}
+    reasons = {name: not_learnt(tables["metrics"][task], name) for name in models if name}
     said = [f"{name} has not learnt the task: {why}" for name, why in reasons.items() if why]
     if not said:
         return {}

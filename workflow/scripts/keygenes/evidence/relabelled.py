@@ -32,6 +32,7 @@ from keygenes.evidence.score import read_well_sums
 from keygenes.evidence.tracks import MIN_CELLS, track_scores
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.relabelled import strongest_z, unit_rank_sums
+from keygenes.models.learnt import has_learnt, over_commonest
 
 log = logging.getLogger("keygenes")
 
@@ -283,21 +284,19 @@ def accuracy_columns(metrics, regime):
     accuracy, accuracy_low, commonest, and learnt (None where there is no interval): its accuracy
     is above that of naming the commonest class, with the whole interval of the difference.
     """
-    pooled = metrics[
-        metrics["fold"].isna() & metrics["seed"].isna() & (metrics["split"].astype(str) == "test")
-    ]
-
-    def row(name, metric):
-        rows = pooled[(pooled["regime"] == name) & (pooled["metric"] == metric)]
-        return rows.iloc[0] if len(rows) else None
-
-    own, over = row(regime, "accuracy"), row(regime, "accuracy_over_commonest")
-    known = over is not None and pd.notna(over["ci_low"])
+    own = metrics[
+        (metrics["regime"].astype(str) == regime)
+        & (metrics["metric"].astype(str) == "accuracy")
+        & (metrics["split"].astype(str) == "test")
+        & metrics["fold"].isna()
+        & metrics["seed"].isna()
+    ].iloc[0]
+    over = over_commonest(metrics, regime)
     return {
         "accuracy": own["value"],
         "accuracy_low": own["ci_low"],
-        "commonest": own["value"] - over["value"] if over is not None else np.nan,
-        "learnt": bool(over["ci_low"] > 0) if known else None,
+        "commonest": np.nan if over is None else own["value"] - over["value"],
+        "learnt": has_learnt(metrics, regime),
     }
 
 

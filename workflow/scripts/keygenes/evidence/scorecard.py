@@ -29,7 +29,7 @@ from keygenes.evidence.agreement import (
 from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.score import of_regime, read_well_sums
 from keygenes.evidence.tracks import MIN_CELLS, strongest_tests, track_scores
-from keygenes.models.evaluate import OVER_COMMONEST
+from keygenes.models.learnt import has_learnt
 
 log = logging.getLogger("keygenes")
 
@@ -481,23 +481,6 @@ def significance_rows(genes):
                 row((track, regime, None), "null", "reference_wells", metric, hits / n, **columns)
             )
     return rows
-
-
-def has_learnt(metrics, regime):
-    """Return whether a regime beats the commonest class, with the whole interval of its gain.
-
-    Parameters
-    ----------
-    metrics : table 'metrics' of the task
-    """
-    rows = metrics[
-        metrics["fold"].isna()
-        & metrics["seed"].isna()
-        & (metrics["split"].astype(str) == "test")
-        & (metrics["metric"].astype(str) == OVER_COMMONEST)
-        & (metrics["regime"].astype(str) == regime)
-    ]
-    return bool((rows["ci_low"] > 0).any())
 
 
 def faithfulness_rows(table):

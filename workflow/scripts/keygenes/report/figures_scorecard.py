@@ -27,8 +27,8 @@ NOTES = {  # what the note says of a panel, where the figure has it
     "and mean rank, which may do worse than chance.",
     "p, permuted labels": "p, permuted labels: the same track of models trained on relabelled "
     "wells.",
-    "faithful": "Faithful: drop of the logit contrast when a track's first genes are masked, "
-    "beyond rank-matched random genes.",
+    "faithful": "Faithful: drop of the logit contrast when a track's first genes are masked, in "
+    "shares of the model's range, beyond rank-matched random genes; and that beyond controls.",
     "ρ with confounds": "ρ: Spearman's, of gene scores; mean rank 1 is the top of a cell.",
 }
 
@@ -75,7 +75,9 @@ def _panels(card, of_controls, tracks, truths, simulated_sets):
     folds = np.concatenate(folds, axis=1)
     matched, permuted = (_matrix(card, tracks, auprc, name) for name in ("matched_p", "permuted_p"))
     n = _matrix(card, tracks, [("confound", "detection", "spearman")], "n_genes")
-    gain = _matrix(card, tracks, [("faithfulness", "matched_random", "comprehensiveness_gain")])
+    drop, beyond = "comprehensiveness_gain", "comprehensiveness_gain_over_control"
+    masked = [("matched_random", drop), *((name, beyond) for name in controls)]
+    gain = _matrix(card, tracks, [("faithfulness", *column) for column in masked])
     confound = _matrix(card, tracks, [("confound", name, "spearman") for name in CONFOUNDS])
     same = _matrix(card, tracks, [("null", name, "spearman") for name in controls])
     largest = np.nanmax(np.abs(gain)) if np.isfinite(gain).any() else 1.0
@@ -106,7 +108,7 @@ def _panels(card, of_controls, tracks, truths, simulated_sets):
             ),
             (
                 "faithful",
-                ["gain over random"],
+                ["over random", *(f"over {spoken(name)}" for name in controls)],
                 gain,
                 (DIVERGING, -largest, largest),
                 _texts(gain, signed),

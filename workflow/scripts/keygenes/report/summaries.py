@@ -3,7 +3,6 @@
 import pandas as pd
 
 from keygenes.core.regimes import BASELINES
-from keygenes.evidence import claim_tables
 from keygenes.evidence.verdicts import (
     FAILS,
     HOLDS,
@@ -12,6 +11,7 @@ from keygenes.evidence.verdicts import (
     UNTESTABLE,
     tally,
 )
+from keygenes.models import learnt
 from keygenes.report.panels import distinct_cells, pool
 
 
@@ -61,7 +61,7 @@ def not_learnt(metrics, regime):
     """
     if regime == "majority":
         return ""
-    return claim_tables.not_learnt({"metrics": {"": metrics}}, "", regime)
+    return learnt.not_learnt(metrics, regime)
 
 
 def learnt_text(metrics, regime):
