@@ -53,9 +53,9 @@ def test_five_sentences_with_their_numbers(study):
     assert "Of the 2 genes" in genes
     assert "1 (A, B, C first) are of the set p53; 1.0 would be by chance" in genes
     assert "of the 2 most differentially expressed genes 2 are" in genes
-    assert real.startswith("Is it real? Supported (it passes both nulls, and its effect is")
+    assert real.startswith("Is it real? Supported: it passes both nulls, and its effect is")
     assert real.endswith(
-        "; the claims: 2 hold, 1 in part, 0 fail, 0 undecided, 0 not testable here (one verdict "
+        " Claims: 2 hold, 1 in part, 0 fail, 0 undecided, 0 not testable here (one verdict "
         "each, of 3 claims)."
     )
 
@@ -65,18 +65,19 @@ def test_the_primary_test_is_told_with_both_nulls_and_what_stands_beside_it(stud
     row, tests = study["primary"].iloc[0], study["track_tests"].set_index("track")
     t, beside = row["auprc"], tests["auprc"]
     for said in (
-        f"attattr of full ranks the 40 genes of p53 with an AUPRC of {t:.3f} "
-        f"({row['seed_low']:.3f} to {row['seed_high']:.3f} over its trainings), where a random",
-        f"order reaches 0.044 and 20 relabellings of the wells {row['permuted_mean']:.3f} (p = ",
+        f"By attattr of full, the 40 genes of p53 have an AUPRC of {t:.3f} "
+        f"({row['seed_low']:.3f} to {row['seed_high']:.3f} over its trainings); a random order "
+        "reaches 0.044.",
+        f"Models of 20 relabellings of the wells reach {row['permuted_mean']:.3f} (p = ",
         f"an effect of {row['effect']:+.3f} ({row['effect_low']:+.3f} to "
         f"{row['effect_high']:+.3f}), of which 0.05 would count",
         f"as highly ranked reach {row['matched_null_mean']:.3f} (p = {row['matched_p']:.2g})",
-        "accuracy on training cells is 0.93, of relabelled models 0.91",
+        "Accuracy on training cells is 0.93, and 0.91 in models of relabelled wells.",
         f"wilcoxon {beside['wilcoxon']:.3f} ({t - beside['wilcoxon']:+.3f} for attattr, p = 0.005 "
         "in 199 relabellings)",
         f"detection {beside['detection']:.3f} ({t - beside['detection']:+.3f} for attattr) and",
         f"mean rank {beside['mean_rank']:.3f} ({t - beside['mean_rank']:+.3f} for attattr)",
-        "all other tracks are exploratory: 1 of 3 reach p = 0.05 after correction",
+        "All other tracks are exploratory: 1 of 3 reach p = 0.05 after correction",
     ):
         assert said in real, said
 
@@ -84,18 +85,18 @@ def test_the_primary_test_is_told_with_both_nulls_and_what_stands_beside_it(stud
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"n": 0}, "Inconclusive (0 relabellings cannot give p <= 0.05"),
-        ({"signal": 0.3}, "Inconclusive (the effect may be as large as"),
-        ({"signal": 0.0}, "Not supported (the whole interval of the effect lies below 0.05)"),
-        ({"learnt": False}, "Inconclusive (the model has not learned"),
-        ({"n_positive": 9}, "Inconclusive (9 genes of the set are scored"),
+        ({"n": 0}, "Inconclusive: 0 relabellings cannot give p <= 0.05"),
+        ({"signal": 0.3}, "Inconclusive: the effect may be as large as"),
+        ({"signal": 0.0}, "Not supported: the whole interval of the effect lies below 0.05."),
+        ({"learnt": False}, "Inconclusive: the model has not learnt"),
+        ({"n_positive": 9}, "Inconclusive: 9 genes of the set are scored"),
     ],
 )
 def test_other_outcomes_say_why(study, changed, said):
     _, study["track_tests"], study["primary"] = tables.primary_tables(**changed)
     real = answer(study, CONFIG, "cells", "V1")[-1]
     assert said in real
-    assert ("no relabelling to hold it against" in real) == (changed.get("n") == 0)
+    assert ("No model of relabelled wells" in real) == (changed.get("n") == 0)
     assert ("no relabelling tests them" in real) == (changed.get("n") == 0)
     assert "nan" not in real
 

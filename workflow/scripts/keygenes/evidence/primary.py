@@ -151,9 +151,9 @@ def verdict(test, about, min_effect):
     if not about.learnt:
         unknown = about.learnt is None
         return INCONCLUSIVE, (
-            "whether the model has learned is not known: its accuracy has no interval"
+            "whether the model has learnt is not known: its accuracy has no interval"
             if unknown
-            else "the model has not learned: its accuracy is not clearly above the commonest class"
+            else "the model has not learnt: its accuracy is not clearly above the commonest class"
         )
     passes = test.p <= ALPHA and test.effect >= min_effect
     if passes and about.matched_p <= ALPHA and about.unit != "cell":

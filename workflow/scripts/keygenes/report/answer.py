@@ -44,7 +44,7 @@ def answer(tables, config, dataset, model):
         _told(tables, regime, tasks),
         _moved(tables, config, tasks),
         _genes(tables, config, tasks),
-        f"Is it real? {'; '.join([primary_text(tables), *_claims(tables['claims'])])}.",
+        " ".join(["Is it real?", *primary_sentences(tables), *_claims(tables["claims"])]),
     ]
 
 
@@ -159,8 +159,8 @@ def _genes(tables, config, tasks):
     )
 
 
-def primary_text(tables):
-    """Return the outcome of the primary test with its numbers, as a clause without a full stop.
+def primary_sentences(tables):
+    """Return the outcome of the primary test and its numbers, a sentence each.
 
     Parameters
     ----------
@@ -168,48 +168,48 @@ def primary_text(tables):
         primary, track_tests: tables of these names, or None.
     """
     if tables["primary"] is None:
-        return "Not asked: the config names no primary test (evidence.primary)"
+        return ["Not asked: the config names no primary test (evidence.primary)."]
     row = tables["primary"].iloc[0]
     outcome = str(row["outcome"])
-    said = [f"{outcome[0].upper()}{outcome[1:]} ({row['reason']})"]
+    said = [f"{outcome[0].upper()}{outcome[1:]}: {row['reason']}."]
     if pd.notna(row["auprc"]):
-        said.append(_statistic(row))
+        said += _statistic(row)
     if tables["track_tests"] is not None:
         said += _beside(row, tables["track_tests"])
-    return "; ".join(said)
+    return said
 
 
 def _statistic(row):
-    """Return T of the primary track against its two nulls, in words."""
+    """Yield T of the primary track and its two nulls, a sentence each."""
     more = ""
     if row["n_seeds"] > 1:
         more = f" ({row['seed_low']:.3f} to {row['seed_high']:.3f} over its trainings)"
-    said = (
-        f"{spoken(row['track'])} of {spoken(row['regime'])} ranks the {row['n_positive']} genes of "
-        f"{spoken(row['gene_set'])} with an AUPRC of {row['auprc']:.3f}{more}, where a random "
-        f"order reaches {row['base_rate']:.3f}"
+    yield (
+        f"By {spoken(row['track'])} of {spoken(row['regime'])}, the {row['n_positive']} genes of "
+        f"{spoken(row['gene_set'])} have an AUPRC of {row['auprc']:.3f}{more}; a random order "
+        f"reaches {row['base_rate']:.3f}."
     )
     if row["n_permuted"]:
-        said += (
-            f" and {counted(int(row['n_permuted']), 'relabelling')} of the "
-            f"{row['permuted_unit']}s {row['permuted_mean']:.3f} (p = {row['permuted_p']:.2g}): an "
-            f"effect of {_signed(row['effect'])}"
-        )
+        effect = f"an effect of {_signed(row['effect'])}"
         if pd.notna(row["effect_low"]):
-            said += f" ({_signed(row['effect_low'])} to {_signed(row['effect_high'])})"
-        said += f", of which {row['min_effect']:g} would count"
+            effect += f" ({_signed(row['effect_low'])} to {_signed(row['effect_high'])})"
+        n = counted(int(row["n_permuted"]), "relabelling")
+        yield (
+            f"Models of {n} of the {row['permuted_unit']}s reach {row['permuted_mean']:.3f} "
+            f"(p = {row['permuted_p']:.2g}): {effect}, of which {row['min_effect']:g} would count."
+        )
     else:
-        said += ", with no relabelling to hold it against"
+        yield "No model of relabelled wells was trained to hold it against."
     if pd.notna(row["matched_p"]):
-        said += (
-            f"; random genes as widely detected and as highly ranked reach "
-            f"{row['matched_null_mean']:.3f} (p = {row['matched_p']:.2g})"
+        yield (
+            "Random genes as widely detected and as highly ranked reach "
+            f"{row['matched_null_mean']:.3f} (p = {row['matched_p']:.2g})."
         )
     if pd.notna(row["trained_accuracy"]):
-        said += f"; its accuracy on training cells is {row['trained_accuracy']:.2f}"
-        if pd.notna(row["permuted_trained_accuracy"]):
-            said += f", of relabelled models {row['permuted_trained_accuracy']:.2f}"
-    return said
+        of_dealt = row["permuted_trained_accuracy"]
+        yield f"Accuracy on training cells is {row['trained_accuracy']:.2f}" + (
+            f", and {of_dealt:.2f} in models of relabelled wells." if pd.notna(of_dealt) else "."
+        )
 
 
 def _signed(value):
@@ -230,17 +230,17 @@ def _beside(row, tests):
             inside.append(f"p = {test['permuted_p']:.2g} in {int(test['n_permuted'])} relabellings")
         parts.append(f"{spoken(test['track'])} {test['auprc']:.3f} ({', '.join(inside)})")
     if parts:
-        yield f"beside it, without a model: {listed(parts)}"
+        yield f"Without a model: {listed(parts)}."
     others = tests[roles == "exploratory"]
     known = others["permuted_p_max"].dropna()
     if len(known):
         yield (
-            f"all other tracks are exploratory: {(known <= ALPHA).sum()} of {len(known)} reach "
-            f"p = {ALPHA:g} after correction over tracks (max-T)"
+            f"All other tracks are exploratory: {(known <= ALPHA).sum()} of {len(known)} reach "
+            f"p = {ALPHA:g} after correction over tracks (max-T)."
         )
     elif len(others):
-        yield f"all other tracks ({len(others)}) are exploratory, and no relabelling tests them"
+        yield f"All other tracks ({len(others)}) are exploratory, and no relabelling tests them."
 
 
 def _claims(table):
-    return [] if table is None else [f"the claims: {verdict_counts(table)}"]
+    return [] if table is None else [f"Claims: {verdict_counts(table)}."]
