@@ -1,6 +1,6 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="70587b4291b6f86978305c4716d61228615c57197921c3ceb9a60f5bef985aed"
+LABEL io.github.snakemake.conda_env_hash="3f3952c38f6473209eb17c6621c7389db15048fb6a72514c1e8b6a69ecf844ce"
 # Conda environment:
 #   source: envs/attribution.yaml
 #   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
@@ -165,7 +165,7 @@ RUN mkdir -p /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c
 COPY envs/expression.yaml /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml
 # Conda environment:
 #   source: envs/figures.yaml
-#   prefix: /conda-envs/7fad7334042afa1c726d5535a1fc20ce
+#   prefix: /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62
 #   # Figures. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -177,8 +177,9 @@ COPY envs/expression.yaml /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environme
 #     - numpy ==2.4.6
 #     - pandas ==2.3.3
 #     - pyarrow ==26.0.1
-RUN mkdir -p /conda-envs/7fad7334042afa1c726d5535a1fc20ce
-COPY envs/figures.yaml /conda-envs/7fad7334042afa1c726d5535a1fc20ce/environment.yaml
+#     - scipy ==1.17.1
+RUN mkdir -p /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62
+COPY envs/figures.yaml /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62/environment.yaml
 # Conda environment:
 #   source: envs/matrices.yaml
 #   prefix: /conda-envs/179d1dc74aa91188ab2cac03ee6041be
@@ -327,7 +328,7 @@ RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --fil
     conda env create --prefix /conda-envs/f990ec8133828de67803533b32ba7c83 --file /conda-envs/f990ec8133828de67803533b32ba7c83/environment.yaml && \
     conda env create --prefix /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1 --file /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1/environment.yaml && \
     conda env create --prefix /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c --file /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml && \
-    conda env create --prefix /conda-envs/7fad7334042afa1c726d5535a1fc20ce --file /conda-envs/7fad7334042afa1c726d5535a1fc20ce/environment.yaml && \
+    conda env create --prefix /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62 --file /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62/environment.yaml && \
     conda env create --prefix /conda-envs/179d1dc74aa91188ab2cac03ee6041be --file /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml && \
     conda env create --prefix /conda-envs/29e5c5913be02c446cab2122cd99fa60 --file /conda-envs/29e5c5913be02c446cab2122cd99fa60/environment.yaml && \
     conda env create --prefix /conda-envs/01d8170795666e391567f09f07e93711 --file /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml && \

@@ -15,6 +15,7 @@ report: "workflow/report/workflow.rst"
 containerized: config.get("image")
 
 
+include: "workflow/rules/compared.smk"
 include: "workflow/rules/compare_studies.smk"
 
 

@@ -458,7 +458,7 @@ def test_slurm_jobs_of_a_study(checkout, config, jobs):
     alone = {rule: n for rule, n in jobs.items() if rule in GPU_RULES}
     found = slurm_jobs(checkout, *(["--configfile", config] if config else []))
     assert found == {**SLURM_GROUPS, **alone}
-    assert sum(found.values()) == {"config/demo.yaml": 69, None: 149}[config]
+    assert sum(found.values()) == {"config/demo.yaml": 69, None: 623}[config]
 
 
 def test_every_rule_of_a_model_asks_slurm_for_one_gpu_of_any_kind(checkout, tmp_path):
