@@ -222,7 +222,7 @@ def test_cells_without_a_gene_are_stored_but_not_learned_from(tmp_path, version,
     level = pd.Categorical(np.resize(["a", "b"], 60))
     write_table(pd.DataFrame({"cell": names, "level": level}), tmp_path / "labels.parquet")
     split = np.resize(["train", "train", "valid", "valid", "test", "test"], 60)
-    splits = pd.DataFrame({"cell": names, "seed": 1, "split": split, "unit": "w"})
+    splits = pd.DataFrame({"cell": names, "fold": 1, "split": split, "unit": "w"})
     write_table(splits, tmp_path / "splits.parquet", "splits")
     frame, tokens, _ = task_cells(
         tokens, tmp_path / "labels.parquet", tmp_path / "splits.parquet", "level", 1
