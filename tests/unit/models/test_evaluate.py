@@ -226,11 +226,16 @@ def test_every_interval_holds_its_value(scored):
 
 
 def test_learning_is_what_is_beyond_the_commonest_class(scored):
-    _, _, metrics, _ = scored
+    predictions, _, metrics, _ = scored
+    tested = pd.concat(
+        table[table["split"] == "test"].assign(fold=fold)
+        for (regime, fold, seed), table in predictions.items()
+        if (regime, seed) == ("full", 1)
+    )
     for key in ((1, 1), (None, 1), (None, None)):
         rows = of_regime(metrics, "full", *key).query("split == 'test'").set_index("metric")
-        commonest = of_regime(metrics, "majority", key[0]).query("split == 'test'")
-        commonest = commonest.set_index("metric").loc["accuracy", "value"]
+        here = tested if key[0] is None else tested[tested["fold"] == key[0]]
+        commonest = here["true"].value_counts(normalize=True).iloc[0]
         over = rows.loc["accuracy_over_commonest"]
         assert over["value"] == pytest.approx(rows.loc["accuracy", "value"] - commonest)
         assert (over["p"] < 0.05) == (over["ci_low"] > 0)
@@ -241,6 +246,38 @@ def test_learning_is_what_is_beyond_the_commonest_class(scored):
     assert rows.loc["classes_named", ["ci_low", "covers"]].isna().all()
     assert "accuracy_over_commonest" not in rows.index
     assert not metrics.query("split != 'test'")["metric"].isin([*OF_PAIRS, "classes_named"]).any()
+
+
+def test_equally_large_classes_are_no_difference_between_wells():
+    """Another class is the commonest in each fold's training cells: that is chance."""
+    label = np.repeat([0, 1], 40)
+    cells = pd.DataFrame({"cell": [f"c{i}" for i in range(80)], "label": label})
+    cells["fold"] = np.arange(80) // 10 % 2 + 1
+    rng = np.random.default_rng(0)
+    predictions, baselines = {}, {}
+    for fold in (1, 2):
+        test = (cells["fold"] == fold).to_numpy()
+        few = ~test & ((label == fold - 1) | (np.arange(80) % 40 < 15))
+        split = np.where(test, "test", np.where(few, "train", "valid"))
+        said = np.where(rng.random(80) < 0.8, label, 1 - label)
+        frame = cells.assign(split=split)
+        predictions["full", fold, 1] = predictions_table(frame, np.eye(2)[said], CLASSES[:2])
+        table = predictions_table(frame, np.eye(2)[label], CLASSES[:2])
+        baselines["grouped", fold] = table.assign(baseline="length_only")
+    units = pd.DataFrame(
+        {
+            "unit_id": [f"W{i // 10}" for i in range(80)],
+            "unit": "well",
+            "stratum": np.where(label, "25", "0"),
+        },
+        index=cells["cell"],
+    )
+    metrics, _ = evaluate(predictions, baselines, units, CLASSES[:2])
+    pooled = metrics[metrics["fold"].isna() & metrics["seed"].isna()].set_index("metric")
+    full = pooled[pooled["regime"] == "full"]
+    over, own = full.loc["accuracy_over_commonest"], full.loc["accuracy"]
+    assert over["value"] == pytest.approx(own["value"] - 0.5)
+    assert over["ci_high"] - over["ci_low"] == pytest.approx(own["ci_high"] - own["ci_low"])
 
 
 def names_of(said, label, split="test"):

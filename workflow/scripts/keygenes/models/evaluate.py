@@ -176,10 +176,25 @@ def _rows_of(scored, regime, split, strata, unit, names):
             continue
         named = (counts.sum((0, 3)) > 0).sum(-1).max()
         yield _row({**here, "metric": CLASSES_NAMED}, *of, float(named))
-        if regime != MAJORITY and MAJORITY in scored.counts:
-            other = scored.counts[MAJORITY][:, of_fold]
-            found = accuracy_difference(counts, other, strata)
+        if regime != MAJORITY:
+            found = accuracy_difference(counts, naming_the_commonest(counts), strata)
             yield _row({**here, "metric": OVER_COMMONEST}, *of, *found)
+
+
+def naming_the_commonest(confusions):
+    """Return the confusion matrices of naming one class for every cell: the commonest true one.
+
+    The same class in all folds: where classes are equally large, which one is the commonest in
+    training is chance, and another one in each fold would count as a difference between wells.
+
+    Parameters
+    ----------
+    confusions : int array [n_units, n_folds, n_seeds, k, k]
+    """
+    true = confusions.sum(-1)
+    named = np.zeros_like(confusions)
+    named[..., true.sum((0, 1, 2)).argmax()] = true
+    return named
 
 
 def _confusion_rows(scored, regime, classes):
@@ -254,11 +269,12 @@ def evaluate(predictions, baselines, cells, classes, *, designs=None, main=None,
     over: 'wells', or 'wells and trainings' where each fold was trained several times.
 
     Beside the metrics of `confusion_metrics` the test cells have two more rows each:
-    'accuracy_over_commonest', the accuracy less that of 'majority' on the same cells, with p
-    (two-sided), and 'classes_named', how many classes the predictions name: of the model that names
-    most where there are several. The pool of all has two differences as well, with p:
-    'accuracy_gain' of a regime or baseline is the accuracy of `main` less its own; 'leak' is the
-    accuracy with the split by cell less that with whole wells held out.
+    'accuracy_over_commonest', the accuracy less that of naming the commonest class of these very
+    cells throughout (`naming_the_commonest`), with p (two-sided), and 'classes_named', how many
+    classes the predictions name: of the model that names most where there are several. The pool of
+    all has two differences as well, with p: 'accuracy_gain' of a regime or baseline is the
+    accuracy of `main` less its own; 'leak' is the accuracy with the split by cell less that with
+    whole wells held out.
 
     Parameters
     ----------
