@@ -151,7 +151,8 @@ def assert_refused(place, changes, target, where, *parts):
 @pytest.mark.parametrize(
     ("changes", "where", "parts"),
     [
-        ({"version": 2}, "config key 'version'", ["found 2", "expected 1", "config/config.yaml"]),
+        ({"version": 3}, "config key 'version'", ["found 3", "expected 2", "config/config.yaml"]),
+        ({"version": 1}, "config key 'version'", ["found 1", "folds: [...]", "upgrading.md"]),
         ({"select.dosis_um": [0]}, "config key 'select.dosis_um'", ["unknown", "write 'doses_um'"]),
         (
             {"finetune.learning_rate": "1e-5"},

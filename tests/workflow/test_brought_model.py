@@ -58,12 +58,18 @@ def test_a_whole_study_of_nothing_but_a_brought_model(demo, brought, tmp_path):
         regimes=[config["regimes"][-1]],
         tasks=config["tasks"][1:],
         attention={**config["attention"], "pairs": [["theirs", "pretrained"]]},
-        evidence={**config["evidence"], "regime": "theirs", "regimes": ["theirs"]},
+        evidence={
+            **config["evidence"],
+            "primary": {**config["evidence"]["primary"], "regime": "theirs"},
+            "regime": "theirs",
+            "regimes": ["theirs"],
+        },
     )
     path = tmp_path / "alone.yaml"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     rules = {rule for rule, _ in dry_run(demo, "--configfile", path)}
-    assert {"adopt_model", "extract_attention", "score_genes", "write_report"} <= rules
+    made = {"adopt_model", "extract_attention", "score_genes", "test_primary", "write_report"}
+    assert made <= rules
     assert not {"finetune", "fit_probe", "plot_training"} & rules
 
 

@@ -88,7 +88,7 @@ DEMO = whole_study(
     compare_attention=6,
     **CONTROLS,
     **PRIMARY,
-    relabel_cells=1,
+    relabel_cells=2,
     tokenize_variant=1,
 )
 DE_ONLY = {  # genes that the dataset does not name have the vocabulary's names
@@ -114,7 +114,7 @@ TRAIN_ONLY = {
     "tokenize_corpus": 1,
     "pretrain": 1,
     "tokenize_variant": 1,
-    "relabel_cells": 1,
+    "relabel_cells": 2,
     "cache_trunk": 3,
     "finetune": 20,
     "fit_baselines": 8,
@@ -139,7 +139,7 @@ STUDY = whole_study(
     compare_attention=27,
     **CONTROLS,
     **PRIMARY,
-    relabel_cells=20,
+    relabel_cells=60,
     tokenize_variant=3,
 )
 LAPTOP = whole_study(
@@ -209,7 +209,7 @@ SEMISYNTHETIC = whole_study(
     compare_attention=9,
     **CONTROLS,
     **PRIMARY,
-    relabel_cells=1,
+    relabel_cells=3,
     tokenize_variant=3,
 )
 SEMISYNTHETIC_PRIMARY = whole_study(
@@ -228,7 +228,7 @@ SEMISYNTHETIC_PRIMARY = whole_study(
     split_cells=3,
     compare_attention=3,
     **PRIMARY,
-    relabel_cells=19,
+    relabel_cells=57,
 )
 for rule in ("judge_claims", "plot_claims"):
     del SEMISYNTHETIC_PRIMARY[rule]
@@ -318,7 +318,7 @@ def test_a_control_reads_what_it_is_named_after(checkout):
 
     cells = "results/demo/cells"
     assert changed("permuted_labels") == {
-        *(f"{cells}/relabelled/level/1.{kind}.parquet" for kind in ("labels", "splits"))
+        *(f"{cells}/relabelled/level/1.fold1.{kind}.parquet" for kind in ("labels", "splits"))
     }
     assert changed("full_random_split") == {f"{cells}/splits_random/fold1.parquet"}
     assert changed("full_equal_length") == {"results/demo/tokens/equal_length.parquet"}

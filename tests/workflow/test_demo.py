@@ -83,7 +83,7 @@ def table_name(path):
     if "export" in path.parts:
         return "gene_table"
     if "relabelled" in path.parts:
-        return path.name.split(".")[1]
+        return path.name.split(".")[2]
     if "baselines" in path.parts and path.stem == "predictions":
         return "baseline_predictions"
     if path.parent.name.startswith("fold") and "evidence" in path.parts:  # of one model
@@ -275,7 +275,12 @@ def test_the_level_is_learnt(results):
 
 
 def test_permuted_labels_are_dealt_to_whole_wells_and_cannot_be_learnt(results, obs):
-    told = read_table(results / "cells/relabelled/level/1.labels.parquet").set_index("cell")
+    of_folds = [
+        read_table(results / f"cells/relabelled/level/1.fold{fold}.labels.parquet")
+        for fold in FOLDS
+    ]
+    pd.testing.assert_frame_equal(*of_folds)
+    told = of_folds[0].set_index("cell")
     for fold in FOLDS:
         folder = results / f"models/level/permuted_labels/fold{fold}.seed1"
         table = read_table(folder / "predictions.parquet").set_index("cell")

@@ -1,7 +1,8 @@
 # Comes in: the canonical matrix. Goes out: cells/counts.h5ad, screen.h5ad (all doses and genes),
 # selection.parquet, labels.parquet, splits/fold{k}.parquet (a file per fold, so that another fold
 # reruns nothing of the first), splits.parquet, splits_random/fold{k}.parquet (by cell, for what it
-# gains over held-out wells), relabelled/{task}/{b} labels and splits (classes dealt anew).
+# gains over held-out wells), relabelled/{task}/{b}.fold{k} labels and splits (classes dealt
+# anew, the same in every fold).
 
 
 rule select_cells:
@@ -81,12 +82,12 @@ rule relabel_cells:
     input:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
+        splits=out("cells/splits/fold{fold}.parquet"),
     output:
-        labels=out("cells/relabelled/{task}/{relabelling}.labels.parquet"),
-        splits=out("cells/relabelled/{task}/{relabelling}.splits.parquet"),
+        labels=out("cells/relabelled/{task}/{relabelling}.fold{fold}.labels.parquet"),
+        splits=out("cells/relabelled/{task}/{relabelling}.fold{fold}.splits.parquet"),
     log:
-        logfile("relabel_cells.{task}.{relabelling}"),
+        logfile("relabel_cells.{task}.{relabelling}.fold{fold}"),
     conda:
         "../../envs/cells.yaml"
     threads: 1

@@ -251,7 +251,8 @@ def relabelling_of(regime, run):
 def splits_of(task, regime, run):
     """Return the path of a run's splits: the fold's, those by cell, or those of a relabelling."""
     if relabelling := relabelling_of(regime, run):
-        return out(f"cells/relabelled/{task}/{relabelling}.splits.parquet")
+        fold = run_named(run).fold
+        return out(f"cells/relabelled/{task}/{relabelling}.fold{fold}.splits.parquet")
     folder = "splits_random" if "split" in REGIMES.get(regime, {}) else "splits"
     return out(f"cells/{folder}/fold{run_named(run).fold}.parquet")
 
@@ -259,7 +260,8 @@ def splits_of(task, regime, run):
 def labels_of(task, regime, run):
     """Return the path of what a run is told of the cells: their labels, or dealt ones."""
     if relabelling := relabelling_of(regime, run):
-        return out(f"cells/relabelled/{task}/{relabelling}.labels.parquet")
+        fold = run_named(run).fold
+        return out(f"cells/relabelled/{task}/{relabelling}.fold{fold}.labels.parquet")
     return out("cells/labels.parquet")
 
 

@@ -1,6 +1,7 @@
 # Comes in: tokens, lists of genes with classes, a pretrained model. Goes out, per task of type
 # 'gene': models/{task}/gene_classes, gene_metrics (.parquet), models/{task}/{encoder}/seed{seed}/
 # gene_predictions.parquet, evidence/{task}/genes.parquet.
+GENE_RUNS = [(encoder, seed) for encoder in GENE_MODELS for seed in SEEDS]
 
 
 rule label_genes:
@@ -63,11 +64,10 @@ rule classify_genes:
 rule score_gene_classes:
     """Measure how well the genes are told apart, with intervals over genes."""
     input:
-        predictions=expand(
-            out("models/{{task}}/{encoder}/seed{seed}/gene_predictions.parquet"),
-            encoder=GENE_MODELS,
-            seed=SEEDS,
-        ),
+        predictions=[
+            out(f"models/{{task}}/{encoder}/seed{seed}/gene_predictions.parquet")
+            for encoder, seed in GENE_RUNS
+        ],
     output:
         metrics=out("models/{task}/gene_metrics.parquet"),
         genes=out("evidence/{task}/genes.parquet"),
@@ -84,7 +84,7 @@ rule score_gene_classes:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda wildcards: runs(GENE_MODELS, wildcards.task),
+        runs=GENE_RUNS,
         n_bootstrap=config["gene_classification"]["n_bootstrap"],
         code=code_digest("score_gene_classes"),
     script:
