@@ -162,7 +162,7 @@ def assert_refused(place, changes, target, where, *parts):
         ({"dataset": "smal"}, "config key 'dataset'", ["'smal'", "write 'small'"]),
         ({"model": "geneformer"}, "config key 'model'", ["'geneformer'", "geneformer_v1_10m"]),
         (
-            {"evidence.gene_sets": ["p53_textbok"]},
+            {"evidence.gene_sets": ["p53_textbok"], "evidence.primary": None},
             "config key 'evidence.gene_sets'",
             ["'p53_textbok'", "write 'p53_textbook'"],
         ),
