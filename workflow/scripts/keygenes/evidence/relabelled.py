@@ -31,7 +31,7 @@ from keygenes.evidence.gene_sets import membership, read_gene_set
 from keygenes.evidence.score import read_well_sums
 from keygenes.evidence.tracks import MIN_CELLS, track_scores
 from keygenes.expression.normalise import counts_per_10k
-from keygenes.expression.relabelled import strongest_z, unit_rank_sums
+from keygenes.expression.rank_sums import strongest_z, unit_rank_sums
 from keygenes.models.learnt import has_learnt, over_commonest
 
 log = logging.getLogger("keygenes")

@@ -5,7 +5,7 @@ from scipy import sparse
 
 from keygenes.cells.relabel import relabellings, units_of
 from keygenes.expression.normalise import counts_per_10k
-from keygenes.expression.relabelled import strongest_z, unit_rank_sums
+from keygenes.expression.rank_sums import strongest_z, unit_rank_sums
 from keygenes.expression.wilcoxon import rank_genes
 
 
