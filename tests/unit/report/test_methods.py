@@ -4,7 +4,7 @@ import pytest
 from study_configs import COUNTS, SOFTWARE, STUDIES, entries_of, merged, references, study
 
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
-from keygenes.evidence import attribute, relabelled, roar
+from keygenes.evidence import attribute, primary, roar
 from keygenes.evidence.agreement import PRECISION_AT
 from keygenes.report.methods import methods
 from keygenes.report.methods_evidence import COMPLETE, MANY_PASSES, TRACKS
@@ -252,7 +252,7 @@ def test_the_primary_test_is_told_as_the_config_names_it():
         "20 relabellings dealt the classes to the wells, within each replicate, once for all folds",
         "(19 degrees of freedom",
         "and an effect of at least 0.05; not supported, an interval below 0.05",
-        f"Wilcoxon's own T was held against {relabelled.OF_WILCOXON} relabellings",
+        f"Wilcoxon's own T was held against {primary.OF_WILCOXON} relabellings",
     ):
         assert said in text, said
     assert {"phipson2010", "satterthwaite1946"} <= set(keys)

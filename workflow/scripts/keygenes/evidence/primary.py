@@ -17,6 +17,7 @@ from keygenes.core.runs import ALPHA, FEWEST
 
 MIN_POSITIVES = 10  # genes of a set, below which an AUPRC says nothing
 POWER = 0.8
+OF_WILCOXON = 999  # relabellings that differential expression is held against, or all there are
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 INCONCLUSIVE, NOT_TESTABLE = "inconclusive", "not testable"
 OUTCOMES = (SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE, NOT_TESTABLE)

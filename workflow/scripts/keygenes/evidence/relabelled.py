@@ -36,7 +36,6 @@ from keygenes.models.learnt import has_learnt, over_commonest
 
 log = logging.getLogger("keygenes")
 
-OF_WILCOXON = 999  # relabellings that differential expression is held against
 FIXED = ("detection", "mean_rank")  # tracks that read no labels
 
 
@@ -68,7 +67,7 @@ def scores_by_labels(paths, tracks):
     return found
 
 
-def wilcoxon_scores(scaled, units, ensembl_ids, most=OF_WILCOXON):
+def wilcoxon_scores(scaled, units, ensembl_ids, most=primary.OF_WILCOXON):
     """Yield \\|z\\| of every gene's strongest class, first of the labels as they are.
 
     Parameters

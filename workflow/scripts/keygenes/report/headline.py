@@ -114,8 +114,7 @@ def primary_headline(row):
         )
     return (
         f"primary test: {spoken(row['track'])} of {spoken(row['regime'])} and "
-        f"{spoken(row['gene_set']) if pd.notna(row['gene_set']) else 'no gene set'}, "
-        f"task {row['task']}",
+        f"{spoken(row['gene_set'])}, task {row['task']}",
         str(row["outcome"]),
         "; ".join(detail),
     )

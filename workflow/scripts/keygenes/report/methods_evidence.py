@@ -3,13 +3,12 @@
 from keygenes.core.regimes import counterpart
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
-from keygenes.evidence.primary import ALPHA, FEWEST
+from keygenes.evidence.primary import ALPHA, FEWEST, OF_WILCOXON
 from keygenes.report.methods_cells import class_name, quoted, reference, stratum
 from keygenes.report.methods_models import pooling
 from keygenes.report.panels import spoken
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
-OF_WILCOXON = 999  # relabellings, as in `evidence.relabelled`
 MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
 COMPLETE = ("attattr", "integrated_gradients")  # whose scores add up to the change, or nearly
 TRACKS = {

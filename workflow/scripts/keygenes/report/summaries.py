@@ -9,6 +9,7 @@ from keygenes.evidence.verdicts import (
     PART,
     UNDECIDED,
     UNTESTABLE,
+    of_claims,
     tally,
 )
 from keygenes.models import learnt
@@ -157,16 +158,11 @@ def top_expressed_members(genes, key_genes, name, n_top):
     return int(members.reindex(ranked["ensembl_id"]).fillna(False).sum())
 
 
-def primary_readings(table):
-    """Return the rows of table 'claims' that decide: a claim's verdict is its primary reading's."""
-    return table[table["primary"].astype(bool)]
-
-
 def verdict_counts(table):
     """Return how many claims have each verdict, one a claim: "2 hold, 1 in part, ... (of 9)"."""
     words = {HOLDS: "hold", PART: "in part", FAILS: "fail", UNDECIDED: "undecided"}
     words[UNTESTABLE] = "not testable here"
-    found = tally(primary_readings(table)["verdict"])
+    found = tally(of_claims(table)["verdict"])
     return (
         f"{', '.join(f'{n} {words[verdict]}' for verdict, n in found.items())} (one verdict each, "
         f"of {sum(found.values())} claims)"
