@@ -297,7 +297,7 @@ def answers(world, seed, folder):
             found |= {f"{o}, {track}": outcomes[0] == o for o in primary.OUTCOMES[:3]}
             found[f"{primary.SUPPORTED} if learnt, {track}"] = outcomes[1] == primary.SUPPORTED
     every = np.array(list(of_track.values()))
-    adjusted = primary.max_t_p(every[:, 0], every[:, 1:])
+    adjusted, _ = primary.max_t(every[:, 0], every[:, 1:])
     fitted = pd.DataFrame(fitted, columns=["b", "accuracy"])
     of_labels = fitted.groupby(fitted["b"] == 0)["accuracy"].mean()
     return found | {

@@ -169,7 +169,7 @@ def answers(rng, setting, units, replicates, labels):
     tests = {n: primary.permuted_test(first[0], first[1 : 1 + n]) for n in (FEW, 19, B, MORE)}
     outcomes = {n: primary.verdict(test, about, MIN_EFFECT)[0] for n, test in tests.items()}
     each = np.array([primary.permuted_test(row[0], row[1:]).p for row in every])
-    adjusted = primary.max_t_p(every[:, 0], every[:, 1:])
+    adjusted, _ = primary.max_t(every[:, 0], every[:, 1:])
     by_well = study.base[0] + 0.3 * study.wells
     by_well = by_well + 0.1 * rng.standard_normal(study.wells.shape)
     names = [f"W{i:02d}" for i in range(len(by_well))]

@@ -197,28 +197,10 @@ def runs(regimes, task):
     ]
 
 
-def relabelled_runs(task):
-    """Return the runs of the primary regime on dealt labels; no other task than its own has any."""
-    if task != PRIMARY_TASK:
-        return []
-    return [Run(fold, SEEDS[0], b) for b in RELABELLINGS for fold in FOLDS]
-
-
-def relabelled_files(kind, name, regimes=None):
-    """Return an input function: one file of every relabelled run of the job's task.
-
-    With `regimes`, only where the primary regime is one of them.
-    """
-    return lambda wildcards: [
-        run_file(kind, wildcards.task, PRIMARY["regime"], run, name)
-        for run in relabelled_runs(wildcards.task)
-        if regimes is None or PRIMARY["regime"] in regimes
-    ]
-
-
 def primary_runs():
     """Return every run of the primary regime: on the labels as they are, then on dealt ones."""
-    return [*runs_of(PRIMARY["regime"]), *relabelled_runs(PRIMARY_TASK)] if PRIMARY else []
+    dealt = [Run(fold, SEEDS[0], b) for b in RELABELLINGS for fold in FOLDS]
+    return [*runs_of(PRIMARY["regime"]), *dealt] if PRIMARY else []
 
 
 def primary_files(kind, name, regimes=None):

@@ -1,7 +1,7 @@
 # Comes in: attention statistics, attributions, differential expression, gene sets. Goes out:
 # evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed, gene_ranks,
 # gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
-# Of the primary test's task: relabelled_scores, trained_accuracy, track_tests; evidence/primary.parquet.
+# Of the primary test's task: relabelled_genes, relabelled_scores, trained_accuracy, track_tests; evidence/primary.parquet.
 
 EVIDENCE = config["evidence"]
 SETS = {
@@ -16,8 +16,7 @@ rule score_genes:
         by_gene=run_files("attention", "by_gene.parquet", ATTENDED),
         by_well=run_files("attention", "by_well.parquet", ATTENDED),
         well_scores=run_files("evidence", "well_scores.parquet", ATTRIBUTED),
-        relabelled_by_well=relabelled_files("attention", "by_well.parquet"),
-        relabelled_well_scores=relabelled_files("evidence", "well_scores.parquet", ATTRIBUTED),
+        relabelled_genes=lambda w: primary_table("relabelled_genes", w.task),
         wilcoxon=out("expression/wilcoxon.parquet"),
         pseudobulk=out("expression/pseudobulk.parquet"),
         coefficients=expand(
@@ -51,9 +50,6 @@ rule score_genes:
         vehicle=config["select"]["vehicle"],
         regime=EVIDENCE["regime"],
         tracks=EVIDENCE["tracks"],
-        relabelled=lambda wildcards: [
-            [run.relabelling, run.fold] for run in relabelled_runs(wildcards.task)
-        ],
         relabelled_regime=PRIMARY["regime"] if PRIMARY else None,
         n_key_genes=EVIDENCE["n_key_genes"],
         gene_sets=SETS,
@@ -123,11 +119,7 @@ rule score_tracks:
             [out("evidence/{task}/faithfulness.parquet")] if of_task(ATTRIBUTED, w.task) else []
         ),
         metrics=out("models/{task}/metrics.parquet"),
-        relabelled_scores=lambda w: [
-            out(f"evidence/{w.task}/{table}.parquet")
-            for table in primary_tables(w.task)
-            if table == "relabelled_scores"
-        ],
+        track_tests=lambda w: primary_table("track_tests", w.task),
         half_tests=out("expression/half_tests.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
         counts=out("cells/counts.h5ad"),
@@ -154,7 +146,6 @@ rule score_tracks:
         regime=EVIDENCE["regime"],
         tracks=EVIDENCE["tracks"],
         controls=[name for name in ATTENDED if {"labels", "encoder"} & set(REGIMES.get(name, {}))],
-        primary=PRIMARY,
         n_bootstrap=EVIDENCE["n_bootstrap"],
         n_null_draws=EVIDENCE["n_null_draws"],
         gene_sets=SETS,
@@ -163,11 +154,36 @@ rule score_tracks:
         "../scripts/score_tracks.py"
 
 
-rule test_primary:
-    """Put the one confirmatory test, against models that learned from dealt labels."""
+rule score_relabelled:
+    """Score every gene on every track, by models of true and of dealt labels."""
     input:
         by_well=primary_files("attention", "by_well.parquet"),
         well_scores=primary_files("evidence", "well_scores.parquet", ATTRIBUTED),
+        by_gene=primary_files("attention", "by_gene.parquet")[:1],
+    output:
+        genes=out(f"evidence/{PRIMARY_TASK}/relabelled_genes.parquet"),
+    log:
+        logfile("score_relabelled"),
+    benchmark:
+        out("benchmarks/score_relabelled.tsv")
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=60,
+    params:
+        runs=[run.name for run in primary_runs()],
+        tracks=EVIDENCE["tracks"],
+        code=code_digest("score_relabelled"),
+    script:
+        "../scripts/score_relabelled.py"
+
+
+rule test_primary:
+    """Put the one confirmatory test, against models that learned from dealt labels."""
+    input:
+        relabelled_genes=out(f"evidence/{PRIMARY_TASK}/relabelled_genes.parquet"),
         predictions=primary_files("models", "predictions.parquet"),
         genes=out(f"evidence/{PRIMARY_TASK}/genes.parquet"),
         metrics=out(f"models/{PRIMARY_TASK}/metrics.parquet"),
@@ -192,7 +208,6 @@ rule test_primary:
     params:
         runs=[run.name for run in primary_runs()],
         named=PRIMARY,
-        tracks=EVIDENCE["tracks"],
         min_effect=EVIDENCE["min_effect"],
         n_null_draws=EVIDENCE["n_null_draws"],
         gene_set=SETS[PRIMARY["gene_set"]] if PRIMARY else None,

@@ -39,7 +39,12 @@ def primary_tables(task):
     """Return the tables of the primary test that a task has: those of its own task alone."""
     if task != PRIMARY_TASK:
         return []
-    return ["relabelled_scores", "trained_accuracy", "track_tests"]
+    return ["relabelled_genes", "relabelled_scores", "trained_accuracy", "track_tests"]
+
+
+def primary_table(name, task):
+    """Return the path of a table of the primary test in a list, empty for other tasks."""
+    return [out(f"evidence/{task}/{name}.parquet")] if name in primary_tables(task) else []
 
 
 def figure_names(task):

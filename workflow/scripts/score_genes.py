@@ -12,15 +12,11 @@ with step(snakemake):
     obs = read_matrix(files.counts).obs.loc[labels.index]
     runs = [tuple(run) for run in params.runs]
     attributed = [tuple(run) for run in params.attributed]
-    relabelled = [tuple(run) for run in params.relabelled]  # (relabelling, fold)
     score_genes(
         by_gene=dict(zip(runs, files.by_gene, strict=True)),
         by_well=dict(zip(runs, files.by_well, strict=True)),
         well_scores=dict(zip(attributed, files.well_scores, strict=True)),
-        relabelled_by_well=dict(zip(relabelled, files.relabelled_by_well, strict=True)),
-        relabelled_well_scores=dict(
-            zip(relabelled, files.relabelled_well_scores, strict=bool(files.relabelled_well_scores))
-        ),
+        relabelled_genes=next(iter(files.relabelled_genes), None),
         wilcoxon=files.wilcoxon,
         pseudobulk=files.pseudobulk,
         coefficients=dict(zip(params.folds, files.coefficients, strict=True)),

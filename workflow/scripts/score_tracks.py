@@ -23,7 +23,7 @@ with step(snakemake):
         vocabulary=files.vocabulary,
         faithfulness=next(iter(files.faithfulness), None),
         metrics=files.metrics,
-        relabelled_scores=next(iter(files.relabelled_scores), None),
+        track_tests=next(iter(files.track_tests), None),
         gene_sets={
             name: (path, entry)
             for (name, entry), path in zip(params.gene_sets.items(), files.gene_sets, strict=True)
@@ -34,7 +34,6 @@ with step(snakemake):
         regime=params.regime,
         tracks=params.tracks,
         controls=params.controls,
-        primary=params.primary,
         n_bootstrap=params.n_bootstrap,
         n_null_draws=params.n_null_draws,
     )

@@ -4,29 +4,21 @@ from keygenes.core.matrices import read_matrix
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
-from keygenes.evidence.relabelled import test_primary
+from keygenes.evidence.primary_tables import test_primary
 
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
-
-    def of_runs(kind):
-        """Return {Run: path} of one kind of file."""
-        paths = files.get(kind, [])
-        return dict(zip(map(run_named, params.runs), paths, strict=True)) if paths else {}
-
-    cells = read_table(files.labels)["cell"]
+    runs = [run_named(name) for name in params.runs]
     test_primary(
-        by_well=of_runs("by_well"),
-        well_scores=of_runs("well_scores"),
-        predictions=of_runs("predictions"),
+        relabelled_genes=files.relabelled_genes,
+        predictions=dict(zip(runs, files.predictions, strict=True)),
         genes=files.genes,
         metrics=files.metrics,
         labels=files.labels,
-        counts=read_matrix(files.screen)[cells],
+        counts=read_matrix(files.screen)[read_table(files.labels)["cell"]],
         gene_set=(files.gene_set[0], params.gene_set),
         out=dict(snakemake.output.items()),
         named=params.named,
-        tracks=params.tracks,
         min_effect=params.min_effect,
         n_null_draws=params.n_null_draws,
         brought=params.brought,

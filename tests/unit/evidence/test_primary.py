@@ -11,7 +11,7 @@ from keygenes.evidence.primary import (
     SUPPORTED,
     Circumstances,
     detectable_effect,
-    max_t_p,
+    max_t,
     permuted_test,
     verdict,
 )
@@ -61,15 +61,16 @@ def test_the_largest_of_many_tracks_is_rejected_at_the_level():
     rng = np.random.default_rng(3)
     shared = rng.normal(size=(1500, 1, 40))
     tracks = 0.7 * shared + rng.normal(size=(1500, 8, 40)) * np.arange(1, 9)[:, None]
-    p = np.array([max_t_p(study[:, 0], study[:, 1:]).min() for study in tracks])
+    p = np.array([max_t(study[:, 0], study[:, 1:])[0].min() for study in tracks])
     assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.02)
 
 
 def test_a_track_that_does_not_vary_has_no_adjusted_p():
-    p = max_t_p([0.5, 2.0], [[0.5, 0.5, 0.5], [0.1, 0.2, 0.3]])
+    p, threshold = max_t([0.5, 2.0], [[0.5, 0.5, 0.5], [0.1, 0.2, 0.3]])
     assert np.isnan(p[0])
     assert p[1] == 1 / 4
-    assert np.isnan(max_t_p([0.5], [[0.1]])).all()
+    assert np.isnan(threshold).all(), "no p of three relabellings is 0.05"
+    assert np.isnan(max_t([0.5], [[0.1]])).all()
 
 
 def shifted(effect, n=20, sd=0.01):

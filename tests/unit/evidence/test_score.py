@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from evidence_tables import GENES, attributions, raw_attention, statistics
+from evidence_tables import GENES, HEADS, LAYERS, attributions, raw_attention, statistics
 
+from keygenes.core.runs import Run
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, BASELINES
+from keygenes.evidence.relabelled import score_relabelled
 from keygenes.evidence.score import (
     attended_and_expressed,
     enrichment,
@@ -231,7 +233,7 @@ def scored(folder, folds, **options):
             "gene_sets": {"mine": (folder / "set.tsv", {"format": "tsv"})},
             "task": "level",
             "tracks": [*ATTENTION, "occlusion", "attattr"],
-            **{"relabelled_by_well": {}, "relabelled_well_scores": {}},
+            **{"relabelled_genes": None},
             **{"regime": "full", "relabelled_regime": None, "n_key_genes": 3},
             **options,
         }
@@ -285,14 +287,17 @@ def test_pooled_rows_alone_have_p(folds, tmp_path):
 
 
 def test_the_null_of_a_gene_is_that_of_models_trained_on_dealt_classes(folds, tmp_path):
-    dealt = {"relabelled_by_well": {}, "relabelled_well_scores": {}}
+    dealt = {"by_well": {}, "well_scores": {}}
     for b, (fold, raw) in itertools.product((1, 2), enumerate(folds, 1)):
         tables = statistics(raw.assign(received=b * raw["received"]))
         tables = {"by_well": tables["by_well"], "well_scores": attributions(raw, ["occlusion"], b)}
         for name, one in tables.items():
-            path = dealt[f"relabelled_{name}"][b, fold] = tmp_path / f"{name}.{b}.{fold}.parquet"
+            path = dealt[name][Run(fold, 1, b)] = tmp_path / f"{name}.{b}.{fold}.parquet"
             write_table(one, path, name)
-    table = read_table(scored(tmp_path, folds, relabelled_regime="full", **dealt)["genes"])
+    path = tmp_path / "relabelled_genes.parquet"
+    score_relabelled(**dealt, places=LAYERS * HEADS, tracks=[*ATTENTION, "occlusion"], out=path)
+    table = scored(tmp_path, folds, relabelled_regime="full", relabelled_genes=path)["genes"]
+    table = read_table(table)
     sums = pooled(folds).groupby("ensembl_id")["total"].sum()
     of_full = table[(table["regime"] == "full") & (table["track"] == "attention_total")]
     for _, rows in of_full.groupby("seed", dropna=False):

@@ -13,9 +13,9 @@ from keygenes.evidence.tracks import (
     interval_over_cells,
     logistic_track,
     model_track,
+    permuted_genes,
     random_track,
     ratio_interval,
-    relabelled_scores,
     track,
     track_scores,
     well_groups,
@@ -264,19 +264,19 @@ def test_contrast_wells_are_the_last_class_and_reference_wells_untreated():
 
 def test_the_null_of_a_gene_is_its_score_under_dealt_labels(raw):
     """Three relabellings, whose attention is one, two and three times the true one's."""
-    table = statistics(raw)["by_well"]
-    dealt = {
-        b: {"attention_total": well_matrices([table.assign(sum=b * table["sum"])], ["sum"])}
-        for b in (1, 2, 3)
-    }
-    null = relabelled_scores(["attention_total", "norm_pair"], dealt, 6)
-    assert set(null) == {"attention_total"}, "what no table holds has no null"
     frame = model_track("attention_total", matrices(raw), 6, None, regime="r", seed=None)
+    dealt = pd.concat(
+        frame[["track", "ensembl_id"]].assign(
+            relabelling=b, seed=1, score=(b or 9) * frame["score"]
+        )
+        for b in range(4)
+    )
+    null = permuted_genes(dealt)
     found = with_permuted(frame, null["attention_total"])
     np.testing.assert_allclose(found["permuted_mean"], 2 * found["score"])
     np.testing.assert_allclose(found["permuted_sd"], found["score"])
     pd.testing.assert_frame_equal(with_permuted(frame, None), frame)
-    one = relabelled_scores(["attention_total"], {1: dealt[1]}, 6)["attention_total"]
+    one = permuted_genes(dealt[dealt["relabelling"] < 2])["attention_total"]
     assert one["permuted_sd"].isna().all(), "of one there is no spread"
 
 

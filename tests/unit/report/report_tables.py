@@ -7,7 +7,8 @@ import pandas as pd
 
 from keygenes.core.regimes import BASELINES
 from keygenes.core.schemas import TABLES
-from keygenes.evidence.relabelled import primary_row, score_rows, scored, track_table
+from keygenes.evidence.primary_tables import primary_row
+from keygenes.evidence.track_tests import score_rows, scored, track_table
 from keygenes.evidence.verdicts import VERDICTS
 from keygenes.report.panels import pool
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import report_tables as tables
 
-from keygenes.report.figures_primary import max_t_thresholds, primary_table, primary_test
+from keygenes.report.figures_primary import primary_table, primary_test
 
 
 def words(figure):
@@ -43,19 +43,18 @@ def test_every_relabelling_is_a_dot_and_the_true_labels_stand_out():
 
 @pytest.mark.parametrize("signal", [0.0, 0.4, 2.0])
 def test_beyond_the_threshold_of_max_t_p_is_at_most_0_05(signal):
-    scores, tests, _ = tables.primary_tables(signal=signal)
-    limits = max_t_thresholds(scores, tests)
-    adjusted = tests.set_index("track")["permuted_p_max"].dropna()
-    true = tests.set_index("track")["auprc"]
-    assert set(limits.index) == set(adjusted.index)
-    assert ((true[limits.index] > limits) == (adjusted <= 0.05)).all()
+    _, tests, _ = tables.primary_tables(signal=signal)
+    models = tests[tests["permuted_p_max"].notna()]
+    assert models["max_t_threshold"].notna().all()
+    beyond = models["auprc"] > models["max_t_threshold"]
+    assert (beyond == (models["permuted_p_max"] <= 0.05)).all()
 
 
 def test_too_few_relabellings_have_no_threshold_and_none_no_p():
     scores, tests, primary = tables.primary_tables(n=18)
-    assert max_t_thresholds(scores, tests).empty
+    assert tests["max_t_threshold"].isna().all()
     scores, tests, primary = tables.primary_tables(n=0)
-    assert max_t_thresholds(scores, tests).empty
+    assert tests["max_t_threshold"].isna().all()
     found = words(primary_test(scores, tests, primary))
     assert "1.000" not in found
     assert "No model was trained on relabelled data" in " ".join(" ".join(found).split())

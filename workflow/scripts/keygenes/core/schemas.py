@@ -26,6 +26,7 @@ TRACK_TEST = {
     "n_permuted": INT,
     "permuted_p": FLOAT,
     "permuted_p_max": FLOAT,
+    "max_t_threshold": FLOAT,
     "effect": FLOAT,
     "effect_low": FLOAT,
     "effect_high": FLOAT,
@@ -400,6 +401,9 @@ TABLES = {
         permuted_p=FLOAT,
         n_genes=INT,
         n_positive=INT,
+    ),
+    "relabelled_genes": _schema(
+        track=CATEGORY, relabelling=INT, seed=INT, ensembl_id=CATEGORY, score=FLOAT
     ),
     "relabelled_scores": _schema(
         track=CATEGORY,

@@ -79,7 +79,7 @@ def permuted_test(observed, permuted):
     return PermutedTest(mean, sd, n, p, effect, effect - half, effect + half, detectable)
 
 
-def max_t_p(observed, permuted):
+def max_t(observed, permuted):
     """Return p-values adjusted over tracks by the largest of their standardised statistics.
 
     Westfall & Young's single-step max-T: every track is standardised over true and relabelled
@@ -93,22 +93,25 @@ def max_t_p(observed, permuted):
 
     Returns
     -------
-    float array [n_tracks]
+    p : float array [n_tracks]
         NaN without two relabellings, and where a track does not vary.
+    threshold : float array [n_tracks]
+        The statistic beyond which p is at most 0.05; NaN where no p of B relabellings can be.
     """
     observed, permuted = np.asarray(observed, float), np.asarray(permuted, float)
+    p, threshold = np.full((2, len(observed)), np.nan)
     every = np.concatenate([observed[:, None], permuted], axis=1)
-    if every.shape[1] < 3 or not len(every):
-        return np.full(len(observed), np.nan)
-    sd = every.std(axis=1, ddof=1, keepdims=True)
-    varies = sd[:, 0] > 0
-    found = np.full(len(observed), np.nan)
-    if varies.any():
-        scaled = ((every - every.mean(axis=1, keepdims=True)) / np.where(sd > 0, sd, 1))[varies]
-        largest = scaled[:, 1:].max(axis=0)
-        exceed = (largest >= scaled[:, :1] - 1e-12).sum(axis=1)
-        found[varies] = (1 + exceed) / (permuted.shape[1] + 1)
-    return found
+    mean, sd = every.mean(axis=1), every.std(axis=1, ddof=1) if every.shape[1] > 2 else 0 * observed
+    varies = sd > 0
+    if not varies.any():
+        return p, threshold
+    mean, sd, n = mean[varies], sd[varies], permuted.shape[1]
+    scaled = (every[varies] - mean[:, None]) / sd[:, None]
+    largest = np.sort(scaled[:, 1:].max(axis=0))[::-1]
+    p[varies] = (1 + (largest >= scaled[:, :1] - 1e-12).sum(axis=1)) / (n + 1)
+    if allowed := int(ALPHA * (n + 1) + 1e-9):  # of B + 1 values, the true one among them
+        threshold[varies] = mean + sd * largest[allowed - 1]
+    return p, threshold
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from keygenes.evidence.tracks import (
     interval_over_cells,
     logistic_track,
     model_track,
+    permuted_genes,
     random_track,
-    relabelled_scores,
     strongest_tests,
     well_groups,
     well_matrices,
@@ -39,12 +39,16 @@ def without_special_tokens(by_gene):
     return by_gene[~ids.isin(special)]
 
 
+def places_of(path):
+    """Return layers x heads of a table 'by_gene'."""
+    places = read_arrow(path, columns=["layer", "head"])
+    return pc.max(places["layer"]).as_py() * pc.max(places["head"]).as_py()
+
+
 def read_by_gene(path):
     """Return a table 'by_gene' without its rows per layer and head, and layers x heads."""
-    places = read_arrow(path, columns=["layer", "head"])
-    places = pc.max(places["layer"]).as_py() * pc.max(places["head"]).as_py()
     table = read_arrow(path, filters=pc.field("layer").is_null()).to_pandas()
-    return without_special_tokens(table), places
+    return without_special_tokens(table), places_of(path)
 
 
 def read_well_sums(paths, names):
@@ -91,24 +95,6 @@ def _sums_per_seed(tables, columns):
 def of_regime(tables, regime):
     """Return {(fold, seed): path} of one regime from {(regime, fold, seed): path}."""
     return {(fold, seed): path for (one, fold, seed), path in tables.items() if one == regime}
-
-
-def read_relabelled(names, tables, places):
-    """Return mean and sd of the scores of models trained on dealt classes (`relabelled_scores`).
-
-    Parameters
-    ----------
-    names : sequence of str
-    tables : dict {(relabelling, fold): path}
-    places : int
-        Layers x heads.
-    """
-    sums = {}
-    for relabelling in dict.fromkeys(relabelling for relabelling, _ in tables):
-        paths = {(fold, 1): path for (one, fold), path in tables.items() if one == relabelling}
-        found = read_well_sums(paths, names)
-        sums[relabelling] = {name: per_seed[None] for name, per_seed in found.items()}
-    return relabelled_scores(names, sums, places)
 
 
 def min_max(values):
@@ -249,7 +235,7 @@ def model_tracks(names, regime, paths, places, groups, *, totals=None, permuted=
     groups : dict {well: 'contrast' or 'reference'}
     totals : dict {seed, or None for all: result of `gene_totals`}, optional
         Where the cells have no wells, attention_received gets its interval over cells from it.
-    permuted : result of `relabelled_scores`, optional
+    permuted : result of `permuted_genes`, optional
     """
     tracks = []
     several = len({seed for _, seed in paths}) > 1
@@ -303,8 +289,7 @@ def score_genes(
     by_gene,
     by_well,
     well_scores,
-    relabelled_by_well,
-    relabelled_well_scores,
+    relabelled_genes,
     wilcoxon,
     pseudobulk,
     coefficients,
@@ -329,8 +314,8 @@ def score_genes(
     ----------
     by_gene, by_well, well_scores : dict {(regime, fold, seed): path}
         well_scores: of the regimes that are attributed.
-    relabelled_by_well, relabelled_well_scores : dict {(relabelling, fold): path}
-        Of the models trained on dealt classes; may be empty.
+    relabelled_genes : path-like or None
+        Table 'relabelled_genes' of `relabelled_regime`.
     coefficients : dict {fold: path}
     obs : DataFrame, indexed by cell
     labels : categorical [n_cells]
@@ -344,29 +329,27 @@ def score_genes(
     tracks : collection of str
         Tracks of models that are asked for.
     relabelled_regime : str or None
-        The regime that was trained on dealt classes too: its rows get permuted_mean, permuted_sd.
+        The regime that may have learned from dealt labels too: its rows get permuted_mean and
+        permuted_sd.
     """
     genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
     tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
     groups = well_groups(obs, labels, vehicle)
     if not groups:
         log.info("the cells have no wells: no p and no q for the tracks of a model")
+    permuted = permuted_genes(read_table(relabelled_genes)) if relabelled_genes else {}
     frames, of_main = [], None
     for name in dict.fromkeys(name for name, _, _ in by_gene):
         everything, places, totals = read_totals(of_regime(by_gene, name))
         if name == regime:
             of_main = everything, places, totals[None]
-        for kind, tables, relabelled in (
-            (ATTENTION, by_well, relabelled_by_well),
-            (ATTRIBUTIONS, well_scores, relabelled_well_scores),
-        ):
+        for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
             wanted = [track for track in kind if track in tracks]
             paths = of_regime(tables, name)
             if wanted and paths:
-                dealt = relabelled if name == relabelled_regime else {}
-                permuted = read_relabelled(wanted, dealt, places)
+                null = permuted if name == relabelled_regime else {}
                 frames += model_tracks(
-                    wanted, name, paths, places, groups, totals=totals, permuted=permuted
+                    wanted, name, paths, places, groups, totals=totals, permuted=null
                 )
     everything, places, totals = of_main
     coefficients = [read_table(path) for path in coefficients.values()]

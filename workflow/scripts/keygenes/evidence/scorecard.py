@@ -2,7 +2,6 @@
 
 import logging
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,20 +12,17 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
 from keygenes.evidence.agreement import (
     SET_METRICS,
-    against_draws,
     bootstrap_overlap,
     bootstrap_sets,
-    dealt_sets,
-    matched_draws,
     positions,
     precision_positions,
     rank_biased_overlap,
     set_metrics,
     spearman,
-    strata,
     wilson,
 )
 from keygenes.evidence.gene_sets import membership, read_gene_set
+from keygenes.evidence.matched import matched
 from keygenes.evidence.score import of_regime, read_well_sums
 from keygenes.evidence.tracks import MIN_CELLS, strongest_tests, track_scores
 from keygenes.models.learnt import has_learnt
@@ -123,104 +119,30 @@ def _rng(*parts):
     return np.random.default_rng([403, zlib.crc32("/".join(map(str, parts)).encode())])
 
 
-def permuted_columns(scores, run):
-    """Return the columns permuted_* of a track: its AUPRC under dealt labels.
+def permuted_columns(tests, run, gene_set, metric):
+    """Return the columns permuted_* of a pooled row of AUPRC: what the track's own test says.
 
     Parameters
     ----------
-    scores : table 'relabelled_scores'
+    tests : table 'track_tests', or None
     run : (track, regime, seed)
+    gene_set, metric : str
 
     Returns
     -------
     dict
-        Empty where no model was trained on dealt labels. p is one-sided, of one training seed on
-        both sides (the first): of the pooled row, which all seeds make, as well.
+        Empty where no model of that regime learned from dealt labels.
     """
-    own = scores[scores["track"].astype(str) == run[0]]
-    true, dealt = own[own["relabelling"] == 0], own[own["relabelling"] > 0]
-    seeds = dealt["seed"].dropna().unique()
-    if run[2] is not None and run[2] not in seeds:
+    if tests is None or metric != "auprc" or run[2] is not None:
         return {}
-    true = true[true["seed"].isin(seeds)] if len(seeds) else true
-    values = dealt["auprc"].dropna().to_numpy()
-    if true.empty or not len(values):
-        return {}
-    return {
-        "permuted_mean": values.mean(),
-        "permuted_sd": values.std(ddof=1) if len(values) > 1 else np.nan,
-        "permuted_p": against_draws(true["auprc"].iloc[0], values, values)[2],
-    }
+    regimes = tests["regime"].astype(object).where(tests["regime"].notna(), None)
+    own = (tests["track"].astype(str) == run[0]) & (tests["gene_set"].astype(str) == gene_set)
+    own &= regimes == run[1] if run[1] else regimes.isna()
+    columns = ["permuted_mean", "permuted_sd", "permuted_p"]
+    return tests.loc[own, columns].iloc[0].to_dict() if own.any() else {}
 
 
-@dataclass(frozen=True)
-class Relabelled:
-    """The AUPRC of one gene set on the tracks of one regime, under dealt labels.
-
-    Attributes
-    ----------
-    regime, gene_set : str
-        Of the primary test.
-    scores : table 'relabelled_scores'
-    """
-
-    regime: str
-    gene_set: str
-    scores: pd.DataFrame
-
-    def columns(self, run, name, metric):
-        """Return the columns permuted_* of a row of aspect 'truth', where it has any."""
-        if metric != "auprc" or name != self.gene_set or run[1] not in (None, self.regime):
-            return {}
-        return permuted_columns(self.scores, run)
-
-
-@dataclass(frozen=True)
-class Matched:
-    """A gene set among the genes that a track scores, with random sets like it.
-
-    Attributes
-    ----------
-    positive : bool array [n_genes]
-    drawn : int array [n_draws, n_positive]
-        Sets of other genes (`matched_draws`).
-    dealt : int array [n_draws, n_positive]
-        Sets of any genes (`dealt_sets`), for p.
-    """
-
-    positive: np.ndarray
-    drawn: np.ndarray
-    dealt: np.ndarray
-
-    def columns(self, observed, places):
-        """Return {metric: columns matched_*}.
-
-        Parameters
-        ----------
-        observed : dict {metric: float}
-        places : results of `positions` and `precision_positions`
-        """
-        drawn, dealt = (set_metrics(sets, *places) for sets in (self.drawn, self.dealt))
-        found, overlap = {}, float(self.positive[self.drawn].mean())
-        for metric, value in observed.items():
-            mean, sd, p = against_draws(value, drawn[metric], dealt[metric])
-            found[metric] = {
-                "matched_null_mean": mean,
-                "matched_null_sd": sd,
-                "matched_overlap": overlap,
-                "matched_p": p,
-            }
-        return found
-
-
-def matched(positive, facts, n_draws, rng):
-    """Return the `Matched` of a gene set, by detection and mean rank."""
-    levels = strata(*(facts[c].to_numpy() for c in ("detection", "mean_rank")))
-    drawn, dealt = (sets(positive, levels, n_draws, rng) for sets in (matched_draws, dealt_sets))
-    return Matched(positive, drawn, dealt)
-
-
-def truth_rows(runs, facts, sets, relabelled=None, *, n_bootstrap, n_null_draws):
+def truth_rows(runs, facts, sets, tests=None, *, n_bootstrap, n_null_draws):
     """Return the rows of aspect 'truth': how well each track tells the genes of a set.
 
     Pooled rows have an interval, over resampled genes, and a null: as many other genes, matched on
@@ -231,7 +153,7 @@ def truth_rows(runs, facts, sets, relabelled=None, *, n_bootstrap, n_null_draws)
     runs : result of `scores_by_run`
     facts : result of `gene_facts`
     sets : dict {name: set of ids and symbols}
-    relabelled : Relabelled, optional
+    tests : table 'track_tests', optional
         Without it the columns permuted_* stay empty.
     """
     ids = facts.index.to_numpy(str)
@@ -273,8 +195,7 @@ def truth_rows(runs, facts, sets, relabelled=None, *, n_bootstrap, n_null_draws)
                     columns = {"base_rate": 0.5 if metric == "auroc" else k / n}
                     if pooled:
                         columns |= interval(resampled[metric]) | against_null[metric]
-                    if relabelled:
-                        columns |= relabelled.columns(run, name, metric)
+                    columns |= permuted_columns(tests, run, name, metric)
                     rows.append(row(run, "truth", name, metric, value, **columns, **sizes))
     return rows
 
@@ -598,7 +519,7 @@ def score_tracks(
     vocabulary,
     faithfulness,
     metrics,
-    relabelled_scores,
+    track_tests,
     gene_sets,
     out_scorecard,
     out_agreement,
@@ -606,7 +527,6 @@ def score_tracks(
     regime,
     tracks,
     controls,
-    primary,
     n_bootstrap,
     n_null_draws,
 ):
@@ -619,7 +539,7 @@ def score_tracks(
     faithfulness : path, or None where no regime is attributed
     metrics : path
         Table 'metrics' of the task: which regimes have learnt it.
-    relabelled_scores : path, or None where no model was trained on dealt labels
+    track_tests : path, or None where the primary test is another task's
     gene_sets : dict {name: (path, registry entry)}
     regime : str
         Whose tracks are compared with each other.
@@ -627,8 +547,6 @@ def score_tracks(
         Tracks of models that are asked for.
     controls : collection of str
         Regimes with permuted labels or a random encoder.
-    primary : dict or None
-        Section evidence.primary of the config; what `relabelled_scores` are of.
     """
     columns = ["track", "regime", "seed", "ensembl_id", "symbol", "score", "p", "q"]
     genes = read_table(genes, columns)
@@ -640,10 +558,8 @@ def score_tracks(
     runs = scores_by_run(genes, ids)
     log.info("%s: %d rankings of %d genes", task, len(runs), len(ids))
     sets = {name: read_gene_set(*where) for name, where in gene_sets.items()}
-    dealt = None
-    if relabelled_scores:
-        dealt = Relabelled(primary["regime"], primary["gene_set"], read_table(relabelled_scores))
-    rows = truth_rows(runs, facts, sets, dealt, n_bootstrap=n_bootstrap, n_null_draws=n_null_draws)
+    own = read_table(track_tests) if track_tests else None
+    rows = truth_rows(runs, facts, sets, own, n_bootstrap=n_bootstrap, n_null_draws=n_null_draws)
     rows += expression_rows(runs, facts) + confound_rows(runs, facts)
     rows += null_rows(runs, controls) + significance_rows(genes)
 

@@ -463,36 +463,23 @@ def interval_over_cells(totals, ensembl_ids):
     return (totals["received"] - half).to_numpy(), (totals["received"] + half).to_numpy()
 
 
-def relabelled_scores(names, by_relabelling, places):
-    """Return mean and sd of every gene's score over models trained on dealt classes.
+def permuted_genes(table):
+    """Return mean and sd of every gene's score over models of dealt labels.
 
     Parameters
     ----------
-    names : sequence of str
-        Of `ATTENTION` or `ATTRIBUTIONS`.
-    by_relabelling : dict {relabelling: dict {track: result of `well_matrices`}}
-        Pooled over folds.
-    places : int
-        Layers x heads.
+    table : table 'relabelled_genes'
 
     Returns
     -------
     dict {track: DataFrame, indexed by ensembl_id}
         permuted_mean, permuted_sd (missing where fewer than two models score the gene).
     """
-    found = {}
-    for name in names:
-        scores = [
-            pd.Series(track_scores(name, sums[name], places), sums[name]["genes"])
-            for sums in by_relabelling.values()
-            if name in sums
-        ]
-        if scores:
-            table = pd.concat(scores, axis=1)
-            found[name] = pd.DataFrame(
-                {"permuted_mean": table.mean(axis=1), "permuted_sd": table.std(axis=1)}
-            )
-    return found
+    dealt = table[table["relabelling"] > 0].astype({"track": str, "ensembl_id": str})
+    return {
+        track: rows.groupby("ensembl_id")["score"].agg(permuted_mean="mean", permuted_sd="std")
+        for track, rows in dealt.groupby("track", sort=False)
+    }
 
 
 def with_permuted(frame, permuted):

@@ -27,40 +27,10 @@ MOST_DOTS = 60  # relabellings of a track; more are drawn as their 95 % range
 HEADS = ("T", "p", "p (max-T)", "p (matched)")
 
 
-def max_t_thresholds(scores, tests):
-    """Return the AUPRC beyond which a track's p, adjusted over tracks by max-T, is at most 0.05.
-
-    As `evidence.primary.max_t_p`: every track is standardised over true and relabelled values.
-
-    Parameters
-    ----------
-    scores : table 'relabelled_scores'
-    tests : table 'track_tests'
-
-    Returns
-    -------
-    Series by track
-        Empty where too few relabellings could reach it.
-    """
-    names = tests["track"].astype(str)[tests["permuted_p_max"].notna()]
-    first = scores[scores["seed"].isna() | (scores["seed"] == scores["seed"].min())]
-    wide = first.astype({"track": str}).pivot(index="track", columns="relabelling", values="auprc")
-    wide = wide.reindex(names).dropna(axis=1)
-    allowed = int(ALPHA * wide.shape[1] + 1e-9)  # of B + 1 values, the true one among them
-    if not allowed or wide.empty:
-        return pd.Series(dtype=float)
-    mean, sd = wide.mean(axis=1), wide.std(axis=1)
-    scaled = wide.sub(mean, axis=0).div(sd, axis=0).drop(columns=0)
-    largest = np.sort(scaled.max())[::-1]
-    return mean + sd * largest[allowed - 1]
-
-
 def primary_table(scores, tests):
     """Return what the figure draws: every T, with the track's role and the marks of its row."""
-    marks = ["track", "role", "base_rate", "permuted_mean", "matched_null_mean"]
-    rows = tests[marks].astype({"track": str, "role": str})
-    limits = max_t_thresholds(scores, tests)
-    rows["max_t_threshold"] = rows["track"].map(limits).astype(float)
+    marks = ["base_rate", "permuted_mean", "matched_null_mean", "max_t_threshold"]
+    rows = tests[["track", "role", *marks]].astype({"track": str, "role": str})
     return scores.astype({"track": str}).merge(rows, on="track", how="left")
 
 
@@ -78,7 +48,7 @@ def _offsets(n):
     return 0.24 * (np.arange(n) * 0.618034 % 1 - 0.5)
 
 
-def _draw_row(panel, y, row, values, threshold):
+def _draw_row(panel, y, row, values):
     """Draw a track: its relabelled T, the marks, and T of the true labels on top."""
     dealt = values[values["relabelling"] > 0]["auprc"].dropna().to_numpy()
     if len(dealt) > MOST_DOTS:
@@ -90,7 +60,7 @@ def _draw_row(panel, y, row, values, threshold):
         (row.base_rate, ":", BLACK, 0.34),
         (row.permuted_mean, "-", GREY, 0.34),
         (row.matched_null_mean, "-", ORANGE, 0.34),
-        (threshold, "-", VERMILLION, 0.42),
+        (row.max_t_threshold, "-", VERMILLION, 0.42),
     )
     for value, line, colour, height in marks:
         if pd.notna(value):
@@ -105,9 +75,10 @@ def _p_text(p):
     return "–" if pd.isna(p) else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}".replace("e-0", "e-")
 
 
-def _legend(tests, limits):
+def _legend(tests):
     """Return handles and labels of what is drawn."""
     dot, often = {"marker": "o", "ls": ""}, bool(tests["n_permuted"].max())
+    limited = tests["max_t_threshold"].notna().any()
     more = Line2D([], [], mfc="white", mec=BLUE, ms=4, **dot)
     handles = {
         "true labels": Line2D([], [], color=BLUE, ms=5.5, **dot),
@@ -115,7 +86,7 @@ def _legend(tests, limits):
         **({"relabelled": Line2D([], [], color=GREY, ms=2.6, **dot)} if often else {}),
         **({"their mean": Line2D([], [], color=GREY, lw=1.2)} if often else {}),
         "matched sets": Line2D([], [], color=ORANGE, lw=1.2),
-        **({"max-T": Line2D([], [], color=VERMILLION, lw=1.2)} if len(limits) else {}),
+        **({"max-T": Line2D([], [], color=VERMILLION, lw=1.2)} if limited else {}),
         "base rate": Line2D([], [], color=BLACK, ls=":", lw=1.2),
     }
     return list(handles.values()), list(handles)
@@ -128,7 +99,7 @@ def primary_test(scores, tests, outcome, *, task=None):
     Parameters
     ----------
     scores : pandas.DataFrame
-        Table 'relabelled_scores'; the first seed of relabelling 0 is the one that is tested.
+        Table 'relabelled_scores'; a track's first row is the one that is tested.
     tests : pandas.DataFrame
         Table 'track_tests'.
     outcome : pandas.DataFrame
@@ -138,14 +109,11 @@ def primary_test(scores, tests, outcome, *, task=None):
     tests = _ordered(tests[tests["auprc"].notna()])
     if tests.empty:
         return empty_figure("no track has an AUPRC: no gene of the set is scored")
-    limits = max_t_thresholds(scores, tests)
     figure = Figure(figsize=(7.4, 0.27 * len(tests) + 1.3), layout="constrained")
     panel, numbers = figure.subplots(1, 2, width_ratios=[1.0, 0.55], sharey=True)
-    by_track = dict(
-        tuple(scores.astype({"track": str}).sort_values(["relabelling", "seed"]).groupby("track"))
-    )
+    by_track = dict(tuple(scores.astype({"track": str}).groupby("track")))
     for y, row in enumerate(tests.itertuples()):
-        _draw_row(panel, y, row, by_track[row.track], limits.get(row.track, np.nan))
+        _draw_row(panel, y, row, by_track[row.track])
         texts = (f"{row.auprc:.3f}", *map(_p_text, (row.permuted_p, row.permuted_p_max)))
         weight = "bold" if row.role == "primary" else "normal"
         for x, text in enumerate((*texts, _p_text(row.matched_p))):
@@ -171,7 +139,7 @@ def primary_test(scores, tests, outcome, *, task=None):
     colour = {SUPPORTED: GREEN, NOT_SUPPORTED: VERMILLION}.get(str(row["outcome"]), GREY)
     numbers.set_xlabel(str(row["outcome"]), color=colour, fontweight="bold")
     add_title(figure, f"Primary test, regime {spoken(row['regime'])}", task)
-    add_note(figure, _note(row, tests), legend=_legend(tests, limits))
+    add_note(figure, _note(row, tests), legend=_legend(tests))
     return figure
 
 

@@ -11,8 +11,9 @@ from sklearn.metrics import average_precision_score
 from keygenes.cells.relabel import relabelled_cells
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence import relabelled
+from keygenes.evidence import primary_tables
 from keygenes.evidence.primary import INCONCLUSIVE, SUPPORTED
+from keygenes.evidence.relabelled import score_relabelled
 from keygenes.evidence.tracks import expression_tracks, gene_totals
 from keygenes.models.evaluate import evaluate
 
@@ -117,18 +118,16 @@ def inputs(cells, tmp_path_factory):
     pd.DataFrame({"ensembl_id": PLANTED}).to_csv(folder / "planted.tsv", sep="\t", index=False)
     return {
         "by_well": paths,
-        "well_scores": {},
         "predictions": predictions,
         **{name: folder / f"{name}.parquet" for name in ("genes", "metrics", "labels")},
         "counts": cells,
         "gene_set": (folder / "planted.tsv", {"format": "tsv"}),
-        "tracks": ["attention_total", "attention_received"],
         "n_null_draws": 500,
         "brought": False,
     }
 
 
-def run(inputs, folder, *, relabellings=B, **options):
+def run(inputs, folder, *, relabellings=B):
     """Return the four tables of the test on some of its relabellings."""
     tables = ("relabelled_scores", "trained_accuracy", "track_tests", "primary")
     out = {name: folder / f"{name}.parquet" for name in tables}
@@ -136,8 +135,12 @@ def run(inputs, folder, *, relabellings=B, **options):
         name: {r: path for r, path in inputs[name].items() if r.relabelling <= relabellings}
         for name in ("by_well", "predictions")
     }
-    options = {"named": NAMED, "min_effect": 0.05, **options}
-    relabelled.test_primary(**{**inputs, **few, "out": out, **options})
+    genes = folder / "relabelled_genes.parquet"
+    tracks = ["attention_total", "attention_received"]
+    score_relabelled(by_well=few["by_well"], well_scores={}, places=1, tracks=tracks, out=genes)
+    others = {name: value for name, value in inputs.items() if name != "by_well"}
+    others |= {"predictions": few["predictions"], "relabelled_genes": genes, "out": out}
+    primary_tables.test_primary(**others, named=NAMED, min_effect=0.05)
     return {name: read_table(path) for name, path in out.items()}
 
 
