@@ -33,6 +33,7 @@ if COMPARED:  # these targets are of a study, which is not read here
 else:
 
     include: "workflow/rules/common.smk"
+    include: "workflow/rules/runs.smk"
     include: "workflow/rules/outputs.smk"
     include: "workflow/rules/messages.smk"
     include: "workflow/rules/inputs.smk"
@@ -45,6 +46,7 @@ else:
     include: "workflow/rules/attribution.smk"
     include: "workflow/rules/evidence.smk"
     include: "workflow/rules/provenance.smk"
+    include: "workflow/rules/figures.smk"
     include: "workflow/rules/report.smk"
     include: "workflow/rules/export.smk"
 

@@ -58,7 +58,7 @@ PER_TASK = [
 ]
 DOSES = {"screen_doses": 1, "plot_dose_screen": 1}
 CONTROLS = {"compare_inputs": 1, "plot_inputs": 1}  # of the task 'level' alone
-PRIMARY = {"test_primary": 1, "plot_primary": 1}
+PRIMARY = {"score_relabelled": 1, "test_primary": 1, "plot_primary": 1}
 
 
 def whole_study(*, tasks=2, **others):

@@ -53,17 +53,18 @@ READERS = {
     "fit_baselines": "evaluate score_genes",
     "evaluate": "judge_claims plot_predictions score_tracks test_primary write_model_cards",
     "extract_attention": "attribute_genes compare_attention compare_inputs profile_genes "
-    "score_genes test_primary",
+    "score_genes score_relabelled",
     "compare_attention": "collect_comparisons",
     "collect_comparisons": "judge_claims plot_attention plot_inputs compare_inputs",
     "compare_inputs": "judge_claims plot_inputs",
-    "attribute_genes": "collect_attribution score_genes test_primary",
+    "attribute_genes": "collect_attribution score_genes score_relabelled",
     "collect_attribution": "plot_faithfulness score_tracks",
     "rank_genes": "attribute_genes score_genes write_gene_table",
     "rank_genes_by_well": "score_genes",
     "rank_genes_by_half": "score_tracks",
     "score_genes": "judge_claims plot_attention plot_genes remove_genes score_tracks "
     "test_primary write_gene_table",
+    "score_relabelled": "score_genes test_primary",
     "test_primary": "plot_primary score_tracks",
     "score_tracks": "judge_claims plot_scorecard",
     "remove_genes": "plot_roar",
@@ -133,7 +134,7 @@ KEYS = {
     "evidence.n_bootstrap": after("score_tracks"),
     "evidence.n_null_draws": after("score_tracks", "test_primary"),
     "evidence.min_effect": after("test_primary"),
-    "evidence.permutations": after("score_genes", "test_primary")
+    "evidence.permutations": after("score_relabelled")
     | {"finetune", "extract_relabelled", "attribute_relabelled"},
     "evidence.attribution.costly_cells": after("attribute_genes"),
     "evidence.faithfulness.n_random": after("attribute_genes"),
@@ -294,7 +295,7 @@ FILES = {
     "workflow/scripts/keygenes/evidence/claim_tests.py": after("judge_claims"),
     "workflow/scripts/keygenes/report/figures_inputs.py": {"plot_inputs"} | REPORT,
     "workflow/scripts/keygenes/attention/stream.py": after("extract_attention"),
-    "workflow/scripts/keygenes/evidence/score.py": after("score_genes"),
+    "workflow/scripts/keygenes/evidence/score.py": after("score_genes", "score_relabelled"),
     "workflow/scripts/keygenes/report/figures_rank_shift.py": {"plot_attention"} | REPORT,
     "workflow/scripts/keygenes/report/style.py": PLOTS | REPORT,
     "workflow/scripts/keygenes/report/page.py": REPORT,

@@ -8,8 +8,9 @@ from tiny_study import N_GENES, obs_of, tiny_config, write_study
 from transformers import BertForSequenceClassification
 
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.attribute import attribute_genes, evenly_drawn
+from keygenes.evidence.attribute import attribute_genes
 from keygenes.evidence.attribution import contrasts
+from keygenes.evidence.drawn_cells import evenly_drawn
 from keygenes.evidence.orders import attention_orders, gene_orders, orders_of
 from keygenes.models.encoder import load_classifier, save_model
 from keygenes.models.head import set_pooling

@@ -10,12 +10,11 @@ from keygenes.evidence.input_length import (
     change_near_median,
     gene_group,
     hits_per_unit,
-    in_top,
     input_length,
-    rescaled_draws,
     share_rows,
     well_totals,
 )
+from keygenes.evidence.top_counts import in_top, rescaled_draws
 
 GENES = ["ENSG01", "ENSG02", "ENSG03", "ENSG04"]
 GROUPS = pd.Series(["mitochondrial", "ribosomal", "", ""], GENES)

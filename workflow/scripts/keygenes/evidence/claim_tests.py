@@ -18,25 +18,25 @@ from keygenes.evidence.claims_of_accuracy import (
     beats_controls,
     confusion_within,
 )
-from keygenes.evidence.claims_of_attention import (
-    change_is_small,
-    largest_change,
-    largest_norm,
-    layers_change_most,
-    loses_beyond_median,
-    peak_at_gene,
-    peak_below_median,
-    shift_peaks,
-)
 from keygenes.evidence.claims_of_genes import (
     gene_position,
     group_leads,
     group_share,
-    input_changes,
-    lists_differ,
     targets_in_top,
-    top_is_unchanged,
-    uncorrelated,
+)
+from keygenes.evidence.claims_of_inputs import input_changes
+from keygenes.evidence.claims_of_layers import (
+    change_is_small,
+    largest_change,
+    largest_norm,
+    layers_change_most,
+)
+from keygenes.evidence.claims_of_lists import lists_differ, top_is_unchanged, uncorrelated
+from keygenes.evidence.claims_of_ranks import (
+    loses_beyond_median,
+    peak_at_gene,
+    peak_below_median,
+    shift_peaks,
 )
 
 TESTS = {
