@@ -9,8 +9,9 @@ from messages import assert_sentence
 
 from keygenes.cells.label import label_cells
 from keygenes.cells.relabel import (
+    labelled_units,
+    n_relabellings,
     partition,
-    possible_relabellings,
     relabelled_cells,
     relabellings,
     units_of,
@@ -60,6 +61,12 @@ def per_unit(table, obs, task):
         .groupby(obs["well"])
         .agg(lambda v, /: "".join(sorted(set(v))))
     )
+
+
+def possible(labels, obs, task):
+    """Return what the classes of a task are dealt to, and in how many ways."""
+    units, _ = labelled_units(labels, obs, task)
+    return units.unit, n_relabellings(units)
 
 
 def brute_force(codes, blocks, alike):
@@ -131,12 +138,25 @@ def test_the_complement_is_the_same_partition_only_where_both_classes_are_alike(
 )
 def test_how_many_there_are_of_the_study_s_tasks(task, n):
     obs, labels, _ = study()
-    assert possible_relabellings(labels, obs, task) == ("well", n)
+    assert possible(labels, obs, task) == ("well", n)
+
+
+def test_donors_of_one_class_each_are_dealt_whole():
+    """Six donors, three of each class, and no wells: 20 ways, of which pairs are the same."""
+    obs, labels, _ = study(wells=1, replicates=1)
+    donor = np.arange(len(obs)) % 6
+    obs = obs.drop(columns="well").assign(replicate=[f"d{d}" for d in donor])
+    labels["level"] = pd.Categorical.from_codes(donor % 2, dtype=labels["level"].dtype)
+    assert possible(labels, obs, "level") == ("replicate", 20 // 2 - 1)
+    units, _ = labelled_units(labels, obs, "level")
+    every = {partition(dealt, units.alike) for dealt in relabellings(units, 9)}
+    assert len(every) == 9
+    assert partition(units.codes, units.alike) not in every
 
 
 def test_cells_are_dealt_in_more_ways_than_a_float_holds():
     obs, labels, _ = study(cells_per_well=60)
-    assert possible_relabellings(labels, obs.drop(columns="well"), "level") == ("cell", math.inf)
+    assert possible(labels, obs.drop(columns="well"), "level") == ("cell", math.inf)
 
 
 def test_over_all_relabellings_each_well_has_each_class_in_proportion():
@@ -216,7 +236,7 @@ def test_without_replicates_all_wells_are_dealt_together():
     obs, labels, _ = study()
     obs = obs.drop(columns="replicate")
     splits = splits_of(obs)
-    assert possible_relabellings(labels, obs, "level") == ("well", math.comb(30, 12) - 1)
+    assert possible(labels, obs, "level") == ("well", math.comb(30, 12) - 1)
     table, own = relabelled_cells(labels, obs, splits, "level", 1, 0.25)
     assert set(own["unit"]) == {"cell"}
     assert set(per_unit(table, obs, "level")) == {"low", "high"}

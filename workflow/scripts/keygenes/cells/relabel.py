@@ -2,8 +2,8 @@
 
 A relabelling deals the classes among the wells of each replicate, once for all folds: every
 replicate keeps as many wells of each class as it had, and what a model of one fold was told of a
-well, those of the others were told too. Where no well is known, or one has cells of two classes,
-single cells are dealt in the same way.
+well, those of the others were told too. Where wells are not known, but each replicate has cells of
+one class (donors, say), classes are dealt to replicates; else to single cells, within replicates.
 """
 
 import logging
@@ -24,7 +24,7 @@ class Units(NamedTuple):
 
     Attributes
     ----------
-    unit : {'well', 'cell'}
+    unit : {'well', 'replicate', 'cell'}
     of_cell : int array [n_cells]
         The unit of each labelled cell.
     codes : int array [n_units]
@@ -53,13 +53,13 @@ def units_of(codes, obs):
     obs : DataFrame [n_cells], indexed by cell
     """
     names, unit = obs.index.astype(str).to_numpy(), "cell"
-    if known(obs, "well"):
-        wells = obs["well"].astype(str).to_numpy()
-        if pd.Series(codes).groupby(wells).nunique().max() == 1:
-            names, unit = wells, "well"
+    for column in ("well", "replicate"):
+        if known(obs, column) and _of_one_class(codes, obs[column]):
+            names, unit = obs[column].astype(str).to_numpy(), column
+            break
     _, first, of_cell = np.unique(names, return_index=True, return_inverse=True)
     block = np.zeros(len(first), int)
-    if known(obs, "replicate"):
+    if known(obs, "replicate") and unit != "replicate":
         replicates = obs["replicate"].astype(str).to_numpy()
         if pd.Series(replicates).groupby(names).nunique().max() == 1:
             block = pd.Categorical(replicates[first]).codes
@@ -67,6 +67,10 @@ def units_of(codes, obs):
     n_units = pd.crosstab(codes[first], block)  # classes x replicates
     alike = [group.to_numpy() for group in n_units.groupby(list(n_units)).groups.values()]
     return Units(unit, of_cell, codes[first], blocks, alike)
+
+
+def _of_one_class(codes, units):
+    return pd.Series(codes).groupby(units.astype(str).to_numpy()).nunique().max() == 1
 
 
 def n_relabellings(units):
@@ -91,24 +95,6 @@ def _multinomial(counts):
         product *= math.comb(left, n)
         left -= n
     return product
-
-
-def possible_relabellings(labels, obs, task):
-    """Return what the classes of a task are dealt to ('well' or 'cell'), and in how many ways.
-
-    Parameters
-    ----------
-    labels : table of labels
-    obs : DataFrame, indexed by cell
-
-    Returns
-    -------
-    str
-    int, or inf
-        See `n_relabellings`.
-    """
-    units = labelled_units(labels, obs, task)[0]
-    return units.unit, n_relabellings(units)
 
 
 def labelled_units(labels, obs, task):
