@@ -75,7 +75,6 @@ rule profile_genes:
         runtime=30,
     params:
         runs=lambda wildcards: runs([EVIDENCE["regime"]], wildcards.task),
-        regime=EVIDENCE["regime"],
         code=code_digest("profile_genes"),
     script:
         "../scripts/profile_genes.py"

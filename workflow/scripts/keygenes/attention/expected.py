@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-# To be read wherever a q of residual attention is (`tests/levels.py` measures it, docs/design.md).
+# To be read wherever a q of residual attention is; `make calibration` measures it.
 LIMIT = (
     "Residual attention leaves out what rank, cell length and depth do to attention in untreated "
-    "training cells, as a sum of two smooth surfaces. In simulations where treated cells differ in "
-    "these alone, 5 to 6 % of the genes have p < 0.05 (5 % are chance), 8 to 12 % where 30 "
-    "untreated cells were for training, and up to 29 % where depth acts in a jump along the ranks. "
-    "What length or depth do to single genes is not left out."
+    "training cells, as a sum of two smooth surfaces. Where treated cells differ in these alone, "
+    "simulations keep near 5 % of the genes at p < 0.05; more where few untreated cells were for "
+    "training or depth acts in a jump along the ranks (docs/calibration.md). What length or depth "
+    "do to single genes is not left out."
 )
 
 RANK_BINS = 20
