@@ -15,8 +15,8 @@ rule extract_attention:
         splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
-        weights=lambda w: model_of(w.regime, "weights", w.task, w.run),
-        config=lambda w: model_of(w.regime, "config", w.task, w.run),
+        weights=of_job(weights_of),
+        config=of_job(config_of),
     output:
         by_rank=out("attention/{task}/{regime}/{run}/by_rank.parquet"),
         by_gene=out("attention/{task}/{regime}/{run}/by_gene.parquet"),
@@ -39,6 +39,7 @@ rule extract_attention:
         runtime=240,
         gpu=GPUS,
     params:
+        runs=lambda w: [run.name for run in runs_of_job(w.run)],
         vehicle=config["select"]["vehicle"],
         max_length=config["tokens"]["max_length"],
         max_cells=config["attention"]["max_cells"],
@@ -52,7 +53,7 @@ rule extract_attention:
 # Of models trained on dealt labels nothing else is asked; they are too many for shards.
 use rule extract_attention as extract_relabelled with:
     output:
-        by_well=out("attention/{task}/{regime}/{run}/by_well.parquet"),
+        by_well=of_batch("attention/{task}/{regime}/{run}/by_well.parquet"),
     log:
         logfile("extract_relabelled.{task}.{regime}.{run}"),
     benchmark:
@@ -70,8 +71,8 @@ rule extract_shard:
         splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
-        weights=lambda w: model_of(w.regime, "weights", w.task, w.run),
-        config=lambda w: model_of(w.regime, "config", w.task, w.run),
+        weights=lambda w: weights_of(w.regime, w.task, w.run),
+        config=lambda w: config_of(w.regime, w.task, w.run),
     output:
         sums=temp(out("attention/{task}/{regime}/{run}/shards/{shard}.safetensors")),
     log:
@@ -148,19 +149,15 @@ rule compare_attention:
         labels=out("cells/labels.parquet"),
         splits=fold_splits,
         weights=lambda w: [
-            model_of(name, "weights", w.task, run_for(name, w.run))
-            for name in compared(w.task, w.encoding)
+            weights_of(name, w.task, run_for(name, w.run)) for name in compared(w.task, w.encoding)
         ],
         config=lambda w: [
-            model_of(name, "config", w.task, run_for(name, w.run))
-            for name in compared(w.task, w.encoding)
+            config_of(name, w.task, run_for(name, w.run)) for name in compared(w.task, w.encoding)
         ],
         other_weights=lambda w: [
-            model_of(name, "weights", w.task, run_before(w.run)) for name in retrained(w)
+            weights_of(name, w.task, run_before(w.run)) for name in retrained(w)
         ],
-        other_config=lambda w: [
-            model_of(name, "config", w.task, run_before(w.run)) for name in retrained(w)
-        ],
+        other_config=lambda w: [config_of(name, w.task, run_before(w.run)) for name in retrained(w)],
         by_rank=lambda w: [
             run_file("attention", w.task, name, run_for(name, w.run), "by_rank.parquet")
             for name in compared(w.task, w.encoding)

@@ -11,9 +11,9 @@ rule attribute_genes:
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         wilcoxon=out("expression/wilcoxon.parquet"),
-        by_well=out("attention/{task}/{regime}/{run}/by_well.parquet"),
-        weights=lambda w: model_of(w.regime, "weights", w.task, w.run),
-        config=lambda w: model_of(w.regime, "config", w.task, w.run),
+        by_well=of_job(by_well_of),
+        weights=of_job(weights_of),
+        config=of_job(config_of),
     output:
         well_scores=out("evidence/{task}/{regime}/{run}/well_scores.parquet"),
         cells=out("evidence/{task}/{regime}/{run}/cells.parquet"),
@@ -34,6 +34,7 @@ rule attribute_genes:
         runtime=720,
         gpu=GPUS,
     params:
+        runs=lambda w: [run.name for run in runs_of_job(w.run)],
         tracks=config["evidence"]["tracks"],
         attribution=config["evidence"]["attribution"],
         faithfulness=config["evidence"]["faithfulness"],
@@ -46,8 +47,8 @@ rule attribute_genes:
 
 use rule attribute_genes as attribute_relabelled with:
     output:
-        well_scores=out("evidence/{task}/{regime}/{run}/well_scores.parquet"),
-        cells=out("evidence/{task}/{regime}/{run}/cells.parquet"),
+        well_scores=of_batch("evidence/{task}/{regime}/{run}/well_scores.parquet"),
+        cells=of_batch("evidence/{task}/{regime}/{run}/cells.parquet"),
     log:
         logfile("attribute_relabelled.{task}.{regime}.{run}"),
     benchmark:

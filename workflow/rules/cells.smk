@@ -1,7 +1,7 @@
 # Comes in: the canonical matrix. Goes out: cells/counts.h5ad, screen.h5ad (all doses and genes),
 # selection.parquet, labels.parquet, splits/fold{k}.parquet (a file per fold, so that another fold
 # reruns nothing of the first), splits.parquet, splits_random/fold{k}.parquet (by cell, for what it
-# gains over held-out wells), relabelled/{task}/{b}.fold{k} labels and splits (classes dealt
+# gains over held-out wells), relabelled/{task}/{batch}.fold{k}/{place} labels, splits (classes dealt
 # anew, the same in every fold).
 
 
@@ -84,10 +84,10 @@ rule relabel_cells:
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/fold{fold}.parquet"),
     output:
-        labels=out("cells/relabelled/{task}/{relabelling}.fold{fold}.labels.parquet"),
-        splits=out("cells/relabelled/{task}/{relabelling}.fold{fold}.splits.parquet"),
+        labels=of_batch("cells/relabelled/{task}/{batch}.fold{fold}/labels.parquet"),
+        splits=of_batch("cells/relabelled/{task}/{batch}.fold{fold}/splits.parquet"),
     log:
-        logfile("relabel_cells.{task}.{relabelling}.fold{fold}"),
+        logfile("relabel_cells.{task}.{batch}.fold{fold}"),
     conda:
         "../../envs/cells.yaml"
     threads: 1
@@ -95,6 +95,7 @@ rule relabel_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
+        numbers=lambda w: relabellings_of(int(w.batch)),
         options=config["split"],
         code=code_digest("relabel_cells"),
     script:

@@ -115,6 +115,9 @@ RELABELLINGS = (
     if PRIMARY and PRIMARY["regime"] in FINETUNED
     else range(0)
 )
+# Relabelled models share jobs: so many are dealt, trained and looked at by each.
+PER_JOB = config["evidence"]["relabellings_per_job"] if RELABELLINGS else 1
+PLACES = range(1, PER_JOB + 1)
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
@@ -133,7 +136,7 @@ wildcard_constraints:
     regime="|".join([*REGIMES, "pretrained"]),
     encoder="|".join(GENE_MODELS),
     run=RUN_PATTERN,
-    relabelling=r"\d+",
+    batch=r"\d+",
     fold=r"\d+",
     seed=r"\d+",
     shard=r"\d+",

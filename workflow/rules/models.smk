@@ -75,11 +75,11 @@ rule cache_trunk:
 
 
 rule finetune:
-    """Fine-tune one regime for one task, fold and seed, on the labels as they are or dealt anew."""
+    """Fine-tune one regime for one task, fold and seed."""
     input:
         tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda w: labels_of(w.task, w.regime, w.run),
-        splits=lambda w: splits_of(w.task, w.regime, w.run),
+        labels=of_job(labels_of),
+        splits=of_job(splits_of),
         vocabulary=out("vocabulary.parquet"),
         weights=lambda wildcards: (
             [] if "encoder" in REGIMES[wildcards.regime] else base_model("weights")
@@ -102,6 +102,7 @@ rule finetune:
         out("benchmarks/finetune.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
         regime="|".join(FINETUNED) or "(?!)",
+        run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"] * config["compute"]["processes"]
@@ -110,6 +111,7 @@ rule finetune:
         runtime=720,
         gpu=GPUS * config["compute"]["processes"],
     params:
+        runs=lambda w: [run.name for run in runs_of_job(w.run)],
         patterns=lambda wildcards: TRAINED[wildcards.regime],
         options=lambda wildcards: finetune_options(config["finetune"], REGIMES[wildcards.regime]),
         cache=lambda wildcards: CACHE if wildcards.regime in STILL else None,
@@ -120,12 +122,28 @@ rule finetune:
         "../scripts/finetune.py"
 
 
+use rule finetune as finetune_relabelled with:
+    output:
+        weights=of_batch("models/{task}/{regime}/{run}/model.safetensors"),
+        config=of_batch("models/{task}/{regime}/{run}/config.json"),
+        history=of_batch("models/{task}/{regime}/{run}/history.parquet"),
+        predictions=of_batch("models/{task}/{regime}/{run}/predictions.parquet"),
+        loading=of_batch("models/{task}/{regime}/{run}/loading.json"),
+    log:
+        logfile("finetune_relabelled.{task}.{regime}.{run}"),
+    benchmark:
+        out("benchmarks/finetune_relabelled.{task}.{regime}.{run}.tsv")
+    wildcard_constraints:
+        regime="|".join(FINETUNED) or "(?!)",
+        run=DEALT_LABELS,
+
+
 rule adopt_model:
     """Take over a classifier that was fine-tuned elsewhere, and let it predict the cells."""
     input:
         tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda w: labels_of(w.task, w.regime, w.run),
-        splits=lambda w: splits_of(w.task, w.regime, w.run),
+        labels=lambda w: labels_of(w.regime, w.task, run_named(w.run)),
+        splits=lambda w: splits_of(w.regime, w.task, run_named(w.run)),
         vocabulary=out("vocabulary.parquet"),
         weights=lambda wildcards: BROUGHT[wildcards.regime]["weights"],
         config=lambda wildcards: BROUGHT[wildcards.regime]["config"],
@@ -160,8 +178,8 @@ rule fit_probe:
     """Fit a logistic regression on the encoder's pooled input, or on genes without an encoder."""
     input:
         tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda w: labels_of(w.task, w.regime, w.run),
-        splits=lambda w: splits_of(w.task, w.regime, w.run),
+        labels=lambda w: labels_of(w.regime, w.task, run_named(w.run)),
+        splits=lambda w: splits_of(w.regime, w.task, run_named(w.run)),
         counts=out("cells/counts.h5ad"),
         vocabulary=out("vocabulary.parquet"),
         weights=base_model("weights"),

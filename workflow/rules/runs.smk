@@ -26,10 +26,41 @@ def run_for(regime, run):
     return run if run in runs_of(regime) else run._replace(seed=SEEDS[0])
 
 
+def runs_of_job(name):
+    """Return the runs that share a job: that of the name, or of its number the relabellings."""
+    job = run_named(name)
+    return [job._replace(relabelling=b) for b in relabellings_of(job.relabelling)] or [job]
+
+
+def relabellings_of(batch):
+    """Return the numbers of the relabellings of a batch; of batch 0, the labels as they are, none."""
+    return [PER_JOB * (batch - 1) + place for place in PLACES] if batch else []
+
+
+def batch_of(relabelling):
+    """Return the batch of a relabelling, and its place there, both from 1 on."""
+    batch, place = divmod(relabelling - 1, PER_JOB)
+    return batch + 1, place + 1
+
+
+def folder_of(run):
+    """Return the folder of a run: fold1.seed2; relabelled2.fold1.seed1/3 is batch 2, place 3."""
+    if not run.relabelling:
+        return run.name
+    batch, place = batch_of(run.relabelling)
+    return f"{run._replace(relabelling=batch).name}/{place}"
+
+
 def run_file(kind, task, regime, run, name):
     """Return the path of one file of a run."""
-    run = run if isinstance(run, str) else run.name
+    run = run if isinstance(run, str) else folder_of(run)
     return out(f"{kind}/{task}/{regime}/{run}/{name}")
+
+
+def of_batch(path):
+    """Return the paths of a file of all runs of a batch, for outputs; wildcards stay."""
+    folder, name = path.rsplit("/", 1)
+    return [out(f"{folder}/{place}/{name}") for place in PLACES]
 
 
 def run_files(kind, name, regimes):
@@ -76,26 +107,34 @@ def tokens_of(regime):
 
 def relabelling_of(regime, run):
     """Return the relabelling that a run learns from, or 0: the labels as they are."""
-    run = run_named(run)
     dealt = "labels" in REGIMES.get(regime, {})
     return run.relabelling or (SEEDS.index(run.seed) + 1 if dealt else 0)
 
 
-def splits_of(task, regime, run):
+def relabelled_cells(task, relabelling, fold, table):
+    """Return the path of the labels or splits of one relabelling."""
+    batch, place = batch_of(relabelling)
+    return out(f"cells/relabelled/{task}/{batch}.fold{fold}/{place}/{table}.parquet")
+
+
+def splits_of(regime, task, run):
     """Return the path of a run's splits: the fold's, those by cell, or those of a relabelling."""
     if relabelling := relabelling_of(regime, run):
-        fold = run_named(run).fold
-        return out(f"cells/relabelled/{task}/{relabelling}.fold{fold}.splits.parquet")
+        return relabelled_cells(task, relabelling, run.fold, "splits")
     folder = "splits_random" if "split" in REGIMES.get(regime, {}) else "splits"
-    return out(f"cells/{folder}/fold{run_named(run).fold}.parquet")
+    return out(f"cells/{folder}/fold{run.fold}.parquet")
 
 
-def labels_of(task, regime, run):
+def labels_of(regime, task, run):
     """Return the path of what a run is told of the cells: their labels, or dealt ones."""
     if relabelling := relabelling_of(regime, run):
-        fold = run_named(run).fold
-        return out(f"cells/relabelled/{task}/{relabelling}.fold{fold}.labels.parquet")
+        return relabelled_cells(task, relabelling, run.fold, "labels")
     return out("cells/labels.parquet")
+
+
+def of_job(path_of):
+    """Return an input function: a path for every run of a job, by its regime, task and run."""
+    return lambda w: [path_of(w.regime, w.task, run) for run in runs_of_job(w.run)]
 
 
 def fold_splits(wildcards):
@@ -207,9 +246,20 @@ def classifier_runs():
     ]
 
 
-def model_of(regime, part, task, run):
-    """Return the path of a run's 'weights' or 'config'; 'pretrained' is the base model."""
+def weights_of(regime, task, run):
+    """Return the path of a run's weights; 'pretrained' is the base model."""
     if regime == "pretrained":
-        return base_model(part)
-    name = {"weights": "model.safetensors", "config": "config.json"}[part]
-    return run_file("models", task, regime, run, name)
+        return base_model("weights")
+    return run_file("models", task, regime, run, "model.safetensors")
+
+
+def config_of(regime, task, run):
+    """Return the path of the config.json that goes with `weights_of`."""
+    if regime == "pretrained":
+        return base_model("config")
+    return run_file("models", task, regime, run, "config.json")
+
+
+def by_well_of(regime, task, run):
+    """Return the path of a run's attention per well."""
+    return run_file("attention", task, regime, run, "by_well.parquet")

@@ -6,13 +6,12 @@ from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 
 with step(snakemake):
-    labels, splits = relabelled_cells(
-        read_table(snakemake.input.labels),
-        read_matrix(snakemake.input.counts).obs,
-        read_table(snakemake.input.splits),
-        snakemake.wildcards.task,
-        int(snakemake.wildcards.relabelling),
-        snakemake.params.options["valid_fraction"],
-    )
-    write_table(labels, snakemake.output.labels)
-    write_table(splits, snakemake.output.splits, "splits")
+    files, out = snakemake.input, snakemake.output
+    cells = read_table(files.labels), read_matrix(files.counts).obs, read_table(files.splits)
+    task, share = snakemake.wildcards.task, snakemake.params.options["valid_fraction"]
+    for number, to_labels, to_splits in zip(
+        snakemake.params.numbers, out.labels, out.splits, strict=True
+    ):
+        labels, splits = relabelled_cells(*cells, task, number, share)
+        write_table(labels, to_labels)
+        write_table(splits, to_splits, "splits")

@@ -350,6 +350,14 @@ def check_relations(config):
             expected="another name",
             remedy="rename the study",
         )
+    n_dealt, per_job = (config["evidence"][k] for k in ("permutations", "relabellings_per_job"))
+    if n_dealt % per_job:
+        raise input_error(
+            "config key 'evidence.relabellings_per_job'",
+            found=f"{per_job} of {n_dealt} relabellings",
+            expected="a number that divides evidence.permutations: every job has as many",
+            remedy=f"set evidence.permutations to {n_dealt + per_job - n_dealt % per_job}",
+        )
     check_regimes(config)
     check_tokens(config["tokens"])
     if config["pretrain"]["hidden"] % config["pretrain"]["heads"]:

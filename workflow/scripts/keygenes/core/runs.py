@@ -42,3 +42,27 @@ def run_named(name):
         raise ValueError(f"{name!r} names no run")
     relabelling, fold, seed = found.groups()
     return Run(int(fold), int(seed), int(relabelling or 0))
+
+
+def each_run(names, files):
+    """Yield every run of a job with its own files.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the runs.
+    files : dict {name: path, or list of paths}
+        A list as long as `names` has a path for each run. All others are the same for every run;
+        an empty list is None.
+
+    Yields
+    ------
+    Run
+    dict {name: str or None}
+    """
+    for place, name in enumerate(names):
+        own = {}
+        for key, value in files.items():
+            paths = [value] if isinstance(value, str) else list(value)
+            own[key] = str(paths[place if len(paths) == len(names) else 0]) if paths else None
+        yield run_named(name), own

@@ -11,8 +11,9 @@ with depth log-normal, hence cells of different length. The programmes are a few
 each moving a block of genes together: that is what a masked model can learn from context. One of
 them is p53's own activity, so that its targets vary together in untreated cells as well. The
 response is a Hill curve, log2 fold change = max x dose^hill / (ec50^hill + dose^hill), and is zero
-for ribosomal, mitochondrial and housekeeping genes. Genes and their parameters depend on `n_genes`
-alone: a dose response and an atlas of equal `n_genes` speak of the same genes.
+for ribosomal, mitochondrial and housekeeping genes. It may be that the drug acts in a share of the
+cells alone, which no reader can then tell apart better. Genes and their parameters depend on
+`n_genes` alone: a dose response and an atlas of equal `n_genes` speak of the same genes.
 """
 
 import anndata as ad
@@ -46,7 +47,18 @@ FAILED_HASH = 0.05  # share of cells that miss the authors' hash filter
 TRUTH_COLUMNS = ("ensembl_id", "symbol", "log2fc_max", "ec50_um", "hill")
 
 
-def simulate(*, kind, n_genes, median_counts, seed, cells_per_dose=None, n_cells=None):
+def simulate(
+    *,
+    kind,
+    n_genes,
+    median_counts,
+    seed,
+    cells_per_dose=None,
+    n_cells=None,
+    strength=1.0,
+    share_responding=1.0,
+    well_sd=WELL_SD,
+):
     """Simulate a dataset.
 
     Parameters
@@ -65,6 +77,12 @@ def simulate(*, kind, n_genes, median_counts, seed, cells_per_dose=None, n_cells
         Nutlin cells at each dose at which all survive (dose_response only).
     n_cells : int
         Cells in all (atlas only).
+    strength : float
+        Factor of all log2 fold changes (dose_response only).
+    share_responding : float
+        Of the treated cells, those in which the drug acts (dose_response only).
+    well_sd : float
+        Standard deviation of a gene's log rate between wells (dose_response only).
 
     Returns
     -------
@@ -80,6 +98,7 @@ def simulate(*, kind, n_genes, median_counts, seed, cells_per_dose=None, n_cells
         If `kind` is unknown, its number of cells is missing or `n_genes` is too small.
     """
     genes = simulated_genes(n_genes)
+    genes["log2fc_max"] *= strength
     rng = np.random.default_rng([seed, {"dose_response": 0, "atlas": 1}.get(kind, 2)])
     needed = {"dose_response": cells_per_dose, "atlas": n_cells}
     if needed.get(kind) is None:
@@ -93,7 +112,8 @@ def simulate(*, kind, n_genes, median_counts, seed, cells_per_dose=None, n_cells
         )
     if kind == "atlas":
         return _atlas(genes, n_cells, median_counts, rng), _truth(genes).iloc[:0]
-    return _dose_response(genes, cells_per_dose, median_counts, rng), _truth(genes)
+    cells = _dose_response(genes, cells_per_dose, median_counts, share_responding, well_sd, rng)
+    return cells, _truth(genes)
 
 
 def write_simulation(settings, matrix_path, truth_path):
@@ -223,7 +243,7 @@ def _truth(genes):
     return responding.reset_index(drop=True)
 
 
-def _counts(genes, cell_type, log2fc, wells, median_counts, rng):
+def _counts(genes, cell_type, log2fc, wells, median_counts, rng, well_sd=WELL_SD):
     """Draw counts of cells: the model of the module's docstring.
 
     Parameters
@@ -235,6 +255,8 @@ def _counts(genes, cell_type, log2fc, wells, median_counts, rng):
     wells : ndarray of int, [n_cells]
         Wells share an offset per gene.
     median_counts : float or ndarray [n_cells]
+    well_sd : float
+        Of that offset.
 
     Returns
     -------
@@ -252,7 +274,7 @@ def _counts(genes, cell_type, log2fc, wells, median_counts, rng):
     # A cell's p53 activity moves all its targets together, treated or not.
     activity = P53_SD * rng.standard_normal((n_cells, 1))
     response = log2fc + activity * np.nan_to_num(genes["log2fc_max"].to_numpy())
-    well_effects = WELL_SD * rng.standard_normal((wells.max() + 1, n_genes))
+    well_effects = well_sd * rng.standard_normal((wells.max() + 1, n_genes))
     log_rate = log_rate + np.log(2) * response + well_effects[wells]
 
     rate = np.exp(log_rate)
@@ -307,7 +329,7 @@ def _design(cells_per_dose, rng):
     return design.iloc[rng.permutation(len(design))].reset_index(drop=True)
 
 
-def _dose_response(genes, cells_per_dose, median_counts, rng):
+def _dose_response(genes, cells_per_dose, median_counts, share_responding, well_sd, rng):
     design = _design(cells_per_dose, rng)
     n_cells = len(design)
     drug, token, well = (design[name].to_numpy() for name in ("drug", "token", "well"))
@@ -316,10 +338,13 @@ def _dose_response(genes, cells_per_dose, median_counts, rng):
     log2fc = hill_response(
         dose_um, *(genes[name].to_numpy() for name in ("log2fc_max", "ec50_um", "hill"))
     )
+    if share_responding < 1:
+        log2fc *= (rng.random(n_cells) < share_responding)[:, None]
     well_codes = np.unique([w or "" for w in well], return_inverse=True)[1]
     # Dying cells hold less RNA.
     medians = median_counts * np.where(treated & np.isin(token, list(SURVIVING)), 0.7, 1.0)
-    counts = _counts(genes, np.zeros(n_cells, dtype=int), log2fc, well_codes, medians, rng)
+    cell_types = np.zeros(n_cells, dtype=int)
+    counts = _counts(genes, cell_types, log2fc, well_codes, medians, rng, well_sd)
 
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     mito = (genes["kind"] == "mitochondrial").to_numpy()
