@@ -1,20 +1,17 @@
-# make demo: from a fresh checkout to the report.   make test: the whole suite.   make check: style.
-# make test-slow: worlds whose right answer is known; the demo twice, byte for byte; every rerun.
-# make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped.
-# make test-envs: studies whose rules have an environment each, built by a stand-in for conda.
-# make test-cluster: studies through a real Slurm on this machine; as root, installs it where it is missing.
-# make containerfile: the Dockerfile of all environments, after an edit of envs/.
-# make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each).
-# make calibration: how often each test says yes where nothing is there, into docs/calibration.md; about an hour,
-# kept piece by piece: a run goes on where one ended (QUICK=1: minutes, into results/calibration_quick/).
+# `make help` lists the targets: the lines that start with two hashes are what it prints.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: demo test test-demo test-rest test-slow test-faults test-envs test-cluster check reruns bench calibration env lock \
-	containerfile clean
+.PHONY: help env demo demo-thesis check unit dag micro test-demo test test-all test-faults test-envs test-cluster reruns \
+	bench calibration lock containerfile clean
 
+## make help: this list
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make env: the environment in .venv/, from requirements.lock
 env: $(VENV)/.complete
 
 # Everything from the lock; pip alone, so that only a package index is needed.
@@ -24,53 +21,81 @@ $(VENV)/.complete: requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	touch $@
 
+## make demo: from a fresh checkout to a report on simulated cells, in minutes
 demo: env
 	$(BIN)/snakemake --cores $(CORES) --quiet rules --configfile config/demo.yaml
 
+## make demo-thesis: every claim, regime and rule of the thesis, on simulated cells; a quarter of an hour
+demo-thesis: env
+	$(BIN)/snakemake --cores $(CORES) --quiet rules --configfile config/demo_thesis.yaml
+
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+PARALLEL := --numprocesses=auto --dist=loadfile
+
+## make check: style
 check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-# Two at a time: what reads the finished demo, and all the rest.
-DEMO_TESTS := $(addprefix tests/workflow/test_,demo.py reruns.py resume.py genes.py brought_model.py)
+## make unit: functions on arrays and files, without Snakemake or a network; 90 s on two cores
+unit: env
+	OMP_NUM_THREADS=1 $(PYTEST) $(PARALLEL) tests/unit
 
-test: check
-	$(MAKE) --jobs=2 test-demo test-rest
+## make dag: style, rules and dry runs; a minute
+dag: check
+	$(PYTEST) $(PARALLEL) tests/dag
+
+## make micro: a study of a minute, end to end
+micro: env
+	$(PYTEST) tests/micro
 
 test-demo: env
-	$(BIN)/python -m pytest $(DEMO_TESTS)
+	$(PYTEST) tests/demo
 
-test-rest: env
-	$(BIN)/python -m pytest -p no:cacheprovider tests $(addprefix --ignore=,$(DEMO_TESTS))
+## make test: these three and the demo with its assertions; under ten minutes on two cores
+test: dag unit micro test-demo
 
-test-slow: env
-	$(BIN)/python -m pytest -m slow tests/worlds tests/workflow
+## make test-all: the rest as well: worlds of known answers, the demo of the thesis and what reads it, each rerun,
+##     the demo twice, byte for byte, and on five seeds, faults, an environment per rule; hours
+test-all: test
+	$(PYTEST) -m "slow and not damaging" tests/unit tests/dag
+	$(PYTEST) -m "slow and not damaging" -s tests/demo
+	$(PYTEST) -m "not damaging" tests/workflow tests/worlds tests/browser tests/test_damaging.py
+	$(MAKE) test-faults test-envs
 
+## make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped
 test-faults: env
 	$(BIN)/python -m pytest -m "" -s tests/faults tests/unit/models/test_parallel.py
 
-# The table of docs/design.md; needs the finished demo.
-reruns: demo
+# Needs the finished demo of the thesis.
+## make reruns: which rules an edited key reruns, into docs/design.md
+reruns: demo-thesis
 	PYTHONPATH=workflow/scripts $(BIN)/python tests/rerun_table.py
 
+## make test-envs: studies whose rules have an environment each, built by a stand-in for conda
 test-envs: env
 	$(BIN)/python -m pytest -m slow tests/envs
 
 SLURM := slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
 
+## make test-cluster: studies through a real Slurm on this machine; as root, installs it where it is missing
 test-cluster: env
 	which slurmctld slurmd munged srun >/dev/null || [ "$$(id -u)" != 0 ] || ! which apt-get >/dev/null \
 	  || { apt-get update -qq && apt-get install -y --no-install-recommends $(SLURM); }
 	$(BIN)/python -m pytest -m slow tests/cluster
 
+## make bench: every claim of speed, measured here, into docs/benchmarks.md (QUICK=1: a minute each)
 bench: env
 	$(BIN)/python benchmarks/write_page.py $(if $(QUICK),--quick)
 
+## make calibration: how often each test says yes where nothing is there, into docs/calibration.md; about an hour,
+##     kept piece by piece: a run goes on where one ended (QUICK=1: minutes, into results/calibration_quick/)
 calibration: env
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration/make_page.py $(if $(QUICK),--quick)
 
+## make lock: requirements.lock anew, from requirements.in
 lock: requirements.in
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet --requirement requirements.in
@@ -79,9 +104,11 @@ lock: requirements.in
 	rm -rf .venv-lock
 
 # The one thing that Snakemake asks conda here, its platform, the tests' stand-in answers as well.
+## make containerfile: the Dockerfile of all environments, after an edit of envs/
 containerfile: env
 	PATH="$(CURDIR)/tests/envs/standin/bin:$(CURDIR)/$(BIN):$$PATH" snakemake --containerize > Dockerfile.new
 	mv Dockerfile.new Dockerfile
 
+## make clean: removes the environment and the demos
 clean:
-	rm -rf $(VENV) results/demo .snakemake
+	rm -rf $(VENV) results/demo results/demo_thesis .snakemake

@@ -1,10 +1,12 @@
-"""What every test may ask for: the folder with test data, and the mirror in it."""
+"""What every test may ask for: the test data, a checkout, and the demo, finished once."""
 
 import os
 from pathlib import Path
 
 import pytest
+from gene_study import finished_gene_study
 from hypothesis import HealthCheck, settings
+from running import copy_checkout, kept_study
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -41,3 +43,27 @@ def mirror_root(data_root):
     if not folder.is_dir():
         pytest.skip(f"no mirror at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """Return a fresh checkout for runs that compute nothing."""
+    return copy_checkout(tmp_path_factory.mktemp("checkout") / "main")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """Return a checkout in which the demo is finished."""
+    return kept_study("demo", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def thesis(tmp_path_factory):
+    """Return a checkout in which the demo of the thesis is finished."""
+    return kept_study("demo_thesis", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gene_study(thesis, tmp_path_factory):
+    """Return the finished demo of the thesis with a task of genes (see `finished_gene_study`)."""
+    return finished_gene_study(thesis, tmp_path_factory.mktemp("genes"))

@@ -8,7 +8,7 @@ from running import REPOSITORY, dry_run, edited_config, run_snakemake
 
 from keygenes.inputs.simulate import simulated_genes
 
-DEMO = "config/demo.yaml"
+DEMO = "config/demo_thesis.yaml"
 CLASSES = {"other": {"kind": ["other"]}, "common": {"kind": ["ribosomal", "housekeeping"]}}
 RULES = {
     "label_genes",

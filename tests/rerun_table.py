@@ -48,7 +48,7 @@ VALUES = {
     "gene_classification.attention_dropout": 0.1,
     "attention.pairs": [["full", "frozen"], ["full_equal_length", "frozen_equal_length"]],
     "attention.max_cells": 100,
-    "evidence.gene_sets": ["planted_demo"],
+    "evidence.gene_sets": ["planted_demo_thesis"],
     "evidence.regime": "last_layer",
     "evidence.regimes": ["full"],
     "evidence.tracks": ["attention_total", "attention_received", "integrated_gradients"],
@@ -65,7 +65,7 @@ TOGETHER = {  # {key: what an edit of it must change}
     "finetune.keep_epoch": {"finetune.keep_epoch": "best", "regimes.2.keep_epoch": "last"},
     "evidence.primary.regime": {
         "evidence.primary": {
-            **{"task": "level", "track": "attention_received", "gene_set": "planted_demo"},
+            **{"task": "level", "track": "attention_received", "gene_set": "planted_demo_thesis"},
             "regime": "last_layer",
         }
     },

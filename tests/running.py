@@ -15,7 +15,7 @@ from keygenes.core.files import checksum
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMED = ("logs/", "benchmarks/", "ro-crate-metadata.json", "report/data/run_times.js")
-MICRO = ("config/demo.yaml", "tests/config/micro.yaml")  # configs of a study of a minute
+MICRO = ("config/demo_thesis.yaml", "tests/config/micro.yaml")  # configs of a study of a minute
 
 
 def copy_checkout(folder):
@@ -115,6 +115,17 @@ def finished_study(folder, *configs):
     return folder
 
 
+def kept_study(name, tmp_path_factory):
+    """Return a checkout in which the study of config/{name}.yaml has run to its end.
+
+    It is kept between two runs of the tests in the folder KEYGENES_DEMO_CHECKOUT, if that is set:
+    then only what an edit concerns is computed again.
+    """
+    kept = os.environ.get("KEYGENES_DEMO_CHECKOUT")
+    parent = Path(kept) if kept else tmp_path_factory.mktemp(name)
+    return finished_study(parent / "main", f"config/{name}.yaml")
+
+
 def promised_bytes(results):
     """Return {path: sha256} of what the same run makes with the same bytes (docs/design.md).
 
@@ -125,7 +136,7 @@ def promised_bytes(results):
     return {name: checksum(path) for name, path in named.items() if not name.startswith(TIMED)}
 
 
-def edited_config(path, changes, base=REPOSITORY / "config/demo.yaml"):
+def edited_config(path, changes, base=REPOSITORY / "config/demo_thesis.yaml"):
     """Write a config with some keys changed to `path`; return the path.
 
     Parameters

@@ -14,8 +14,12 @@ from running import copy_checkout, promised_bytes, run_snakemake
 
 pytestmark = pytest.mark.slow
 STUDIES = {
-    "micro": ["config/demo.yaml", "tests/config/micro.yaml", "tests/config/micro_evidence.yaml"],
-    "demo": ["config/demo.yaml"],
+    "micro": [
+        "config/demo_thesis.yaml",
+        "tests/config/micro.yaml",
+        "tests/config/micro_evidence.yaml",
+    ],
+    "demo": ["config/demo_thesis.yaml"],
 }
 NOTHING_DOWNLOADED = {"download"}
 

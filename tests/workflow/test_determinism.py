@@ -15,7 +15,7 @@ from keygenes.core.tables import read_table
 
 pytestmark = pytest.mark.slow
 
-DEMO = ["--configfile", "config/demo.yaml"]
+DEMO = ["--configfile", "config/demo_thesis.yaml"]
 
 
 def run(folder, *args):
@@ -33,9 +33,9 @@ def assert_same(first, second):
     assert [name for name in first if first[name] != second[name]] == []
 
 
-def test_two_runs_of_the_demo_give_the_same_bytes(demo, tmp_path):
+def test_two_runs_of_the_demo_give_the_same_bytes(thesis, tmp_path):
     again = run(tmp_path / "another folder" / "main", "--cores", 1, *DEMO)
-    assert_same(promised_bytes(demo / "results/demo"), promised_bytes(again))
+    assert_same(promised_bytes(thesis / "results/demo_thesis"), promised_bytes(again))
 
 
 @pytest.fixture(scope="module")

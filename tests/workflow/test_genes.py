@@ -17,7 +17,7 @@ def test_a_task_of_genes_adds_its_rules_and_no_more(gene_study):
 
 
 def test_every_gene_is_scored_by_the_encoder_and_each_control(gene_study):
-    results = gene_study.checkout / "results/demo"
+    results = gene_study.checkout / "results/demo_thesis"
     metrics = read_table(results / "models/common/gene_metrics.parquet")
     areas = metrics[(metrics["metric"] == "roc_auc") & metrics["seed"].isna()]
     assert set(areas["encoder"]) == ENCODERS
@@ -38,7 +38,9 @@ def test_every_gene_is_scored_by_the_encoder_and_each_control(gene_study):
 
 
 def test_the_page_and_the_summary_tell_of_it(gene_study):
-    page = (gene_study.checkout / "results/demo/report/index.html").read_text(encoding="utf-8")
+    page = (gene_study.checkout / "results/demo_thesis/report/index.html").read_text(
+        encoding="utf-8"
+    )
     assert "Gene classes, task common" in page
     assert "80 genes are listed; 100% are in the vocabulary" in page
     assert "simulated" in page

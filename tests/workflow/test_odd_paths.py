@@ -9,7 +9,7 @@ from running import copy_checkout, edited_config, run_snakemake
 from keygenes.inputs.simulate import simulate
 
 ODD = "a b ü 基因 (1)"
-MICRO = ("--configfile", "config/demo.yaml", "tests/config/micro.yaml")
+MICRO = ("--configfile", "config/demo_thesis.yaml", "tests/config/micro.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def results(checkout, tmp_path_factory):
     """Return the results of the micro study's primary test, on two folds."""
     config = tmp_path_factory.mktemp("primary") / "two_folds.yaml"
     config.write_text(yaml.safe_dump({"folds": list(FOLDS)}))
-    configs = ("config/demo.yaml", "tests/config/micro.yaml", config)
+    configs = ("config/demo_thesis.yaml", "tests/config/micro.yaml", config)
     rules = [rule for rule, _ in dry_run(checkout, TABLE, "--configfile", *configs)]
     assert rules.count("extract_relabelled") == len(FOLDS) * len(RELABELLINGS)
     run = run_snakemake(checkout, TABLE, "--cores", 2, "--configfile", *configs, timeout=1800)
@@ -30,8 +30,8 @@ def results(checkout, tmp_path_factory):
 
 def run_table(results, kind, fold, relabelling, name):
     """Return a table of one run of the primary regime."""
-    own = f"relabelled{relabelling}." if relabelling else ""
-    return read_table(results / f"{kind}/level/full/{own}fold{fold}.seed1/{name}.parquet")
+    run = f"relabelled{relabelling}.fold{fold}.seed1/1" if relabelling else f"fold{fold}.seed1"
+    return read_table(results / f"{kind}/level/full/{run}/{name}.parquet")
 
 
 def test_wells_are_told_the_same_in_every_fold_and_tested_alike(results):

@@ -19,7 +19,7 @@ from rerun_table import (
 )
 from running import REPOSITORY, dry_run, edited_config, run_snakemake
 
-DEMO = "config/demo.yaml"
+DEMO = "config/demo_thesis.yaml"
 PAGE_ONLY = {"write_report"}
 REPORT = PAGE_ONLY | {"record_provenance", "write_scored_cells"}
 # Who reads what a rule makes; the record and the page read nearly everything: they always follow,
@@ -70,7 +70,7 @@ READERS = {
     "remove_genes": "plot_roar",
     "judge_claims": "plot_claims",
 }
-# The table is of the demo with a task of genes; the demo has none, so it lacks OF_GENES.
+# The table is of the thesis with a task of genes; the thesis has none, so it lacks OF_GENES.
 
 
 def after(*rules):
@@ -98,22 +98,22 @@ def rules_of(jobs):
     return {rule for rule, _ in jobs}
 
 
-def test_nothing_is_left_to_do(demo):
-    assert dry_run(demo, "--configfile", DEMO) == []
+def test_nothing_is_left_to_do(thesis):
+    assert dry_run(thesis, "--configfile", DEMO) == []
 
 
-SINCE = "report: results/demo/report/index.html. Changed since, of config and code:"
+SINCE = "report: results/demo_thesis/report/index.html. Changed since, of config and code:"
 
 
-def test_a_finished_study_says_where_its_report_is(demo):
-    run = run_snakemake(demo, "-n", "--quiet", "rules", "--configfile", DEMO)
+def test_a_finished_study_says_where_its_report_is(thesis):
+    run = run_snakemake(thesis, "-n", "--quiet", "rules", "--configfile", DEMO)
     assert SINCE + " nothing." in run.text
 
 
-def test_a_dry_run_names_the_edited_key_and_code(demo, tmp_path):
-    config = edited_config(tmp_path / "edited.yaml", {"evidence.n_key_genes": 31}, demo / DEMO)
-    with appended(demo / "workflow/scripts/keygenes/expression/umap.py", b"\n# edited\n"):
-        run = run_snakemake(demo, "-n", "--configfile", config)
+def test_a_dry_run_names_the_edited_key_and_code(thesis, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"evidence.n_key_genes": 31}, thesis / DEMO)
+    with appended(thesis / "workflow/scripts/keygenes/expression/umap.py", b"\n# edited\n"):
+        run = run_snakemake(thesis, "-n", "--configfile", config)
     _, said = run.text.split(SINCE)
     assert said.splitlines()[1:3] == [
         "    config key evidence.n_key_genes: 30 -> 31",
@@ -181,14 +181,14 @@ OFTEN = {
 }
 
 
-OF_COMMON = "tasks.common."  # the task of genes, which the demo does not have
+OF_COMMON = "tasks.common."  # the task of genes, which the thesis does not have
 IN_DEMO = {key: rules for key, rules in KEYS.items() if not key.startswith(OF_COMMON)}
 
 
 @pytest.mark.parametrize(("key", "expected"), often(IN_DEMO, OFTEN))
-def test_edited_key(demo, key, expected):
-    config = demo / DEMO
-    assert rules_after(demo, config, edits(config)[key]) == expected - OF_GENES
+def test_edited_key(thesis, key, expected):
+    config = thesis / DEMO
+    assert rules_after(thesis, config, edits(config)[key]) == expected - OF_GENES
 
 
 @pytest.mark.parametrize(("key", "expected"), KEYS.items(), ids=list(KEYS))
@@ -216,10 +216,10 @@ def test_the_table_of_reruns_is_what_dry_runs_say(gene_study, page):
     assert "".join(current_table(gene_study)).strip() == told.strip()
 
 
-def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
+def test_edited_regime_reruns_that_regime_only(thesis, tmp_path):
     full = {"name": "full", "train": ["*"], "learning_rate": 2.0e-3}
-    config = edited_config(tmp_path / "edited.yaml", {"regimes.2": full}, demo / DEMO)
-    jobs = dry_run(demo, "--configfile", config)
+    config = edited_config(tmp_path / "edited.yaml", {"regimes.2": full}, thesis / DEMO)
+    jobs = dry_run(thesis, "--configfile", config)
     assert rules_of(jobs) == after("finetune")
     runs = {(task, run) for task in ("dose", "level") for run in ("fold1.seed1", "fold2.seed1")}
     for rule in ("finetune", "extract_attention"):
@@ -228,27 +228,27 @@ def test_edited_regime_reruns_that_regime_only(demo, tmp_path):
         assert len(of_rule) == len(runs)
 
 
-def test_another_fold_reruns_nothing_of_the_first(demo, tmp_path):
-    config = edited_config(tmp_path / "edited.yaml", {"folds": [1, 2, 3]}, demo / DEMO)
-    jobs = dry_run(demo, "--configfile", config)
+def test_another_fold_reruns_nothing_of_the_first(thesis, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"folds": [1, 2, 3]}, thesis / DEMO)
+    jobs = dry_run(thesis, "--configfile", config)
     assert {w["fold"] for _, w in jobs if "fold" in w} == {"3"}
     of_runs = {w["run"] for rule, w in jobs if rule in ("attribute_genes", "extract_attention")}
     assert of_runs == {"fold3.seed1"}
 
 
-def test_another_training_seed_reruns_nothing_of_the_first(demo, tmp_path):
-    config = edited_config(tmp_path / "edited.yaml", {"seeds": [1, 2]}, demo / DEMO)
-    jobs = dry_run(demo, "--configfile", config)
+def test_another_training_seed_reruns_nothing_of_the_first(thesis, tmp_path):
+    config = edited_config(tmp_path / "edited.yaml", {"seeds": [1, 2]}, thesis / DEMO)
+    jobs = dry_run(thesis, "--configfile", config)
     assert not {"split_cells", "fit_baselines", "fit_probe"} & rules_of(jobs)
     # Of two models the other seed is now the control, where it was the other fold.
     of_runs = {w["run"] for rule, w in jobs if "run" in w and rule != "compare_attention"}
     assert of_runs == {"fold1.seed2", "fold2.seed2"}
 
 
-def test_a_variant_concerns_the_regimes_that_read_it(demo, tmp_path):
+def test_a_variant_concerns_the_regimes_that_read_it(thesis, tmp_path):
     change = {"tokens.variants.equal_length.length": {"subsample": 120}}
-    config = edited_config(tmp_path / "edited.yaml", change, demo / DEMO)
-    jobs = dry_run(demo, "--configfile", config)
+    config = edited_config(tmp_path / "edited.yaml", change, thesis / DEMO)
+    jobs = dry_run(thesis, "--configfile", config)
     for rule in ("finetune", "extract_attention"):
         assert {w["regime"] for name, w in jobs if name == rule} == {
             *("full_equal_length", "frozen_equal_length")
@@ -256,11 +256,11 @@ def test_a_variant_concerns_the_regimes_that_read_it(demo, tmp_path):
     assert {w["encoding"] for rule, w in jobs if rule == "compare_attention"} == {"equal_length"}
 
 
-def test_another_choice_of_layers_has_states_of_its_own(demo, tmp_path):
+def test_another_choice_of_layers_has_states_of_its_own(thesis, tmp_path):
     last = ["bert.encoder.layer.4.*", "bert.encoder.layer.{last}.*", "classifier.*"]
     regime = {"name": "last_layer", "train": last}
-    config = edited_config(tmp_path / "edited.yaml", {"regimes.1": regime}, demo / DEMO)
-    jobs = dry_run(demo, "--configfile", config)
+    config = edited_config(tmp_path / "edited.yaml", {"regimes.1": regime}, thesis / DEMO)
+    jobs = dry_run(thesis, "--configfile", config)
     assert rules_of(jobs) == after("cache_trunk") - OF_FULL
     for rule, n in (("cache_trunk", 1), ("finetune", 4)):
         assert sum(name == rule for name, _ in jobs) == n
@@ -315,6 +315,6 @@ EDITED_OFTEN = {
 
 
 @pytest.mark.parametrize(("path", "expected"), often(FILES, EDITED_OFTEN))
-def test_edited_file(demo, path, expected):
-    with appended(demo / path, b"\n# edited\n"):
-        assert rules_of(dry_run(demo, "--configfile", DEMO)) == expected - OF_GENES
+def test_edited_file(thesis, path, expected):
+    with appended(thesis / path, b"\n# edited\n"):
+        assert rules_of(dry_run(thesis, "--configfile", DEMO)) == expected - OF_GENES

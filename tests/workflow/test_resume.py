@@ -11,12 +11,12 @@ from running import REPOSITORY, run_snakemake, snakemake_command
 
 from keygenes.core.files import checksum
 
-RUN = "results/demo/models/level/full/fold1.seed1"
+RUN = "results/demo_thesis/models/level/full/fold1.seed1"
 OUTPUTS = (
     *("model.safetensors", "config.json", "history.parquet", "predictions.parquet"),
     "loading.json",
 )
-ARGS = [f"{RUN}/model.safetensors", "--cores", 1, "--configfile", "config/demo.yaml"]
+ARGS = [f"{RUN}/model.safetensors", "--cores", 1, "--configfile", "config/demo_thesis.yaml"]
 
 
 def killed_after_an_epoch(folder, checkpoint):
@@ -40,17 +40,17 @@ def killed_after_an_epoch(folder, checkpoint):
 
 
 @pytest.fixture
-def interrupted(demo, tmp_path):
-    """Return a copy of the demo in which one fine-tuning was killed after its first epoch."""
+def interrupted(thesis, tmp_path):
+    """Return a copy of the thesis in which one fine-tuning was killed after its first epoch."""
     folder = tmp_path / "main"
-    shutil.copytree(demo, folder, symlinks=True)
+    shutil.copytree(thesis, folder, symlinks=True)
     for name in OUTPUTS:
         (folder / RUN / name).unlink()
     killed_after_an_epoch(folder, folder / RUN / "resume.pt")
     return folder
 
 
-def test_kill_and_resume_give_the_bytes_of_an_unbroken_run(demo, interrupted):
+def test_kill_and_resume_give_the_bytes_of_an_unbroken_run(thesis, interrupted):
     there = {path.name for path in (interrupted / RUN).iterdir()}
     assert "resume.pt" in there
     assert not there & set(OUTPUTS), "nothing stands under a final name"
@@ -59,16 +59,16 @@ def test_kill_and_resume_give_the_bytes_of_an_unbroken_run(demo, interrupted):
     assert locked.returncode != 0
     assert "--unlock" in locked.text
     assert "Traceback" not in locked.text
-    unlocked = run_snakemake(interrupted, "--unlock", "--configfile", "config/demo.yaml")
+    unlocked = run_snakemake(interrupted, "--unlock", "--configfile", "config/demo_thesis.yaml")
     assert unlocked.returncode == 0, unlocked.text
 
     again = run_snakemake(interrupted, *ARGS)
     assert again.returncode == 0, again.text
-    log = (interrupted / "results/demo/logs/finetune.level.full.fold1.seed1.log").read_text()
+    log = (interrupted / "results/demo_thesis/logs/finetune.level.full.fold1.seed1.log").read_text()
     assert "resuming after epoch 1" in log
     assert "epoch 1/" not in log.split("resuming after epoch 1")[1]
     for name in OUTPUTS:
-        assert checksum(interrupted / RUN / name) == checksum(demo / RUN / name), name
+        assert checksum(interrupted / RUN / name) == checksum(thesis / RUN / name), name
     left = {path.name for path in (interrupted / RUN).iterdir()} - set(OUTPUTS)
     assert left == {"README.md", "vocabulary.tsv"}, "its card, and nothing of the kill"
 

@@ -23,7 +23,7 @@ def laid_over(base, preset):
     return merged
 
 
-@pytest.mark.parametrize("name", ["config", "demo", "laptop"])
+@pytest.mark.parametrize("name", ["config", "demo", "demo_thesis", "laptop"])
 def test_our_configs_are_valid_and_their_keys_fit_each_other(study, name):
     config = laid_over(study, settings.read_yaml(f"config/{name}.yaml"))
     settings.check(config, schema("config"), "config key")
@@ -113,9 +113,10 @@ def test_an_unknown_key_that_is_a_number(study):
     assert_sentence(error, "config key 'select.5'", "the key 5", "write it in quotes")
 
 
-def test_a_complete_config_leaves_no_key_to_chance(study):
-    """Deep merging would let a key that demo.yaml forgets come from config.yaml."""
-    demo = settings.read_yaml("config/demo.yaml")
+@pytest.mark.parametrize("name", ["demo", "demo_thesis"])
+def test_a_complete_config_leaves_no_key_to_chance(study, name):
+    """Deep merging would let a key that a demo forgets come from config.yaml."""
+    demo = settings.read_yaml(f"config/{name}.yaml")
     settings.check(demo, schema("config"), "config key")
     assert set(demo) == set(study)
 
@@ -320,3 +321,11 @@ def test_a_training_option_that_gene_classification_does_not_read(study):
     """Each token is classified by its own state: nothing is pooled."""
     error = refused(study, "gene_classification.pooling", "mean")
     assert_sentence(error, "'gene_classification.pooling'", "an unknown key")
+
+
+def test_jobs_of_relabellings_are_all_of_one_size(study):
+    put(study, "evidence.permutations", 20)
+    put(study, "evidence.relabellings_per_job", 8)
+    with pytest.raises(InputError) as error:
+        settings.check_relations(study)
+    assert_sentence(error, "'evidence.relabellings_per_job'", "8 of 20", "permutations to 24")

@@ -252,7 +252,7 @@ def places(document, path=()):
             yield from places(value, (*path, key))
 
 
-DEMO = config_files.read_yaml(Path(__file__).parents[3] / "config/demo.yaml")
+DEMO = config_files.read_yaml(Path(__file__).parents[3] / "config/demo_thesis.yaml")
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_every_input_of_the_study_is_found_or_to_be_downloaded(study):
 
 
 def test_the_demo_downloads_nothing(here):
-    found = resolved(settings.read_yaml("config/demo.yaml"))
+    found = resolved(settings.read_yaml("config/demo_thesis.yaml"))
     assert found["downloads"] == {"dataset": {}, "model": {}, "gene_set": {}}
     assert found["dataset_files"] == {"simulated_sciplex": {}, "simulated_atlas": {}}
     assert found["model"] is None
@@ -82,7 +82,7 @@ def test_a_name_that_is_in_no_registry(study, case):
 
 
 def test_the_dataset_to_pretrain_on_must_exist_too(here):
-    demo = settings.read_yaml("config/demo.yaml")
+    demo = settings.read_yaml("config/demo_thesis.yaml")
     put(demo, "pretrain.dataset", "atlas")
     with pytest.raises(InputError) as error:
         resolved(demo)

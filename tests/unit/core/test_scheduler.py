@@ -13,7 +13,7 @@ def head_log(*jobs):
     parts = ["[Sat Nov 21 19:57:09 2026]\nError in rule:\n"]
     for place, text in jobs:
         parts.append(f"Logfile {LOGS}/{place}:\n========\nrule x:\n{text}\n========\n")
-        parts.append("Logfile results/demo/logs/x.log: empty file\n")
+        parts.append("Logfile results/demo_thesis/logs/x.log: empty file\n")
     return "".join(parts)
 
 

@@ -168,3 +168,39 @@ def test_named_genes_have_their_real_ids():
     real = pickle.loads(names[0].read_bytes())
     for genes in (P53_INDUCED, P53_REPRESSED, MITOCHONDRIAL, RIBOSOMAL, HOUSEKEEPING):
         assert {symbol: real.get(symbol) for symbol in genes} == genes
+
+
+def share_of_planted(cells, truth):
+    """Return the share of each high-dose cell's counts that rising planted genes have."""
+    rising = truth.loc[truth["log2fc_max"] > 0, "symbol"]
+    high = (cells.obs["perturbation"] == "Nutlin") & (cells.obs["dose_value"] == "10")
+    counts = cells[high.to_numpy()].X.toarray()
+    return counts[:, cells.var_names.isin(rising)].sum(axis=1) / counts.sum(axis=1)
+
+
+def test_a_drug_that_acts_in_half_of_the_cells_leaves_the_others_as_they_are():
+    whole = share_of_planted(*simulate(**SETTINGS))
+    half = share_of_planted(*simulate(**SETTINGS, share_responding=0.5))
+    responding = half > whole.min()
+    assert 0.3 < responding.mean() < 0.7
+    assert half[~responding].max() < 0.6 * np.median(whole)
+
+
+def test_strength_is_a_factor_of_what_is_planted():
+    _, weak = simulate(**SETTINGS)
+    _, strong = simulate(**SETTINGS, strength=2.0)
+    assert np.allclose(strong["log2fc_max"], 2 * weak["log2fc_max"])
+
+
+def test_wells_differ_as_much_as_asked_for():
+    spread = {}
+    for sd in (0.0, 0.5):
+        cells, _ = simulate(**SETTINGS, well_sd=sd)
+        untreated = cells[
+            ((cells.obs["perturbation"] == "Nutlin") & (cells.obs["dose_value"] == "0"))
+        ]
+        sums = pd.DataFrame(untreated.X.toarray()).groupby(untreated.obs["well"].to_numpy()).sum()
+        shares = sums.div(sums.sum(axis=1), axis=0)
+        common = shares.columns[sums.min() >= 20]
+        spread[sd] = np.log(shares[common]).std().mean()
+    assert spread[0.5] > spread[0.0] + 0.2

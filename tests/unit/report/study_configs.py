@@ -15,8 +15,8 @@ SOFTWARE = {"keygenes": ["9.8.7"], "python": ["3.11.7"], "torch": ["2.13.0"], "s
 STUDIES = {
     "config": ["config/config.yaml"],
     "laptop": ["config/config.yaml", "config/laptop.yaml"],
-    "demo": ["config/demo.yaml"],
-    "micro": ["config/demo.yaml", "tests/config/micro.yaml"],
+    "demo": ["config/demo_thesis.yaml"],
+    "micro": ["config/demo_thesis.yaml", "tests/config/micro.yaml"],
 }
 
 

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import scipy
 import torch
-from scipy.special import rel_entr
-from scipy.stats import rankdata
 
 from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
 from keygenes.core.progress import with_progress
@@ -32,13 +31,13 @@ def jensen_shannon(a, b):
     """
     a, b = (x / x.sum(-1, keepdims=True) for x in (a, b))
     middle = (a + b) / 2
-    nats = (rel_entr(a, middle) + rel_entr(b, middle)).sum(-1) / 2
+    nats = (scipy.special.rel_entr(a, middle) + scipy.special.rel_entr(b, middle)).sum(-1) / 2
     return np.clip(nats / np.log(2), 0, 1)
 
 
 def of_profiles(a, b):
     """Return pearson, spearman and jensen_shannon of rows [..., n]: float64 [3, ...]."""
-    ranks = (rankdata(x, axis=-1) for x in (a, b))
+    ranks = (scipy.stats.rankdata(x, axis=-1) for x in (a, b))
     return np.stack([pearson(a, b), pearson(*ranks), jensen_shannon(a, b)])
 
 

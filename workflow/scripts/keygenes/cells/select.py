@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pandas as pd
-import scanpy
 
 from keygenes.cells.columns import (
     known_values,
@@ -89,6 +88,8 @@ def variable_genes(adata, n):
     """Return a boolean array of the `n` most variable genes (scanpy's dispersion on log CP10k)."""
     if n >= adata.n_vars:
         return np.ones(adata.n_vars, bool)
+    import scanpy  # a heavy package, and most studies keep all genes
+
     log_counts = adata.copy()
     scanpy.pp.normalize_total(log_counts, target_sum=1e4)
     scanpy.pp.log1p(log_counts)

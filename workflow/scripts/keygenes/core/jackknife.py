@@ -25,7 +25,7 @@ Satterthwaite's of the two. `tests/worlds/test_coverage.py` holds what this cove
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+import scipy
 
 LEVEL = 0.95
 UNBOUNDED = (-np.inf, np.inf)

@@ -4,7 +4,7 @@ Scores are larger for more key genes; ranks count from 1. Tied scores are one st
 """
 
 import numpy as np
-from scipy.stats import norm, rankdata
+import scipy
 
 PRECISION_AT = (10, 25, 50, 100)
 SET_METRICS = ("auroc", "auprc", *(f"precision_at_{k}" for k in PRECISION_AT))
@@ -31,8 +31,8 @@ def positions(score):
         Ties share the mean position.
     """
     return (
-        rankdata(-score, method="max").astype(np.int64),
-        rankdata(-score, method="average"),
+        scipy.stats.rankdata(-score, method="max").astype(np.int64),
+        scipy.stats.rankdata(-score, method="average"),
     )
 
 
@@ -92,7 +92,9 @@ def strata(detection, mean_rank):
         Decile times `N_RANK`, plus quintile.
     """
     codes = [
-        np.minimum((rankdata(v, method="average") - 0.5) / len(v) * parts, parts - 1).astype(int)
+        np.minimum(
+            (scipy.stats.rankdata(v, method="average") - 0.5) / len(v) * parts, parts - 1
+        ).astype(int)
         for v, parts in ((detection, N_DETECTION), (mean_rank, N_RANK))
     ]
     return codes[0] * N_RANK + codes[1]
@@ -372,9 +374,9 @@ def spearman(a, b, covariates=()):
     n = len(a)
     if n < 10 + len(covariates):
         return np.nan, np.nan, np.nan
-    ranks = [rankdata(v) for v in (a, b)]
+    ranks = [scipy.stats.rankdata(v) for v in (a, b)]
     if covariates:
-        design = np.column_stack([np.ones(n), *(rankdata(v) for v in covariates)])
+        design = np.column_stack([np.ones(n), *(scipy.stats.rankdata(v) for v in covariates)])
         ranks = [r - design @ np.linalg.lstsq(design, r, rcond=None)[0] for r in ranks]
     else:
         ranks = [r - r.mean() for r in ranks]
@@ -384,7 +386,7 @@ def spearman(a, b, covariates=()):
     rho = float(np.clip(ranks[0] @ ranks[1] / (norms[0] * norms[1]), -1, 1))
     if abs(rho) > 1 - 1e-12:
         return rho, rho, rho
-    half = norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3 - len(covariates)))
+    half = scipy.stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3 - len(covariates)))
     return rho, float(np.tanh(np.arctanh(rho) - half)), float(np.tanh(np.arctanh(rho) + half))
 
 
@@ -392,7 +394,7 @@ def wilson(successes, n):
     """Return the 95 % interval of a share (Wilson)."""
     if n == 0:
         return np.nan, np.nan
-    z = norm.ppf(0.975)
+    z = scipy.stats.norm.ppf(0.975)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

@@ -8,7 +8,7 @@ import fnmatch
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy
 
 from keygenes.attention.subsets import TEST
 

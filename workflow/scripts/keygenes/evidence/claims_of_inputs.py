@@ -1,7 +1,7 @@
 """Tests of claims about other inputs, such as equally long cells: tables in, a verdict out."""
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from keygenes.evidence.claim_tables import (
     NotTestable,

@@ -9,7 +9,7 @@ import itertools
 import math
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from keygenes.evidence.claim_tables import (
     NotTestable,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy
 
 from keygenes.evidence.claim_tables import (
     NotTestable,

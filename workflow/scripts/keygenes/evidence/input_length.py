@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy
 
 from keygenes.attention.subsets import TEST
 from keygenes.core.jackknife import LEVEL, design_of, interval, left_out_sums

@@ -6,8 +6,8 @@ d0 from them, and replaces each by (d0 s0^2 + d s^2) / (d0 + d), of d0 + d degre
 """
 
 import numpy as np
+import scipy
 from scipy.special import digamma, polygamma
-from scipy.stats import t as student
 
 MIN_WELLS = 2  # on each side
 
@@ -121,6 +121,6 @@ def moderated_t(contrast, reference, prior=None):
         "effect": effect,
         "t": t,
         "df": total,
-        "p": 2 * student.sf(np.abs(t), total),
+        "p": 2 * scipy.stats.t.sf(np.abs(t), total),
         "n_wells": sizes.sum(0),
     }

@@ -7,7 +7,7 @@ nothing behind it, whose share of each verdict is `Null`.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from keygenes.evidence.verdicts import FAILS, HOLDS, PART, UNDECIDED
 

@@ -11,7 +11,7 @@ spread of the T_b. `outcome` turns these numbers into a verdict.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
+import scipy
 
 from keygenes.core.runs import ALPHA, FEWEST
 
@@ -35,7 +35,7 @@ def detectable_effect(sd, n):
     """
     if n < 2:
         return np.nan
-    return float(student_t.ppf([1 - ALPHA, POWER], n - 1).sum() * sd * np.sqrt(1 + 1 / n))
+    return float(scipy.stats.t.ppf([1 - ALPHA, POWER], n - 1).sum() * sd * np.sqrt(1 + 1 / n))
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def permuted_test(observed, permuted):
     mean = float(permuted.mean()) if n else np.nan
     sd = float(permuted.std(ddof=1)) if n > 1 else np.nan
     spread = sd * np.sqrt(1 + 1 / n) if n else np.nan
-    half = student_t.ppf(0.975, max(1, n - 1)) * spread
+    half = scipy.stats.t.ppf(0.975, max(1, n - 1)) * spread
     effect = observed - mean
     detectable = detectable_effect(sd, n)
     return PermutedTest(mean, sd, n, p, effect, effect - half, effect + half, detectable)

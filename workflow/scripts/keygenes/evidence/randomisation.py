@@ -10,7 +10,7 @@ import copy
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy
 import torch
 from transformers import BertForSequenceClassification
 

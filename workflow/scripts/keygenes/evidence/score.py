@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import scipy.stats
+import scipy
 
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv

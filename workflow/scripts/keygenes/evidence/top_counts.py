@@ -5,7 +5,7 @@ rescaled so that few wells do not make the interval too narrow (Rao & Wu 1988).
 """
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from keygenes.core.jackknife import LEVEL
 

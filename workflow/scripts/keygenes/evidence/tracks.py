@@ -8,7 +8,7 @@ trained on its well, and counts once however often its fold was trained (means o
 
 import numpy as np
 import pandas as pd
-import scipy.stats
+import scipy
 
 from keygenes.attention.subsets import TEST
 from keygenes.core.tracks import ATTRIBUTIONS, BY_WELL

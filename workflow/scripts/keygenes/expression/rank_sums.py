@@ -5,7 +5,7 @@ a relabelling costs a product of small matrices.
 """
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 AT_A_TIME = 4_000_000  # numbers of a block, which bounds memory
 
@@ -34,7 +34,7 @@ def unit_rank_sums(scaled, units):
         part = slice(columns.indptr[gene], columns.indptr[gene + 1])
         values, of_unit = columns.data[part], units[columns.indices[part]]
         n_zero = n_cells - len(values)
-        above_zero = n_zero + rankdata(values) - (n_zero + 1) / 2
+        above_zero = n_zero + scipy.stats.rankdata(values) - (n_zero + 1) / 2
         rank_sums[:, gene] = sizes * (n_zero + 1) / 2 + np.bincount(of_unit, above_zero, len(sizes))
         equal = np.append(np.unique(values, return_counts=True)[1], n_zero).astype(float)
         ties[gene] = (equal**3 - equal).sum()

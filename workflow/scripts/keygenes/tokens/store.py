@@ -7,7 +7,6 @@ import itertools
 import json
 import logging
 
-import anndata
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -260,6 +259,8 @@ def write_tokens(
         If more than 80 % of the counts lie outside the vocabulary (but not in upstream mode, nor
         of a shard), no cell passes, or more genes are to be drawn than fit.
     """
+    import anndata  # who reads tokens does without
+
     log = logging.getLogger("keygenes")
     vocabulary = read_table(vocabulary_path)
     mapping = read_mapping(mapping_path) if mapping_path is not None else None

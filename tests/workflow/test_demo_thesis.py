@@ -1,4 +1,4 @@
-"""What the finished demo says: contents of tables, figures and pages, not that they are there."""
+"""What the finished demo of the thesis says: contents of tables, figures and pages."""
 
 import base64
 import gzip
@@ -39,7 +39,7 @@ REGIMES = [*TUNED, "linear_probe", "logistic_genes"]  # of both tasks; the contr
 LAYERS, HEADS = 6, 4
 # Tables whose columns depend on the study, or that belong to the simulation.
 OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth", "gene_table"}
-# The demo has no gene task, one shard, and no second study.
+# That demo has no gene task, one shard, and no second study.
 NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard", "replication"}
 FIGURES = (
     ["figure1_umap", "dose_screen"]
@@ -58,8 +58,8 @@ FIGURES = (
 
 
 @pytest.fixture(scope="module")
-def results(demo):
-    return demo / "results/demo"
+def results(thesis):
+    return thesis / "results/demo_thesis"
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,6 @@ def table_name(path):
         return "splits"
     if "export" in path.parts:
         return "gene_table"
-    if "relabelled" in path.parts:
-        return path.name.split(".")[2]
     if "baselines" in path.parts and path.stem == "predictions":
         return "baseline_predictions"
     if path.parent.name.startswith("fold") and "evidence" in path.parts:  # of one model
@@ -111,7 +109,7 @@ def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
         place = str(path.relative_to(results))
         for value in stamp["wildcards"].values():
             assert value in place
-        names = ("task", "regime", "design", "encoding", "dataset", "run", "relabelling")
+        names = ("task", "regime", "design", "encoding", "dataset", "run", "batch")
         parts = [stamp["wildcards"].get(name) for name in names]
         fold = stamp["wildcards"].get("fold")
         parts = [stamp["rule"], *parts, f"fold{fold}" if fold else None]
@@ -276,7 +274,7 @@ def test_the_level_is_learnt(results):
 
 def test_permuted_labels_are_dealt_to_whole_wells_and_cannot_be_learnt(results, obs):
     of_folds = [
-        read_table(results / f"cells/relabelled/level/1.fold{fold}.labels.parquet")
+        read_table(results / f"cells/relabelled/level/1.fold{fold}/1/labels.parquet")
         for fold in FOLDS
     ]
     pd.testing.assert_frame_equal(*of_folds)
@@ -436,7 +434,7 @@ def test_the_gene_table_says_what_the_tables_say(results, task):
     folder = results / f"export/{task}"
     table = read_table(folder / "genes.parquet")
     tracks = [*BASELINES, *ATTENTION, *ATTRIBUTIONS]
-    schema = gene_table_schema(["p53_textbook", "planted_demo"], tracks)
+    schema = gene_table_schema(["p53_textbook", "planted_demo_thesis"], tracks)
     assert pq.read_schema(folder / "genes.parquet").equals(schema)
     wilcoxon = read_table(results / "expression/wilcoxon.parquet").query("task == @task")
     genes = read_table(results / f"evidence/{task}/genes.parquet")
@@ -449,7 +447,9 @@ def test_the_gene_table_says_what_the_tables_say(results, task):
     attended = read_table(results / f"evidence/{task}/attended_vs_expressed.parquet")
     attended = attended.set_index("ensembl_id")
     assert (table.loc[attended.index, "log2fc"] == attended["log2fc"]).all()
-    assert (table.loc[attended.index, "in_planted_demo"] == attended["in_planted_demo"]).all()
+    assert (
+        table.loc[attended.index, "in_planted_demo_thesis"] == attended["in_planted_demo_thesis"]
+    ).all()
     sheets = pd.read_excel(folder / "genes.xlsx", sheet_name=None)
     assert list(sheets) == ["genes (SIMULATED)", "columns"]
     shown, text = sheets["genes (SIMULATED)"], pd.read_csv(folder / "genes.tsv", sep="\t")
@@ -527,7 +527,7 @@ def test_no_figure_is_unknown(results):
     assert found == set(FIGURES)
 
 
-def test_page_asks_for_its_folder_alone_and_shows_everything(demo, results):
+def test_page_asks_for_its_folder_alone_and_shows_everything(thesis, results):
     folder = results / "report"
     page = (folder / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', page)
@@ -544,7 +544,7 @@ def test_page_asks_for_its_folder_alone_and_shows_everything(demo, results):
     assert "Simulated data" in text
     assert page.count("<img ") == len(FIGURES)
     for name in {figure.split("/")[-1] for figure in FIGURES}:
-        rst = (demo / f"workflow/report/{name}.rst").read_text(encoding="utf-8")
+        rst = (thesis / f"workflow/report/{name}.rst").read_text(encoding="utf-8")
         for paragraph in plain_text(rst).split("\n\n"):
             assert " ".join(paragraph.split()) in text, name
     assert "learning_rate: " in text
@@ -630,9 +630,9 @@ def test_summary_says_what_the_tables_say(results):
     assert said["genes of p53 textbook among the 30 most attended"] == found
 
 
-def test_provenance_names_config_inputs_code_software_and_results(demo, results):
+def test_provenance_names_config_inputs_code_software_and_results(thesis, results):
     record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
-    assert record["study"] == record["config"]["study"] == "demo"
+    assert record["study"] == record["config"]["study"] == "demo_thesis"
     assert record["simulated"] == "no cell is real"
     assert record["config"]["folds"] == FOLDS
     assert record["seeds"]["seeds"] == [1]
@@ -641,11 +641,11 @@ def test_provenance_names_config_inputs_code_software_and_results(demo, results)
     behind |= {"snakemake"}
     assert behind <= set(record["software"])
     assert all(len(versions) == 1 for versions in record["software"].values())
-    scripts = {path.stem for path in (demo / "workflow/scripts").glob("*.py")}
+    scripts = {path.stem for path in (thesis / "workflow/scripts").glob("*.py")}
     assert set(record["keygenes"]["scripts"]) == scripts
-    assert str(demo) not in json.dumps(record)
+    assert str(thesis) not in json.dumps(record)
     for source in record["inputs"]:
-        assert source["sha256"] == checksum(demo / source["path"])
+        assert source["sha256"] == checksum(thesis / source["path"])
     assert {"claims", "gene set 'p53_textbook'"} == {source["name"] for source in record["inputs"]}
     for path, found in record["results"].items():
         assert found["sha256"] == checksum(results / path), path
@@ -686,11 +686,13 @@ TABLES_CARRIED["Task level"].add("primary_test")
 
 
 @pytest.fixture(scope="module")
-def snakemake_report(demo, tmp_path_factory):
+def snakemake_report(thesis, tmp_path_factory):
     """Return the page of Snakemake's report, made without a network, and the names of its files."""
     closed = dict.fromkeys(["http_proxy", "https_proxy"], "http://127.0.0.1:9")
     path = tmp_path_factory.mktemp("report") / "report.zip"
-    run = run_snakemake(demo, "--report", path, "--configfile", "config/demo.yaml", **closed)
+    run = run_snakemake(
+        thesis, "--report", path, "--configfile", "config/demo_thesis.yaml", **closed
+    )
     assert run.returncode == 0, run.text
     with zipfile.ZipFile(path) as archive:
         return archive.read("report/report.html").decode(), archive.namelist()
@@ -722,7 +724,9 @@ def test_snakemakes_own_report_has_a_place_caption_and_labels_for_each_figure(sn
                 name, kind = shown["labels"]["name"], shown["labels"]["kind"]
                 assert " ".join(text.split()) == " ".join(caption(name).split()), path
                 if kind == "figure":
-                    figures.add(path.removeprefix("results/demo/figures/").removesuffix(".svg"))
+                    figures.add(
+                        path.removeprefix("results/demo_thesis/figures/").removesuffix(".svg")
+                    )
                     assert shown["mime_type"] == "image/svg+xml"
                 else:
                     tables.setdefault(place, set()).add(name)
@@ -739,7 +743,7 @@ def test_snakemakes_own_report_says_what_was_run(snakemake_report):
     start = page.rindex("var workflow_desc = ")
     text = re.sub(r"<[^>]+>", "", page[start : page.index("</div>", start)])
     text = " ".join(text.replace("\\n", " ").split())
-    assert "Study demo, dataset simulated_sciplex, tasks dose, level. " in text
+    assert "Study demo_thesis, dataset simulated_sciplex, tasks dose, level. " in text
     assert "{" not in text
 
 
