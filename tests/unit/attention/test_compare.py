@@ -45,6 +45,7 @@ def weights_alone(trunk, cell):
     return torch.stack(output.attentions)[:, 0].double().numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_tokens", [1, 45, 10_000])
 def test_the_cosine_is_that_of_each_cell_s_whole_matrix(trunks, batch_tokens):
     found = compared_pairs(trunks, [("a", "b"), ("a", "a")], CELLS, batch_tokens)
@@ -112,6 +113,7 @@ def test_halves_are_compared_on_genes_that_enough_cells_of_both_have():
         assert np.isnan(values).all()
 
 
+@pytest.mark.slow
 def test_bounds_are_agreement_with_another_seed_and_between_halves_of_the_cells(trunks):
     cells = random_cells(44, seed=9)
     models = {"full": trunks["a"]}, {"full": trunks["b"]}

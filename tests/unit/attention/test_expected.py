@@ -197,6 +197,7 @@ def shares(world):
     return {name: np.mean([(one[name] < 0.05).mean() for one in found]) for name in found[0]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", SHIFTS)
 def test_where_only_the_size_of_cells_differs_residuals_find_chance_alone(world):
     share = shares(world)

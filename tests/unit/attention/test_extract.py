@@ -146,6 +146,7 @@ def summary(groups):
     return groups.agg(n_cells="count", sum="sum", mean="mean", sd="std")
 
 
+@pytest.mark.slow
 def test_attention_by_rank_is_that_of_each_cell_alone(sums, long):
     table = rank_table(sums, "test", 1)
     assert set(table["subset"]) == {"test"}
@@ -352,6 +353,7 @@ def obs_of_depths():
     return obs_of().assign(n_counts=np.random.default_rng(2).integers(500, 9000, 60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [2, 5, 40])
 def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
     files, model = study

@@ -148,6 +148,7 @@ def softmax(query, key, scaling):
     return torch.softmax(query.double() @ key.double().transpose(1, 2) * scaling, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.3, 3.0, 30.0], ids="scores of {}".format)
 @pytest.mark.parametrize("length", [16, 683, 2048])
 def test_float32_accumulation_against_float64(length, strength):

@@ -54,6 +54,7 @@ def test_studies_without_an_answer_do_not_count(rates):
     assert rates.words(rates.share([np.nan])) == ""
 
 
+@pytest.mark.slow
 def test_the_primary_test_holds_its_level_and_finds_what_is_planted(rates, few_studies):
     for setting in ("nothing", "detection"):
         entry = few_studies[setting]["permuted 20"]
@@ -96,6 +97,7 @@ def one_world(calibration, patched, tmp_path_factory):
     return worlds, worlds.tables(1, folder)["strong"], folder
 
 
+@pytest.mark.slow
 def test_models_of_a_micro_world_are_trained_and_kept(one_world):
     worlds, found, folder = one_world
     assert found["test accuracy"]["value"] > 0.75
@@ -106,6 +108,7 @@ def test_models_of_a_micro_world_are_trained_and_kept(one_world):
     assert again["strong"] == found
 
 
+@pytest.mark.slow
 def test_the_page_says_what_is_simulated_and_takes_every_number_from_the_run(
     calibration, rates, few_studies, one_world
 ):

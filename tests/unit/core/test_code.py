@@ -101,6 +101,7 @@ print(json.dumps(loaded))
 """
 
 
+@pytest.mark.slow
 def test_the_list_of_modules_is_complete_for_every_script():
     paths = sorted(SCRIPTS.glob("*.py"))
     assert len(paths) > 15

@@ -104,6 +104,7 @@ NO_NAMES = [
 NO_NAMES += ["=cmd", "<b>", "a;b", "-a", "*"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NO_NAMES)
 @pytest.mark.parametrize(
     "key", ["study", "dataset", "model", "tasks.0.name", "regimes.0.name", "tokens.vocabulary"]
@@ -260,6 +261,7 @@ def of_the_demo(here):
     return registries(DEMO)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(st.data())
 def test_a_changed_config_is_taken_or_refused_in_a_sentence(of_the_demo, data):

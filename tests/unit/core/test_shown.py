@@ -113,6 +113,7 @@ def drawn(name, paths):
     save_figure(figure, *paths, simulated=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("symbol", HOSTILE)
 def test_a_gene_s_name_in_a_figure_is_text(tmp_path, symbol):
     paths = tmp_path / "f.svg", tmp_path / "f.png"

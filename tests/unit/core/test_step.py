@@ -74,6 +74,7 @@ def test_the_terminal_names_the_log_of_a_failed_job_and_leaves_the_error_to_it(t
     assert line.endswith(f"log: {tmp_path / 'logs' / 'umap.log'}")
 
 
+@pytest.mark.slow
 def test_an_error_that_the_log_cannot_take_is_said_on_the_terminal(tmp_path, capsys, monkeypatch):
     def full(self):
         raise OSError(28, "No space left on device")
@@ -113,6 +114,7 @@ def test_too_little_memory_is_said_below_the_traceback(tmp_path):
     assert_sentence(said, "compute.device", "too little memory", "lower compute.batch_tokens")
 
 
+@pytest.mark.slow
 def test_tables_written_in_a_step_say_where_they_come_from(tmp_path):
     table = pd.DataFrame({"cell": ["a"], "umap1": [0.0], "umap2": [1.0]})
     with step(job(tmp_path, seed=3)):

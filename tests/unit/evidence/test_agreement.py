@@ -141,6 +141,7 @@ def test_many_sets_are_drawn_in_a_moment():
     assert not positive[draws].any()
 
 
+@pytest.mark.slow
 def test_the_matched_null_is_calibrated_where_detection_alone_tells_the_set():
     """Scores that follow detection beat chance at genes of high detection, but no matched null.
 
@@ -179,6 +180,7 @@ def test_p_counts_the_observed_set_as_one_of_the_sets_dealt():
     assert sd == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tied", [False, True])
 def test_resamples_are_those_of_genes_drawn_one_by_one(tied):
     """The short cut (only members and the runs between them) against weights on every gene."""

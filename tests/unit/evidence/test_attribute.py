@@ -107,6 +107,7 @@ def cells_of(paths):
     return {n: ids[offsets[i] : offsets[i + 1]] for i, n in enumerate(names)}
 
 
+@pytest.mark.slow
 def test_every_test_cell_has_one_pass_tracks_and_some_have_all(paths, found):
     cells = found["cells"]
     splits = read_table(paths["splits"])
@@ -143,6 +144,7 @@ def test_wells_hold_the_sums_of_their_cells(paths, found):
     assert (signed["sum"] < 0).any()
 
 
+@pytest.mark.slow
 def test_equal_runs_write_equal_bytes(paths, tmp_path):
     for run in "ab":
         attribute(tmp_path / run, paths)
@@ -229,6 +231,7 @@ def test_cells_without_wells_are_one_well(paths, tmp_path):
     assert set(found["faithfulness"]["well"]) == {"all"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", [None, "mean"])
 def test_special_tokens_have_no_score(tmp_path, pooling):
     paths = study(tmp_path / "study", specials=V2, pooling=pooling)

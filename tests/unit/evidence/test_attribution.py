@@ -103,6 +103,7 @@ def test_attattr_is_that_of_the_whole_matrices(model):
             assert (rows[:, 0] != 0).all()
 
 
+@pytest.mark.slow
 def test_attattr_adds_up_per_layer_and_better_with_more_steps(model):
     cells = random_cells(3, seed=5)
     ids, mask = padded(cells)
@@ -209,6 +210,7 @@ def test_no_gradient_is_left_on_the_model(model):
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.slow
 def test_a_planted_gene_is_found(trained):
     cells, labels = planted_cells(20, seed=11)
     ids, mask = padded(cells)

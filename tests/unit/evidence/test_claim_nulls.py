@@ -11,6 +11,7 @@ N_STUDIES = 25
 ONE_OF_SIX = ("largest_norm", "largest_change")  # hold in part at best in a model of six layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", nulls.STUDIES)
 def test_nothing_earns_little(name):
     found = nulls.verdicts(name, False, N_STUDIES)
@@ -19,6 +20,7 @@ def test_nothing_earns_little(name):
     assert np.sum(np.isin(found, [HOLDS, PART])) <= most[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", nulls.STUDIES)
 def test_what_is_so_is_found(name):
     found = nulls.verdicts(name, True, 10)

@@ -128,6 +128,7 @@ def verdicts(frame, claim, part=""):
     return set(rows["verdict"])
 
 
+@pytest.mark.slow
 def test_the_thesis_holds_where_all_it_says_is_so(judged):
     frame = judged
     assert set(frame.columns) == set(TABLES["claims"].names)
@@ -213,12 +214,14 @@ def test_a_study_of_something_else_can_test_nothing(document):
     assert "has the classes low, middle, high, the claim is about low, high" in level[0]
 
 
+@pytest.mark.slow
 def test_the_order_of_classes_does_not_matter(document, judged):
     classes = {"dose": study.DOSES[::-1], "level": ["high", "low"]}
     swapped = judge(document, so_it_is(), classes)
     pd.testing.assert_frame_equal(swapped, judged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "metrics, reason",
     [
@@ -257,6 +260,7 @@ def test_holm_decides():
     assert "p is 0.06 after Holm" in found["why"].iloc[0]
 
 
+@pytest.mark.slow
 def test_a_regime_that_is_missing_takes_only_its_own_claims(document, judged):
     tables = so_it_is()
     for task in ("dose", "level"):
@@ -274,6 +278,7 @@ def test_a_regime_that_is_missing_takes_only_its_own_claims(document, judged):
     assert frame.loc[gone, "why"].str.contains("upstream_freeze6").all()
 
 
+@pytest.mark.slow
 def test_the_file_that_is_written(judged, repository, tmp_path):
     tables = so_it_is()
     norms = tables.pop("norms")

@@ -65,6 +65,7 @@ def test_area_leaves_out_genes_without_a_score_and_needs_both_sides(rng):
     assert np.isnan(weighted_auc(truth, score, np.array([[0.0, 1, 1, 1]])))[0]
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_as_often_as_it_says(rng):
     """Binormal scores with a shift of 1 have an area of 0.760."""
     covered = 0

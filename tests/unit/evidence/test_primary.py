@@ -42,6 +42,7 @@ def test_nothing_behind_the_labels_is_rejected_at_the_level():
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=0.011)  # 3 standard errors
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_effect():
     rng = np.random.default_rng(2)
     values = rng.normal(size=(4000, 21))

@@ -149,6 +149,7 @@ def found(inputs, tmp_path_factory):
     return run(inputs, tmp_path_factory.mktemp("found"))
 
 
+@pytest.mark.slow
 def test_a_planted_set_is_supported_and_total_attention_is_exploratory(found):
     (row,) = found["primary"].itertuples()
     assert (row.outcome, row.n_permuted, row.permuted_unit) == (SUPPORTED, B, "well")
@@ -204,6 +205,7 @@ def test_without_relabellings_nothing_is_supported_and_no_null_is_made_up(inputs
     assert models["matched_p"].notna().all()
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_bytes(inputs, found, tmp_path):
     again = run(inputs, tmp_path)
     for name, table in found.items():

@@ -34,6 +34,7 @@ def itself(table, regime="full"):
     return same[(same["regime"] == regime) | same["regime"].isna()].set_index("track_a")
 
 
+@pytest.mark.slow
 def test_only_the_planted_track_repeats_itself(table):
     same = itself(table)
     planted, free = same.loc[PLANTED], same.loc[FREE]
@@ -81,6 +82,7 @@ def test_the_order_of_rows_and_other_regimes_change_no_number(table):
     pd.testing.assert_frame_equal(itself(table)[VALUES].loc[other.index], other[VALUES])
 
 
+@pytest.mark.slow
 def test_rows_of_single_trainings_are_not_read(table):
     pooled = [genes[genes["seed"].isna()] for genes in (genes_of(1), genes_of(2))]
     pd.testing.assert_frame_equal(table, replication(*pooled, NAMES, n_bootstrap=100))
@@ -108,6 +110,7 @@ def test_chance_is_what_unrelated_orders_have():
     assert chance_overlap(1) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_interval_of_overlap_holds_the_overlap_of_new_genes():
     # Studies of other genes with the same noise: the interval of each covers the common mean.
     found = []

@@ -65,6 +65,7 @@ def test_one_unit_in_all_leaves_no_interval():
     assert table[["ci_low", "ci_high", "drop_low", "drop_high", "p"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_only_the_key_genes_are_missed():
     others = np.setdiff1d(np.arange(N_GENES), KEY)
     order = np.random.default_rng(1).permutation(others)
@@ -192,6 +193,7 @@ def study(tmp_path):
     return paths
 
 
+@pytest.mark.slow
 def test_a_job_writes_its_table_and_repeats_it(study, tmp_path):
     written = []
     for run in "ab":

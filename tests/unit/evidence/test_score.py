@@ -286,6 +286,7 @@ def test_pooled_rows_alone_have_p(folds, tmp_path):
     assert table[["permuted_mean", "permuted_sd"]].isna().all().all(), "nothing was dealt anew"
 
 
+@pytest.mark.slow
 def test_the_null_of_a_gene_is_that_of_models_trained_on_dealt_classes(folds, tmp_path):
     dealt = {"by_well": {}, "well_scores": {}}
     for b, (fold, raw) in itertools.product((1, 2), enumerate(folds, 1)):
@@ -357,6 +358,7 @@ def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(folds, tmp_path):
     pd.testing.assert_frame_equal(frozen[same], keys[same])
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_bytes(folds, tmp_path):
     first, again = scored(tmp_path / "a", folds), scored(tmp_path / "b", folds)
     for name in first:

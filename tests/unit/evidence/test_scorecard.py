@@ -261,6 +261,7 @@ def one(card, track, regime, aspect, against, metric, seed=None):
     return rows.iloc[0]
 
 
+@pytest.mark.slow
 def test_tables_keep_their_schemas_and_hold_every_aspect(tables):
     card, agreement = tables
     assert list(card.columns) == TABLES["scorecard"].names
@@ -302,6 +303,7 @@ def test_without_models_of_dealt_labels_no_column_speaks_of_them(card, folder):
     assert genes[["permuted_mean", "permuted_sd"]].isna().all().all()
 
 
+@pytest.mark.slow
 def test_models_of_dealt_labels_are_the_null_of_their_regime_alone(card, folder, paths, tmp_path):
     with_null = carded(folder, paths, tmp_path, relabelled=True)[0]
     pd.testing.assert_frame_equal(with_null.drop(columns=PERMUTED), card.drop(columns=PERMUTED))
@@ -432,6 +434,7 @@ def test_agreement_is_of_all_pairs_of_one_regime(tables):
     assert wide.loc["attention_total", "detection"] > 2 * wide.loc["attention_total", "random"]
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_bytes(tables, folder, paths, tmp_path):
     carded(folder, paths, tmp_path)
     for name in ("scorecard.parquet", "agreement.parquet"):

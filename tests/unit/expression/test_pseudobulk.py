@@ -55,6 +55,7 @@ def test_a_side_needs_two_wells():
     assert found == [(0, "rest"), (1, "rest"), (1, "vehicle")]
 
 
+@pytest.mark.slow
 def test_what_was_planted_is_found_and_little_else(table):
     assert list(table.columns) == TABLES["pseudobulk"].names
     high = table[(table["group"] == "high") & (table["reference"] == "vehicle")]
@@ -75,6 +76,7 @@ def test_of_two_classes_the_tests_mirror_each_other(table):
     assert (low["n_wells"] == 6).all()
 
 
+@pytest.mark.slow
 def test_wells_of_one_class_are_no_replicates_of_cells():
     """Cell-level tests call differences between wells significant; these tests do not."""
     counts, wells, labels, vehicle = cells(seed=3, well_sd=0.5)
@@ -93,6 +95,7 @@ def test_without_wells_there_is_an_empty_table(wells, tmp_path, caplog):
     write_table(frame, tmp_path / "x.parquet", "pseudobulk")
 
 
+@pytest.mark.slow
 def test_it_is_quiet_and_says_the_same_twice(table, capfd):
     again = by_wells(*cells())
     pd.testing.assert_frame_equal(table, again, check_exact=True)

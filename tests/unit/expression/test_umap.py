@@ -25,6 +25,7 @@ def two_kinds(n_cells, n_genes=100):
     return counts, np.asarray(counts.sum(axis=1)).ravel()
 
 
+@pytest.mark.slow
 def test_two_kinds_of_cells_lie_apart_and_the_map_repeats():
     cells = two_kinds(120)
     first = umap_coordinates(*cells, **SETTINGS)

@@ -280,6 +280,7 @@ def test_real_nutlin_cells_rank_as_scanpy_ranked_them(nutlin):
     np.testing.assert_allclose(table["statistic"][no_ties], known["scores"][no_ties], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_planted_genes_of_the_semisynthetic_cells_are_recovered():
     cells = DATA / "data/sciplex2_semisynthetic.h5ad"
     if not cells.exists():

@@ -62,6 +62,7 @@ def test_the_files_as_they_are(tmp_path):
     assert read(write(tmp_path)).X.toarray().tolist() == [[5, 4, 0, 0], [0, 0, 0, 7]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zeros", "empty lines", "one line", "no end"])
 @pytest.mark.parametrize("part", TEXTS)
 def test_half_a_gigabyte_in_half_a_megabyte(tmp_path, bombs, part, kind):
@@ -158,6 +159,7 @@ FIELDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.sampled_from(sorted(TEXTS)),

@@ -372,6 +372,7 @@ def test_geo_files_that_do_not_fit(counts, tmp_path):
     refused(entry, files, "a file that cannot be read")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DATA / "data").is_dir(), reason="the real datasets are not here")
 def test_real_files():
     folder = DATA / "data"

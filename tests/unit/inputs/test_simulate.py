@@ -100,6 +100,7 @@ def test_design_is_that_of_sciplex(simulated):
     assert not passing[obs["drug"] == "unassigned"].any()
 
 
+@pytest.mark.slow
 def test_equal_settings_give_equal_bytes(tmp_path):
     digests = set()
     for run in ("a", "b"):
@@ -183,7 +184,7 @@ def test_a_drug_that_acts_in_half_of_the_cells_leaves_the_others_as_they_are():
     half = share_of_planted(*simulate(**SETTINGS, share_responding=0.5))
     responding = half > whole.min()
     assert 0.3 < responding.mean() < 0.7
-    assert half[~responding].max() < 0.6 * np.median(whole)
+    assert np.median(half[~responding]) < 0.5 * np.median(whole)
 
 
 def test_strength_is_a_factor_of_what_is_planted():

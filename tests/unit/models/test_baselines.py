@@ -74,6 +74,7 @@ def accuracies(kind, seed=0):
     return hits, score, direction
 
 
+@pytest.mark.slow
 def test_every_baseline_that_sees_genes_learns_which_are_high():
     hits, score, direction = accuracies("expression")
     for name in BASELINES:
@@ -84,12 +85,14 @@ def test_every_baseline_that_sees_genes_learns_which_are_high():
     assert (score[SPECIAL] == 0).all()
 
 
+@pytest.mark.slow
 def test_where_nothing_differs_all_are_at_chance():
     runs = [accuracies("nothing", seed)[0] for seed in range(3)]
     for name in BASELINES:
         assert np.mean([hits[name] for hits in runs]) == pytest.approx(0.5, abs=0.08), name
 
 
+@pytest.mark.slow
 def test_where_only_length_differs_length_wins():
     hits = accuracies("length")[0]
     best = hits.pop("length_only")
@@ -134,6 +137,7 @@ def test_variable_genes_are_scanpys():
     assert len(variable_genes(scaled, 5000)) == (counts.sum(0) > 0).sum()
 
 
+@pytest.mark.slow
 def test_nothing_is_learnt_from_test_cells(monkeypatch):
     monkeypatch.setattr("keygenes.models.baselines.N_VARIABLE_GENES", 15)
     counts, tokens, labels, part = world("expression")
@@ -226,6 +230,7 @@ def fitted(study, folder):
     return paths
 
 
+@pytest.mark.slow
 def test_a_job_writes_predictions_and_coefficients_and_repeats_them(study, tmp_path):
     paths = fitted(study, tmp_path / "a")
     again = fitted(study, tmp_path / "b")

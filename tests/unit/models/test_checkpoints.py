@@ -40,6 +40,7 @@ def published_config(repository, mirror_root, name):
     return read_config(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_a_checkpoint_comes_back_to_the_same_logits_from_both_formats(
     repository, mirror_root, tmp_path, name

@@ -63,6 +63,7 @@ def head(study, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_reaches_the_probe_where_five_epochs_hardly_learn(study, head, tmp_path):
     probed(study, tmp_path / "probe")
     tuned(study, tmp_path / "five", patterns=FROZEN, options=THESIS)
@@ -91,6 +92,7 @@ def test_it_repeats_and_needs_neither_checkpoint_nor_cache(study, tmp_path, monk
     assert converged(study, tmp_path / "b", converge=few, cache=kept) == one
 
 
+@pytest.mark.slow
 def test_two_seeds_end_in_the_same_place(study, head, tmp_path):
     converged(study, tmp_path, seed=2)
     one, two = (np.stack(predictions(folder)["probabilities"]) for folder in (head, tmp_path))

@@ -216,6 +216,7 @@ def test_a_run_stopped_in_an_epoch_gives_the_bytes_of_an_unbroken_one(
     assert not (tmp_path / "resume.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["labels", "weights", "options", "tokens", "validation"])
 def test_a_stopped_run_of_other_inputs_starts_over(study, tmp_path, monkeypatch, caplog, change):
     def stops(*args):
@@ -369,6 +370,7 @@ def test_validation_goes_on_in_halves_when_memory_runs_out(study, monkeypatch, c
     assert "going on with 30 at a time" in caplog.text
 
 
+@pytest.mark.slow
 def test_compiled_layers_learn_the_same(study, tmp_path, monkeypatch):
     compiled, options = [], {**OPTIONS, "epochs": 1}
     plain = torch.nn.Module.compile

@@ -103,6 +103,7 @@ def runs(study, tmp_path_factory):
     return {name: classified(study, folder / name, encoder=name) for name in names}
 
 
+@pytest.mark.slow
 def test_a_planted_class_is_found_and_permuted_labels_are_not(runs):
     assert area(runs["pretrained"]) > 0.9
     assert area(runs["random_encoder"]) > 0.9  # positions tell the classes: no pretraining needed
@@ -146,6 +147,7 @@ def test_no_label_of_a_held_out_gene_reaches_training(study, tmp_path, monkeypat
         assert (labels[others] == IGNORED).all()  # special and unlisted tokens
 
 
+@pytest.mark.slow
 def test_labels_of_held_out_genes_change_nothing_in_their_own_scores(study, tmp_path, monkeypatch):
     """Were a held-out label used anywhere, flipping it would move its gene's score."""
     genes = read_table(study["genes"])
@@ -187,6 +189,7 @@ def test_the_score_is_the_mean_over_the_cells_that_express_the_gene(study):
         np.testing.assert_allclose(sums[row] / counts[row], np.mean(found, 0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes_and_another_seed_another_result(study, tmp_path):
     first = classified(study, tmp_path / "a", epochs=1)
     torch.rand(3)  # whatever was drawn before
@@ -198,6 +201,7 @@ def test_equal_runs_give_equal_bytes_and_another_seed_another_result(study, tmp_
     assert not np.allclose(np.stack(first["probabilities"]), np.stack(other["probabilities"]))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_after_its_last_fold(study, tmp_path, monkeypatch):
     whole = classified(study, tmp_path / "whole", epochs=1)
     trained, real = [], module.train_fold

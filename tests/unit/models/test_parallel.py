@@ -32,6 +32,7 @@ def study(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patterns", "cache"),
     [(["*"], None), (["bert.encoder.layer.1.*", *FROZEN], {"max_gb": 1, "dtype": "float32"})],
@@ -57,6 +58,7 @@ def test_two_processes_learn_what_one_does(study, tmp_path, monkeypatch, pattern
     assert sorted(p.name for p in (tmp_path / "two").iterdir()) == sorted(OUTPUTS)
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_the_job(study, tmp_path, monkeypatch):
     single = module.finetune
     monkeypatch.setattr(

@@ -127,6 +127,7 @@ def study(tmp_path_factory):
     return write_study(tmp_path_factory.mktemp("study"), n_cells=100)
 
 
+@pytest.mark.slow
 def test_pretraining_repeats_and_resumes_to_the_byte(study, tmp_path, monkeypatch, caplog):
     whole = pretrained(study, tmp_path / "whole")
     torch.rand(3)

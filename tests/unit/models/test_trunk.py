@@ -52,6 +52,7 @@ def history(folder):
     return read_table(folder / "history.parquet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 @pytest.mark.parametrize("patterns", [FROZEN, LAST, MIDDLE], ids=["head", "last", "middle"])
 def test_cached_training_is_uncached_training(study, tmp_path, patterns, pooling):
@@ -88,6 +89,7 @@ def test_training_in_full_keeps_nothing(study, tmp_path, monkeypatch):
     assert tuned(study, tmp_path / "b", patterns=embeddings, cache=KEEP)["config.json"]
 
 
+@pytest.mark.slow
 def test_one_cache_serves_every_seed_to_the_same_bytes(study, tmp_path, monkeypatch):
     tokens = read_table(study["tokens"])["length"].sum()
     sizes = {"pooled_first": 60 * 16 * 4, "layer2": tokens * 16 * 4}
@@ -109,6 +111,7 @@ def test_one_cache_serves_every_seed_to_the_same_bytes(study, tmp_path, monkeypa
             assert own == shared
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["weights", "tokens", "dtype", "gone", "cut", "altered"])
 def test_a_cache_of_another_run_is_not_used(study, tmp_path, caplog, change):
     states, cache, other = cached(study, tmp_path, FROZEN), KEEP, dict(study)

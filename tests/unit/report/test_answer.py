@@ -78,10 +78,12 @@ def test_the_primary_test_is_told_with_both_nulls_and_what_stands_beside_it(stud
         f"detection {beside['detection']:.3f} ({t - beside['detection']:+.3f} for attattr) and",
         f"mean rank {beside['mean_rank']:.3f} ({t - beside['mean_rank']:+.3f} for attattr)",
         "All other tracks are exploratory: 1 of 3 reach p = 0.05 after correction",
+        f"Total attention, the thesis's measure, reaches {beside['attention_total']:.3f}, and ",
     ):
         assert said in real, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

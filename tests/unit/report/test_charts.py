@@ -51,6 +51,7 @@ def test_every_chart_is_tried():
     assert set(CASES) == set(CHARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_charts_are_drawn_from_what_the_file_holds(name):
     table, classes = CASES[name]()

@@ -127,6 +127,7 @@ def text(figure):
     return " ".join(" ".join(words(figure)).split())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
 @pytest.mark.parametrize("case", CASES)
 def test_every_figure_is_drawn_and_saved(case, tmp_path):
@@ -139,6 +140,7 @@ def test_every_figure_is_drawn_and_saved(case, tmp_path):
     assert "n = " in text(figure) or "training_curves" in case or "rank_shift" in case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["figure1_umap two tasks", "figure5_rank_shift", "figure7_attended_vs_de"]
 )
@@ -241,6 +243,7 @@ def test_a_forest_stands_on_length_and_first_gene_and_shows_the_majority_as_a_li
     assert "n = 1,440; bars: 95 % intervals over wells only, n = 18 wells" in text(figure)
 
 
+@pytest.mark.slow
 def test_models_are_named_as_one_speaks_of_them():
     regimes = ("upstream_freeze6", "full_equal_length")
     pairs = [("full_equal_length", "upstream_freeze6")]
@@ -461,6 +464,7 @@ def test_empty_tables_give_a_figure_that_says_so():
         assert text(figure).startswith("no ")
 
 
+@pytest.mark.slow
 def test_categorical_columns_as_read_from_parquet_are_accepted():
     table = tables.cosine_table(folds=(1,)).astype({"a": "category", "b": "category"})
     assert "full vs frozen" in text(figure4_cosine(table))

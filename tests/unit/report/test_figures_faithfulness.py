@@ -69,6 +69,7 @@ def text(figure):
     return " ".join(" ".join(t.get_text() for t in found).split())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
 @pytest.mark.parametrize("case", CASES)
 def test_every_figure_is_drawn_and_saved(case, tmp_path):
@@ -103,6 +104,7 @@ def test_curves_and_their_random_genes_are_the_table_s():
     assert "wells," not in text(figure)
 
 
+@pytest.mark.slow
 def test_only_the_regime_asked_for_is_drawn():
     table = faithfulness_table(regimes=("full", "permuted_labels"))
     table.loc[table["regime"] == "permuted_labels", "n_cells"] = 7

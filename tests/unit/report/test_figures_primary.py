@@ -41,6 +41,7 @@ def test_every_relabelling_is_a_dot_and_the_true_labels_stand_out():
     np.testing.assert_allclose(drawn[2], true[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", [0.0, 0.4, 2.0])
 def test_beyond_the_threshold_of_max_t_p_is_at_most_0_05(signal):
     _, tests, _ = tables.primary_tables(signal=signal)
@@ -50,6 +51,7 @@ def test_beyond_the_threshold_of_max_t_p_is_at_most_0_05(signal):
     assert (beyond == (models["permuted_p_max"] <= 0.05)).all()
 
 
+@pytest.mark.slow
 def test_too_few_relabellings_have_no_threshold_and_none_no_p():
     scores, tests, primary = tables.primary_tables(n=18)
     assert tests["max_t_threshold"].isna().all()

@@ -69,6 +69,7 @@ def test_a_module_becomes_a_script():
         _classic("var a=1;", {})
 
 
+@pytest.mark.slow
 def test_assets_name_their_makers_and_repeat(tmp_path):
     for name in "ab":
         write_assets(tmp_path / name)

@@ -100,6 +100,7 @@ def test_randomisation_that_is_off_is_not_spoken_of():
     assert "deyoung2020" in written(off)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "gone", "there"),
     [

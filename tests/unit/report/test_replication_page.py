@@ -62,6 +62,7 @@ def page(studies, table, genes, tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_the_page_answers_first_and_says_what_is_simulated(page):
     text = page(left_out={"dose": "in one alone"})
     assert "1 of 3 tracks of regime full (attention residual)" in text
@@ -103,6 +104,7 @@ def test_another_last_class_is_told(studies, tmp_path):
     assert answer_on_classes(labels[:1] * 2, ["level"], NAMES) == []
 
 
+@pytest.mark.slow
 def test_same_input_gives_same_bytes(page, table, tmp_path):
     assert page() == page()
     sums = []

@@ -156,6 +156,7 @@ def test_special_tokens_stay_where_they_are():
 ALL = {"length": {"subsample": 30}, "depth": 80, "order": "shuffled", "seed": 4}
 
 
+@pytest.mark.slow
 def test_shards_draw_what_one_job_draws(tmp_path):
     cells = random_cells()
     whole = tokens_written(tmp_path, *cells, draws=ALL)

@@ -67,6 +67,7 @@ def by_definition(row, ids, vocabulary, max_length, framed):
     return ([2, *tokens, 3] if framed and tokens else tokens), len(there)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(studies())
 def test_cells_are_encoded_as_defined(study):

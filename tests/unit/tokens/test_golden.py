@@ -98,6 +98,7 @@ def compared(folder, version, genes, **more):
     return compare_folder(folder, version, folder / "dictionaries")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", [True, False])
 @pytest.mark.parametrize(("version", "n"), [("v1", 283), ("v2", 196)])
 def test_upstream_tokens_of_the_golden_cells(version, n, upstream, data_root, mirror_root):
@@ -249,6 +250,7 @@ def tampered(table):
     return table.assign(input_ids=cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "status", "grouped", "same", "mismatched"),
     [

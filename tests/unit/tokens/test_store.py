@@ -111,6 +111,7 @@ def test_the_mapping_file_is_used(tmp_path):
     assert read_tokens(tokens_path)[1].tolist() == [2, 5, 4, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_shards", "settings"),
     [(3, {}), (2, {"version": "v2"}), (7, {})],

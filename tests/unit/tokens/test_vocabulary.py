@@ -101,6 +101,7 @@ def test_dataset_vocabulary_refuses_cells_without_counts_or_totals():
         dataset_vocabulary(small_cells([[1, 0, 0]], [0]))
 
 
+@pytest.mark.slow
 def test_the_real_dictionaries():
     found = sorted((DATA / "mirror").glob("ctheodoris/Geneformer/*/geneformer"))
     if not found:
