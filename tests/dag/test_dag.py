@@ -256,6 +256,7 @@ def test_slurm_profile_knows_every_rule():
     assert set(re.findall(r"\w+", local)) == downloads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [None, THESIS], ids=["study", "thesis"])
 def test_small_rules_share_slurm_jobs_and_models_have_their_own(checkout, path):
     args = ["--configfile", path] if path else []
@@ -300,6 +301,7 @@ def test_shards_are_slurm_jobs_of_their_own(checkout, tmp_path, keys):
     assert found["merged"] == -(-attended // SLURM["group-components"]["merged"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attempt", "mem_mb"), [(2, 16000), (5, 32000)])
 def test_memory_grows_with_the_attempts_up_to_four_times(checkout, attempt, mem_mb):
     args = ["results/demo_thesis/cells/counts.h5ad", "--attempt", attempt]
@@ -324,6 +326,7 @@ def test_rule_names_are_verb_noun():
         "label",
         "split",
         "embed",
+        "finetune",
         "rank",
         "screen",
         "build",

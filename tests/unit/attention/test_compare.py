@@ -270,6 +270,7 @@ def compared(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_attends_as_the_pretrained_one(compared):
     table = read_table(compared / "cosine.parquet").set_index(["a", "b", "layer", "head"])
     control = table.loc[("frozen", "pretrained")]

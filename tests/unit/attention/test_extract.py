@@ -157,6 +157,7 @@ def test_attention_by_rank_is_that_of_each_cell_alone(sums, long):
     assert table["rank"].max() == max(map(len, CELLS))
 
 
+@pytest.mark.slow
 def test_attention_by_gene_and_class_is_that_of_each_cell_alone(sums, long):
     table = gene_table(sums, "test", IDS, NAMES, 0)
     keys = ["layer", "head", "ensembl_id", "class"]
@@ -407,6 +408,7 @@ def test_what_is_expected_is_the_mean_of_vehicle_training_cells_in_their_bin(stu
         assert part["rank_high"].max() >= of_head["rank"].max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"n_counts": 1000.0}, {"n_counts": np.nan}, {"n_counts": None}])
 def test_depths_that_are_equal_or_missing_say_nothing(study, tmp_path, change):
     as_given = extracted(tmp_path / "a", *study, obs_of().drop(columns="n_counts"))

@@ -93,6 +93,7 @@ def test_the_model_s_output_is_what_it_was(trunk, reference, batch):
             close(output.last_hidden_state[i, : len(cell)], eager(reference, cell)[1][-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", BATCHES)
 def test_every_statistic_is_that_of_the_whole_matrix_of_each_cell_alone(trunk, reference, batch):
     cells = BATCHES[batch]

@@ -65,6 +65,7 @@ def test_the_primary_test_holds_its_level_and_finds_what_is_planted(rates, few_s
     assert few_studies["strong"]["effect"]["low"] > few_studies["nothing"]["effect"]["high"]
 
 
+@pytest.mark.slow
 def test_too_few_relabellings_support_nothing(few_studies):
     for entries in few_studies.values():
         assert entries["permuted 10"]["yes"] == entries["supported 10"]["yes"] == 0

@@ -91,6 +91,7 @@ def test_options(timing, monkeypatch):
     assert timing.arguments("First.").repeats == 9
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own(timing):
     ballast = np.ones(30_000_000)  # 240 MB that the other process does not have
     value, before, peak = timing.apart(operator.mul, 2, 3)

@@ -239,6 +239,7 @@ def test_equal_options_give_equal_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [int, float, bool, "category"])
 def test_cells_that_did_not_pass_the_users_filter_go_first(tmp_path, dtype):
     obs = obs_of(12).assign(filter_pass=pd.Series(np.resize([1, 1, 1, 0], 12)).to_numpy())

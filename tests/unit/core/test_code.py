@@ -136,6 +136,7 @@ ORDER = ["core", "inputs", "cells", "expression", "tokens", "models", "attention
 ORDER.append("report")
 
 
+@pytest.mark.slow
 def test_a_room_imports_only_from_rooms_to_its_left():
     for path in (SCRIPTS / "keygenes").rglob("*.py"):
         room = path.relative_to(SCRIPTS / "keygenes").parts[0]

@@ -80,6 +80,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_wrong_key_is_refused_in_one_sentence(study, case):
     key, value, parts = CASES[case]
@@ -281,6 +282,7 @@ RELATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RELATIONS)
 def test_keys_that_do_not_fit_each_other(study, case):
     key, value, parts = RELATIONS[case]

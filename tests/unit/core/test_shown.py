@@ -51,6 +51,7 @@ def test_a_log_has_lines_and_no_controls(text):
     assert lines[-1] == "  and more"
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_what_is_printable_stays_and_all_else_goes(text):
     shown = printable(text)

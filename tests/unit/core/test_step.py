@@ -39,6 +39,7 @@ def log_of(tmp_path):
     return (tmp_path / "logs" / "umap.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_log_holds_what_the_body_says_and_how_long_it_took(tmp_path):
     with step(job(tmp_path)) as log:
         log.info("12 µM")
@@ -47,6 +48,7 @@ def test_the_log_holds_what_the_body_says_and_how_long_it_took(tmp_path):
     assert last.startswith("done in ")
 
 
+@pytest.mark.slow
 def test_an_input_error_ends_the_job_with_its_sentence_alone(tmp_path):
     error = input_error("config key 'a'", found="1", expected="2", remedy="change it")
     with pytest.raises(SystemExit) as stop, step(job(tmp_path)):
@@ -58,6 +60,7 @@ def test_an_input_error_ends_the_job_with_its_sentence_alone(tmp_path):
     assert_sentence(error, "config key 'a'")
 
 
+@pytest.mark.slow
 def test_on_the_terminal_every_line_starts_with_the_job(tmp_path, capsys):
     with step(job(tmp_path)) as log:
         log.info("12 cells\nof 3 wells")
@@ -66,6 +69,7 @@ def test_on_the_terminal_every_line_starts_with_the_job(tmp_path, capsys):
     assert "umap seed 2" not in log_of(tmp_path), "its name says so"
 
 
+@pytest.mark.slow
 def test_the_terminal_names_the_log_of_a_failed_job_and_leaves_the_error_to_it(tmp_path, capsys):
     with pytest.raises(SystemExit), step(job(tmp_path)):
         raise KeyError("gone")
@@ -86,6 +90,7 @@ def test_an_error_that_the_log_cannot_take_is_said_on_the_terminal(tmp_path, cap
     assert "the disk: found 1, expected 2; change it.\n" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_leaves_no_traceback(tmp_path, capsys):
     with pytest.raises(SystemExit), step(job(tmp_path)):
         raise KeyboardInterrupt
@@ -99,6 +104,7 @@ def test_a_jobs_name_has_its_wildcards():
     assert job_name("evaluate", {}.items()) == "evaluate"
 
 
+@pytest.mark.slow
 def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path):
     with pytest.raises(SystemExit) as stop, step(job(tmp_path)):
         raise KeyError("gone")
@@ -107,6 +113,7 @@ def test_any_other_error_leaves_its_traceback_in_the_log(tmp_path):
     assert "KeyError: 'gone'" in log_of(tmp_path)
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_said_below_the_traceback(tmp_path):
     with pytest.raises(SystemExit), step(job(tmp_path)):
         raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")

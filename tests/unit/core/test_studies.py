@@ -50,6 +50,7 @@ def refused(folders, **keys):
     return error
 
 
+@pytest.mark.slow
 def test_two_finished_studies_are_found_with_their_names_and_records(folders):
     studies, name = compared(folders)
     assert name == "a_vs_b"
@@ -130,6 +131,7 @@ def test_a_record_of_another_version_is_refused(folders):
     assert_sentence(refused(folders), str(folders[0]), "0.0.8", __version__)
 
 
+@pytest.mark.slow
 def test_common_tasks_have_a_name_and_classes_in_common(folders, tmp_path):
     (a, b), _ = compared(folders)
     assert common_tasks(a, b) == (["level"], {"dose": "in b alone"})
@@ -182,6 +184,7 @@ def test_a_table_that_the_record_does_not_name_is_refused(folders):
     assert_sentence(error, str(folders[1] / name), "provenance.json")
 
 
+@pytest.mark.slow
 def test_cells_that_both_studies_read_are_named(folders, tmp_path):
     (a, b), _ = compared(folders)
     assert shared_cells(a, b) == []

@@ -30,6 +30,7 @@ def no_stamp():
     set_stamp(None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_every_schema_round_trips(tmp_path, table):
     path = tmp_path / "table.parquet"

@@ -123,6 +123,7 @@ def test_every_test_cell_has_one_pass_tracks_and_some_have_all(paths, found):
     assert (cells.groupby("cell")["contrast"].nunique() == 1).all()
 
 
+@pytest.mark.slow
 def test_wells_hold_the_sums_of_their_cells(paths, found):
     scores, cells = found["well_scores"], cells_of(paths)
     attributed = found["cells"].query("track == 'rollout'")
@@ -169,6 +170,7 @@ def test_every_track_and_every_control_is_an_order(found):
     assert set(without["order"]) == {"random", "expression"}
 
 
+@pytest.mark.slow
 def test_cells_that_do_not_add_up_are_counted_and_left_out(paths, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "keygenes"):
         few = {"n_steps": 2, "attattr_steps": 2, "max_completeness_error": 1e-6}
@@ -183,6 +185,7 @@ def test_cells_that_do_not_add_up_are_counted_and_left_out(paths, tmp_path, capl
     assert "6 of 6 cells rejected" in caplog.text
 
 
+@pytest.mark.slow
 def test_every_training_of_a_fold_is_looked_at_in_the_same_cells(paths, found, tmp_path):
     """Other weights, as of another seed or of dealt labels, and another fold."""
     other = study(tmp_path / "study", pooling="mean")
@@ -199,6 +202,7 @@ def test_every_training_of_a_fold_is_looked_at_in_the_same_cells(paths, found, t
     assert not set(of_fold["cells"]["cell"]) & set(first["cell"])
 
 
+@pytest.mark.slow
 def test_a_model_of_dealt_labels_has_tracks_alone(paths, found, tmp_path):
     bare = {name: path for name, path in paths.items() if name not in ("wilcoxon", "by_well")}
     only = attribute(tmp_path, bare, names=("well_scores", "cells"), faithfulness_options=None)
@@ -206,6 +210,7 @@ def test_a_model_of_dealt_labels_has_tracks_alone(paths, found, tmp_path):
         pd.testing.assert_frame_equal(only[name], found[name])
 
 
+@pytest.mark.slow
 def test_tracks_that_are_switched_off_are_nowhere(paths, tmp_path):
     found = attribute(
         tmp_path / "a",
@@ -243,6 +248,7 @@ def test_special_tokens_have_no_score(tmp_path, pooling):
     assert set(found["well_scores"]["track"]) == set(scored)
 
 
+@pytest.mark.slow
 def test_what_the_classifier_reads_is_in_no_order(tmp_path, caplog):
     """A share of 1.0 masks every gene that may be masked."""
     everything = {"fractions": [1.0], "n_random": 1, "randomised_cells": 0}

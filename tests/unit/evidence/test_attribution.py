@@ -85,6 +85,7 @@ def test_one_pass_of_attention_times_gradient_is_that_of_the_whole_matrices(mode
         assert (found[row, len(cell) :] == 0).all()
 
 
+@pytest.mark.slow
 def test_attattr_is_that_of_the_whole_matrices(model):
     ids = torch.from_numpy(random_cells(1, seed=5)[0].astype(np.int64))[None]
     found, changes = attattr_layers(model, ids, n_steps=12, batch_tokens=50)
@@ -117,6 +118,7 @@ def test_attattr_adds_up_per_layer_and_better_with_more_steps(model):
         np.testing.assert_allclose(layers.sum(1), changes, atol=3e-3 * np.abs(changes).sum())
 
 
+@pytest.mark.slow
 def test_integrated_gradients_add_up_to_the_change_from_the_masked_cell(model):
     cells = random_cells(3, seed=6)
     ids, mask = padded(cells)

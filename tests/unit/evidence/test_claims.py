@@ -156,6 +156,7 @@ def test_the_thesis_holds_where_all_it_says_is_so(judged):
     assert frame["why"].str.len().gt(0).all()
 
 
+@pytest.mark.slow
 def test_every_reading_has_a_row_per_task(document, judged):
     frame = judged
     expected = [
@@ -196,6 +197,7 @@ def test_p_belongs_to_the_primary_readings_alone(document, judged):
     assert frame.loc[frame["p"].isna(), "p_holm"].isna().all()
 
 
+@pytest.mark.slow
 def test_holm_by_hand():
     found = holm([0.01, np.nan, 0.04, 0.03])
     assert found[[0, 2, 3]] == pytest.approx([0.03, 0.06, 0.06])
@@ -252,6 +254,7 @@ def test_what_a_model_attends_to_that_has_not_learnt_is_no_evidence(document, me
     assert not dose["why"].str.contains("not learnt").any()
 
 
+@pytest.mark.slow
 def test_holm_decides():
     primary = {"claim": "k", "reading": "r", "verdict": HOLDS, "why": "so"}
     found = decided_by_holm(pd.DataFrame([{**primary, "p": p} for p in (0.03, 0.04, 0.001)]))
@@ -348,6 +351,7 @@ def change(document, key, value):
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key, value, found",
     [
@@ -369,6 +373,7 @@ def test_what_the_schema_refuses(document, schema, key, value, found):
     assert_sentence(error, "mine.yaml, key", found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key, value, found",
     [
@@ -413,6 +418,7 @@ def test_every_test_is_in_the_documentation(repository):
     assert [name for name in TESTS if f"`{name}`" not in text] == []
 
 
+@pytest.mark.slow
 def test_claims_of_ones_own(schema, tmp_path):
     mine = {
         "version": 1,

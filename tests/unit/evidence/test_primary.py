@@ -35,6 +35,7 @@ def test_without_relabellings_nothing_is_known():
     assert verdict(test, LARGE, 0.05)[0] == INCONCLUSIVE
 
 
+@pytest.mark.slow
 def test_nothing_behind_the_labels_is_rejected_at_the_level():
     rng = np.random.default_rng(1)
     values = rng.normal(size=(4000, 1 + FEWEST))

@@ -167,6 +167,7 @@ def test_a_planted_set_is_supported_and_total_attention_is_exploratory(found):
     }
 
 
+@pytest.mark.slow
 def test_scores_are_pooled_over_folds_under_every_labels(found, inputs):
     scores = found["relabelled_scores"]
     scores = scores[scores["track"] == "attention_received"].set_index("relabelling")["auprc"]

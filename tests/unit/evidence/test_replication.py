@@ -50,6 +50,7 @@ def test_only_the_planted_track_repeats_itself(table):
     assert (same["n_genes"] == N_GENES).all()
 
 
+@pytest.mark.slow
 def test_a_study_agrees_wholly_with_itself():
     genes = genes_of(1)
     same = same_track(replication(genes, genes, NAMES, n_bootstrap=50))
@@ -59,6 +60,7 @@ def test_a_study_agrees_wholly_with_itself():
     assert len(within) and (within < 1).all()
 
 
+@pytest.mark.slow
 def test_rows_are_of_both_comparisons_and_fit_the_schema(table, tmp_path):
     write_table(table.assign(task="level"), tmp_path / "replication.parquet", "replication")
     kept = read_table(tmp_path / "replication.parquet")
@@ -73,6 +75,7 @@ def test_rows_are_of_both_comparisons_and_fit_the_schema(table, tmp_path):
     assert not kept[keys].astype(str).duplicated().any()
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_and_other_regimes_change_no_number(table):
     shuffled = genes_of(2).sample(frac=1, random_state=3)
     less = genes_of(1)

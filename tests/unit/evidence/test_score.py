@@ -241,6 +241,7 @@ def scored(folder, folds, **options):
     return outputs
 
 
+@pytest.mark.slow
 def test_the_evidence_table_holds_every_track_regime_and_seed(folds, tmp_path):
     table = read_table(scored(tmp_path, folds)["genes"])
     assert list(table.columns) == TABLES["genes"].names
@@ -277,6 +278,7 @@ def test_the_evidence_table_holds_every_track_regime_and_seed(folds, tmp_path):
     assert total["n_cells"].groupby("ensembl_id").nunique().eq(1).all()
 
 
+@pytest.mark.slow
 def test_pooled_rows_alone_have_p(folds, tmp_path):
     table = read_table(scored(tmp_path, folds)["genes"])
     of_model = table[table["regime"].notna()]
@@ -310,12 +312,14 @@ def test_the_null_of_a_gene_is_that_of_models_trained_on_dealt_classes(folds, tm
     assert occlusion["permuted_sd"].gt(0).all()
 
 
+@pytest.mark.slow
 def test_tracks_that_are_switched_off_are_left_out_but_never_the_baselines(folds, tmp_path):
     table = read_table(scored(tmp_path, folds, tracks=[])["genes"])
     assert set(table["track"]) == set(BASELINES)
     assert read_table(tmp_path / "key_genes.parquet")["attention_total"].gt(0).all()
 
 
+@pytest.mark.slow
 def test_cells_without_wells_give_tracks_without_p(folds, tmp_path, caplog):
     caplog.set_level("INFO", logger="keygenes")
     bare = [raw.assign(well="all") for raw in folds]
@@ -336,6 +340,7 @@ def test_cells_without_wells_give_tracks_without_p(folds, tmp_path, caplog):
     assert (received["ci_low"] < received["score"]).all(), "over cells"
 
 
+@pytest.mark.slow
 def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(folds, tmp_path):
     outputs = scored(tmp_path, folds)
     keys = read_table(outputs["key_genes"])

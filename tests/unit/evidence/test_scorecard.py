@@ -274,6 +274,7 @@ def test_tables_keep_their_schemas_and_hold_every_aspect(tables):
     assert not card.duplicated(keys).any()
 
 
+@pytest.mark.slow
 def test_what_was_planted_is_told_by_the_model_and_not_by_its_control(card):
     found = one(card, "attention_received", "full", "truth", "planted", "auprc")
     assert found["value"] > 5 * found["base_rate"]
@@ -414,6 +415,7 @@ def test_masking_counts_beyond_what_it_does_to_models_of_permuted_labels(card, f
     assert set(card.loc[card["metric"] == metric, "regime"]) == {"full"}, "no control of a control"
 
 
+@pytest.mark.slow
 def test_a_model_that_has_not_learnt_has_nothing_to_be_faithful_to(folder, paths, tmp_path, caplog):
     caplog.set_level("INFO", logger="keygenes")
     metrics = folder / "metrics_unlearnt.parquet"
@@ -441,6 +443,7 @@ def test_equal_inputs_give_equal_bytes(tables, folder, paths, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_without_wells_sets_attributions_or_tracks(folder, paths, tmp_path, caplog):
     caplog.set_level("INFO", logger="keygenes")
     nothing = {"gene_sets": {}, "by_well": {}, "tracks": [], "controls": []}

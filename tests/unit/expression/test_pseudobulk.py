@@ -69,6 +69,7 @@ def test_what_was_planted_is_found_and_little_else(table):
     assert f"ENSG{N_GENES - 1:011d}" not in set(table["ensembl_id"]), "no count, no test"
 
 
+@pytest.mark.slow
 def test_of_two_classes_the_tests_mirror_each_other(table):
     rest = table[table["reference"] == "rest"].set_index("ensembl_id")
     low, high = rest[rest["group"] == "low"], rest[rest["group"] == "high"]

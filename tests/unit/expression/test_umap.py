@@ -38,6 +38,7 @@ def test_two_kinds_of_cells_lie_apart_and_the_map_repeats():
     assert (first != umap_coordinates(*cells, **{**SETTINGS, "seed": 2})).any()
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_move_a_cell():
     cells, threads = two_kinds(60), numba.get_num_threads()
     first = umap_coordinates(*cells, **SETTINGS)

@@ -206,6 +206,7 @@ DAMAGED = {  # all of these named what could not be read by a traceback, or cras
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_damaged_file_is_refused(tmp_path, case):
     path = file_of(tmp_path / "m.h5ad")
@@ -262,6 +263,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", NAMES)
 @pytest.mark.parametrize(
     ("item", "what"), [("obs/_index", "cell name"), ("var/id", "gene id"), ("obs/drug", "drug")]

@@ -144,6 +144,7 @@ def whole_or_a_sentence(files):
 CHANGES = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.sampled_from(sorted(TEXTS)), CHANGES, st.booleans())
 def test_changed_bytes(tmp_path_factory, part, changes, zipped):

@@ -145,6 +145,7 @@ def generic(counts, path, **columns):
     return {"layout": "h5ad", "columns": {"ensembl_id": "id", **columns}}, {"matrix": path}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["scperturb", "kaggle", "kaggle_um", "geo", "geo_plain"])
 def test_layouts_read_to_the_same_matrix(layout, counts, expected, tmp_path):
     write = {

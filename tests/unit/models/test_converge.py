@@ -73,6 +73,7 @@ def test_it_reaches_the_probe_where_five_epochs_hardly_learn(study, head, tmp_pa
     assert accuracy(head) >= accuracy(tmp_path / "probe") - 0.05
 
 
+@pytest.mark.slow
 def test_the_best_epoch_stays_and_training_ends_after_the_patience(head):
     history = read_table(head / "history.parquet")
     assert history["epoch"].tolist() == list(range(1, len(history) + 1))

@@ -169,6 +169,7 @@ def of_regime(table, regime, fold=None, seed=None):
     return table[keep]
 
 
+@pytest.mark.slow
 def test_every_model_and_split_and_the_pools_of_all_tests(scored):
     predictions, _, metrics, confusion = scored
     assert set(metrics["regime"]) == {"full", "frozen", "majority", "length_only"}

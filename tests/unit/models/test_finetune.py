@@ -78,12 +78,14 @@ def whole(study, tmp_path_factory):
     return tuned(study, tmp_path_factory.mktemp("whole"))
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes(study, whole, tmp_path):
     torch.rand(7)  # whatever was drawn before
     assert tuned(study, tmp_path) == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(OUTPUTS)
 
 
+@pytest.mark.slow
 def test_the_fold_chooses_the_cells_and_the_seed_the_rest(study, whole, tmp_path):
     splits = read_table(study["splits"]).set_index("cell")
     models = {whole["model.safetensors"]}
@@ -112,6 +114,7 @@ def test_beside_the_model_stands_what_was_loaded_and_what_trained(study, tmp_pat
     assert loading["weights_sha256"] == checksum(study["weights"])
 
 
+@pytest.mark.slow
 def test_without_weights_all_of_the_model_starts_at_random(study, tmp_path):
     random = {**study, "weights": None}
     files = tuned(random, tmp_path, patterns=FROZEN)
@@ -192,6 +195,7 @@ def test_attention_dropout_is_the_model_s_own_unless_the_config_says_otherwise(
     assert without["model.safetensors"] != whole["model.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [2, 3])
 def test_a_run_stopped_in_an_epoch_gives_the_bytes_of_an_unbroken_one(
     study, whole, tmp_path, monkeypatch, caplog, epoch
@@ -275,6 +279,7 @@ def test_only_what_a_regime_names_has_moved(study, tmp_path):
     assert len(moved) == 16
 
 
+@pytest.mark.slow
 def test_it_learns_and_the_saved_model_predicts_what_the_table_says(study, tmp_path):
     tuned(study, tmp_path, options={**OPTIONS, "epochs": 15, "learning_rate": 5e-3})
     table = read_table(tmp_path / "predictions.parquet")
@@ -309,6 +314,7 @@ def test_the_history_is_that_of_the_best_epoch(study, whole, tmp_path):
     assert best["valid_accuracy"] == pytest.approx((probabilities.argmax(1) == codes).mean())
 
 
+@pytest.mark.slow
 def test_all_epochs_train_and_the_last_is_kept_where_none_is_chosen(study, whole, tmp_path):
     last = tuned(study, tmp_path, options={**OPTIONS, "keep_epoch": "last"})
     history = read_table(tmp_path / "history.parquet")

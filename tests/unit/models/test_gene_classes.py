@@ -111,6 +111,7 @@ def test_a_planted_class_is_found_and_permuted_labels_are_not(runs):
     assert area(runs["shuffled_labels"]) < 0.75
 
 
+@pytest.mark.slow
 def test_every_run_scores_the_same_genes_in_the_same_folds(runs):
     table = runs["pretrained"]
     assert len(table) == len(LISTED)  # the one outside the vocabulary is left out

@@ -133,6 +133,7 @@ def test_a_symbol_of_two_genes_is_refused():
     assert_sentence(error, "l.csv, column 'symbol'", "'TWIN', which names 2 genes", "ensembl_id")
 
 
+@pytest.mark.slow
 def test_the_list_of_the_trial_is_all_in_the_vocabulary_of_geneformer(data_root, mirror_root):
     """The published classes of dosage sensitivity: 122 sensitive, 368 insensitive."""
     from keygenes.tokens.vocabulary import geneformer_vocabulary

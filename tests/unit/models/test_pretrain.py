@@ -164,6 +164,7 @@ def test_a_stopped_run_of_another_length_starts_over(study, tmp_path, monkeypatc
     assert "belongs to another configuration" in caplog.text
 
 
+@pytest.mark.slow
 def test_pretraining_learns_which_genes_there_are(study, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "keygenes"):
         pretrained(study, tmp_path, epochs=6, max_cells=1000, learning_rate=0.01)

@@ -72,6 +72,7 @@ def test_cached_training_is_uncached_training(study, tmp_path, patterns, pooling
     assert not (tmp_path / "kept" / "states").exists()
 
 
+@pytest.mark.slow
 def test_half_precision_has_its_own_tolerance(study, tmp_path):
     half = {**KEEP, "dtype": "float16"}
     for patterns in (FROZEN, LAST):
@@ -82,6 +83,7 @@ def test_half_precision_has_its_own_tolerance(study, tmp_path):
         assert 0 < difference < 1e-3, "float16 keeps 3 digits"
 
 
+@pytest.mark.slow
 def test_training_in_full_keeps_nothing(study, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "write_states", lambda *a, **k: 1 / 0)
     assert tuned(study, tmp_path / "a", cache=KEEP)["config.json"]
@@ -135,6 +137,7 @@ def test_a_cache_of_another_run_is_not_used(study, tmp_path, caplog, change):
     assert bytes_ == tuned(other, tmp_path / "b", patterns=FROZEN, cache=cache)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_computed_anew_and_said(study, tmp_path, caplog):
     small = {"max_gb": 5e-6, "dtype": "float32"}  # 5 kB: the pooled states, not a layer's
     assert read_json(cached(study, tmp_path / "head", FROZEN, cache=small))["bytes"] == 3840
@@ -175,6 +178,7 @@ def test_a_full_disk_is_no_error(study, tmp_path, caplog, monkeypatch):
     assert [p.name for p in states.parent.iterdir()] == ["states.json"], "nothing half written"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patterns", [FROZEN, LAST])
 def test_a_stopped_run_goes_on_to_the_same_bytes(study, tmp_path, monkeypatch, patterns):
     whole = tuned(study, tmp_path / "whole", patterns=patterns, cache=KEEP)

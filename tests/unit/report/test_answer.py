@@ -37,6 +37,7 @@ CONFIG = {
 }
 
 
+@pytest.mark.slow
 def test_five_sentences_with_their_numbers(study):
     asked, told, moved, genes, real = answer(study, CONFIG, "made-up cells", "Geneformer V1")
     assert "Geneformer V1" in asked
@@ -60,6 +61,7 @@ def test_five_sentences_with_their_numbers(study):
     )
 
 
+@pytest.mark.slow
 def test_the_primary_test_is_told_with_both_nulls_and_what_stands_beside_it(study):
     real = answer(study, CONFIG, "cells", "V1")[-1]
     row, tests = study["primary"].iloc[0], study["track_tests"].set_index("track")
@@ -103,6 +105,7 @@ def test_other_outcomes_say_why(study, changed, said):
     assert "nan" not in real
 
 
+@pytest.mark.slow
 def test_without_a_primary_test_there_is_no_verdict(study):
     study |= {"primary": None, "track_tests": None, "claims": None}
     assert answer(study, CONFIG, "cells", "V1")[-1] == (
@@ -110,6 +113,7 @@ def test_without_a_primary_test_there_is_no_verdict(study):
     )
 
 
+@pytest.mark.slow
 def test_an_answer_about_a_model_that_has_not_learnt_begins_with_it(study):
     assert len(answer(study, CONFIG, "cells", "V1")) == 5
     study["metrics"]["level"] = tables.metrics_table(MODELS, unlearnt=["full"])
@@ -123,6 +127,7 @@ def test_an_answer_about_a_model_that_has_not_learnt_begins_with_it(study):
     assert "its accuracy less the commonest class's is +0.00 (-0.02 to +0.30)" in first
 
 
+@pytest.mark.slow
 def test_every_task_is_told_of(study):
     for name in ("metrics", "cosine", "comparison_bounds", "key_genes", "genes"):
         study[name]["dose"] = study[name]["level"]
@@ -140,6 +145,7 @@ def test_only_an_exact_cosine_of_1_reads_as_1(cosine, said):
     assert cosine_text(cosine) == said
 
 
+@pytest.mark.slow
 def test_one_seed_has_no_other_to_compare_with(study):
     bounds = study["comparison_bounds"]["level"]
     study["comparison_bounds"]["level"] = bounds[bounds["bound"] == "split_half"]
@@ -147,12 +153,14 @@ def test_one_seed_has_no_other_to_compare_with(study):
     assert "two models" not in moved
 
 
+@pytest.mark.slow
 def test_where_each_fold_was_trained_once_folds_are_compared(study):
     bounds = study["comparison_bounds"]["level"].replace({"bound": {"other_seed": "other_fold"}})
     study["comparison_bounds"]["level"] = bounds
     assert "two models of full, trained on other folds, have" in answer(study, CONFIG, "c", "V1")[2]
 
 
+@pytest.mark.slow
 def test_without_sets_attended_genes_are_held_against_expressed_ones(study):
     config = {**CONFIG, "evidence": {**CONFIG["evidence"], "gene_sets": []}}
     assert answer(study, config, "made-up cells", "Geneformer V1")[3] == (
@@ -161,6 +169,7 @@ def test_without_sets_attended_genes_are_held_against_expressed_ones(study):
     )
 
 
+@pytest.mark.slow
 def test_an_accuracy_without_an_interval_says_why(study):
     metrics = study["metrics"]["level"]
     study["metrics"]["level"] = metrics.assign(ci_low=np.nan, ci_high=np.nan, unit="replicate")

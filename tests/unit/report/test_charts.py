@@ -68,6 +68,7 @@ def test_an_empty_table_and_a_figure_without_a_chart_have_none():
     assert chart_spec("agreement", cosine(), DOSE) is None
 
 
+@pytest.mark.slow
 def test_classes_keep_order_and_text():
     spec = chart_spec("figure1_umap", umap(), CLASSES)
     drawn = vl_convert.vegalite_to_svg(spec)
@@ -111,6 +112,7 @@ def test_training_stands_in_three_columns():
     assert chart_spec("training_curves", tables.history_table(tables.REGIMES), DOSE)["columns"] == 3
 
 
+@pytest.mark.slow
 def test_long_cells_are_drawn_pooled():
     table = change_by_rank(shift(longest=2048, median=900))
     many = pd.concat([table.assign(b=f"b{i}") for i in range(1 + MAX_POINTS // len(table))])

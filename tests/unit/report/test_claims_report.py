@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import report_tables as tables
 from PIL import Image
 from test_page import read
@@ -92,6 +93,7 @@ def test_the_page_shows_every_reading_whole(tmp_path):
     assert "evidence/claims.parquet" in text
 
 
+@pytest.mark.slow
 def test_the_figure_has_every_claim_and_a_mark_per_reading(tmp_path):
     table = tables.claims_table()
     figure = claims(table, title="Claims of the thesis")

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 import report_tables as tables
 
 from keygenes.report.captions import caption
@@ -68,6 +69,7 @@ def test_a_pooled_row_is_of_the_grouped_design():
     assert pooled(metrics(), "nothing") is None
 
 
+@pytest.mark.slow
 def test_the_headline_names_the_floors_and_the_best_baseline():
     study = {
         "selection": pd.DataFrame({"n_cells": [1440], "n_genes": [900]}),

@@ -368,6 +368,7 @@ def test_the_cosine_stands_beside_that_of_the_same_training_again():
     assert "r 0.61; other fold: cos 0.97, r 0.90" in text(figure4_cosine(cosine, bounds))
 
 
+@pytest.mark.slow
 def test_the_trainings_of_a_fold_count_its_cells_once():
     once = tables.rank_shift_table(longest=60, median=40)
     often = tables.rank_shift_table(seeds=(1, 2), longest=60, median=40)
@@ -390,6 +391,7 @@ def test_rank_shift_without_rows_of_all_layers_adds_the_layers_up():
     np.testing.assert_allclose(drawn(whole).get_ydata(), drawn(parts).get_ydata())
 
 
+@pytest.mark.slow
 def test_rank_shift_names_its_marks_only_where_they_are_known():
     table = tables.rank_shift_table(longest=60, median=40)
     found = text(figure5_rank_shift(table, **{**MARKS, "marker_rank": 12.0}))
@@ -440,6 +442,7 @@ def test_norms_print_values_and_scale_colours_per_map():
     assert "full\noutput norm per layer" in words(figure)
 
 
+@pytest.mark.slow
 def test_norms_of_a_regime_without_values_leave_its_cells_empty():
     table = tables.norms_table(("frozen", "full"), (1,), layers=2, heads=2)
     lost = (table.regime == "full") & (table.measure == "weighted")
@@ -506,6 +509,7 @@ def test_every_gene_is_drawn_once_at_its_score():
     np.testing.assert_allclose(np.sort(drawn), np.sort(pool.score))
 
 
+@pytest.mark.slow
 def test_scorecard_prints_one_models_pooled_numbers_and_marks_what_is_planted():
     card, _ = tables.scorecard_table()
     card.loc[card["regime"] == "frozen", "value"] = 0.777
@@ -522,6 +526,7 @@ def test_scorecard_prints_one_models_pooled_numbers_and_marks_what_is_planted():
     assert "900" in text(figure)
 
 
+@pytest.mark.slow
 def test_scorecard_leaves_out_what_was_not_measured():
     card, _ = tables.scorecard_table(faithful=False)
     figure = scorecard(card, regime="full")

@@ -12,6 +12,7 @@ def words(figure):
     return [t.get_text() for t in figure.findobj(lambda a: hasattr(a, "get_text"))]
 
 
+@pytest.mark.slow
 def test_rows_are_the_primary_track_the_exploratory_ones_and_those_of_no_model():
     figure = primary_test(*tables.primary_tables(), task="level")
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -30,6 +31,7 @@ def test_rows_are_the_primary_track_the_exploratory_ones_and_those_of_no_model()
     assert figure.get_figwidth() < 11
 
 
+@pytest.mark.slow
 def test_every_relabelling_is_a_dot_and_the_true_labels_stand_out():
     scores, tests, primary = tables.primary_tables()
     panel = primary_test(scores, tests, primary).axes[0]
@@ -71,6 +73,7 @@ def test_the_table_holds_what_is_drawn():
     assert set(marked["track"]) == set(tests.loc[tests["role"] != "reference", "track"])
 
 
+@pytest.mark.slow
 def test_a_set_without_genes_is_said_so():
     scores, tests, primary = tables.primary_tables()
     figure = primary_test(scores, tests.assign(auprc=np.nan), primary)

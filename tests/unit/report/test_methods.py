@@ -203,6 +203,7 @@ def test_what_trains_is_said_in_words():
     )
 
 
+@pytest.mark.slow
 def test_controls_are_told_by_what_they_repeat():
     text = text_of("laptop")
     assert (

@@ -109,6 +109,7 @@ def folder_of(tmp_path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pooling", "specials"),
     [
@@ -167,6 +168,7 @@ def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
     assert "- 1: `high`" in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changed", "rows"),
     [
@@ -233,6 +235,7 @@ def test_simulated_data_are_said_aloud(folder_of, said):
     assert (folder / path).resolve() == folder.parents[2] / "pretrained"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

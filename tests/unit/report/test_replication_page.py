@@ -73,6 +73,7 @@ def test_the_page_answers_first_and_says_what_is_simulated(page):
     assert "801" in text and "802" in text
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_no_network(page):
     links = re.findall(r'(?:src|href)="([^"]+)"', page())
     assert links and not [link for link in links if re.match(r"\w+:|//", link) and link != "data:,"]

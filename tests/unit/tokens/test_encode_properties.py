@@ -94,6 +94,7 @@ def test_cells_are_encoded_as_defined(study):
         np.testing.assert_array_equal(part, copy)  # the caller's matrix is left alone
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(studies(), st.randoms())
 def test_a_cell_is_encoded_alike_whatever_stands_beside_it(study, random):

@@ -111,6 +111,7 @@ def test_upstream_tokens_of_the_golden_cells(version, n, upstream, data_root, mi
     assert result["mismatched"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csc_matrix])
 @pytest.mark.parametrize(
     ("version", "genes"),
@@ -278,6 +279,7 @@ def test_the_command_prints_one_line_and_its_status_tells(
     assert result["mismatched"] == mismatched
 
 
+@pytest.mark.slow
 def test_the_command_answers_bad_input_in_a_sentence(tmp_path):
     write_dictionaries(tmp_path / "dictionaries", "v1")
     write_folder(tmp_path, "v1", GENES)

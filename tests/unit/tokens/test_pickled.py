@@ -207,6 +207,7 @@ def test_truncated_empty_and_foreign_files_are_told_apart_from_pickles(tmp_path)
 PLAIN = pickle.dumps({"a": 1, "b": np.float64(0.5), "c": "x", "d": np.int16(3)}, protocol=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(st.tuples(st.integers(0, len(PLAIN) - 1), st.integers(0, 255)), max_size=4),

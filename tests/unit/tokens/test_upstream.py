@@ -121,6 +121,7 @@ def test_the_pipeline_encodes_the_columns_as_they_were_given(tmp_path, version, 
     assert read_table(report)["n_in_vocabulary"].tolist()[3:5] == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_blocks_and_shards_are_encoded_as_given(tmp_path, version):
     counts = counts_of(n_cells=1030)  # more than a block
@@ -142,6 +143,7 @@ def test_blocks_and_shards_are_encoded_as_given(tmp_path, version):
     assert len(read_table(tokens)) == 1028  # summed columns, and the cells without a gene left out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_selected_cells_and_genes_are_encoded_as_given(tmp_path, version):
     counts = counts_of().tolil()
