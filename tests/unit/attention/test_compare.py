@@ -68,6 +68,7 @@ def of_vectors(a, b):
     return pearsonr(a, b)[0], spearmanr(a, b)[0], jensenshannon(a, b, base=2) ** 2
 
 
+@pytest.mark.slow
 def test_the_other_measures_are_those_of_attention_received(trunks):
     found = compared_pairs(trunks, [("a", "b")], CELLS, 45)["a", "b"]
     expected = np.zeros((3, 2, 2))

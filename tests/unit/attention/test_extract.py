@@ -301,6 +301,7 @@ def test_vehicle_training_cells_are_of_one_class_here(study, tmp_path):
     assert set(genes["class"]) == {"low"}
 
 
+@pytest.mark.slow
 def test_equal_runs_have_equal_bytes_and_a_draw_has_fewer_cells(study, tmp_path):
     for name in ("a", "b"):
         extracted(tmp_path / name, *study, obs_of())
@@ -339,6 +340,7 @@ def test_without_cls_the_first_gene_has_rank_1(study, tmp_path):
     assert first.loc["high", "rank_mean"] == 1
 
 
+@pytest.mark.slow
 def test_the_norm_over_heads_is_there_if_asked_for(study, tmp_path):
     without = extracted(tmp_path / "a", *study, obs_of())["norms"]
     assert set(without["measure"]) == {"value", "weighted", "output"}
@@ -385,6 +387,7 @@ def by_head(table):
     return table.groupby(["layer", "head"])
 
 
+@pytest.mark.slow
 def test_what_is_expected_is_the_mean_of_vehicle_training_cells_in_their_bin(study, tmp_path):
     obs = obs_of_depths()
     tables = extracted(tmp_path, *study, obs)

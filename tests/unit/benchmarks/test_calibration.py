@@ -79,11 +79,13 @@ def test_what_detection_alone_earns_is_seen_through(few_studies):
     assert entries["supported 20"]["yes"] < 0.1 * N_STUDIES
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_tables(score_tables):
     assert score_tables.table("weak", 3) == score_tables.table("weak", 3)
     assert score_tables.table("weak", 3) != score_tables.table("weak", 3, seed=1)
 
 
+@pytest.mark.slow
 def test_a_deal_per_fold_narrows_the_null(score_tables):
     for of_deals in score_tables.dealt_anew(50).values():
         assert of_deals["anew"]["sd"]["value"] < of_deals["once"]["sd"]["value"]

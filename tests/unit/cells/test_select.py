@@ -116,6 +116,7 @@ def test_a_dose_that_no_cell_has():
     assert_sentence(error, "config key 'select.doses_um'", "1.25 uM", "doses among 0, 2.5, 25")
 
 
+@pytest.mark.slow
 def test_without_doses_the_subsample_is_of_each_value_of_the_vehicle_s_column(tmp_path):
     obs = obs_of(30).drop(columns="dose_um")
     obs["line"] = np.repeat(["A549", "H838", "H1975"], [16, 10, 4])
@@ -191,6 +192,7 @@ def test_each_step_and_what_it_kept(tmp_path):
     assert notes["subsample"] == "at most 4 per dose"
 
 
+@pytest.mark.slow
 def test_a_dataset_without_drugs_doses_and_hashes(tmp_path):
     obs = obs_of(12)[["n_counts", "n_genes"]].assign(treatment=["vehicle", "nutlin"] * 6)
     options = {"drug": None, "doses_um": None, "vehicle": {"column": "treatment"}}
@@ -231,6 +233,7 @@ def test_the_vehicle_must_be_among_the_selected_doses(tmp_path):
     assert not (tmp_path / "counts.h5ad").exists()
 
 
+@pytest.mark.slow
 def test_equal_options_give_equal_bytes(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()

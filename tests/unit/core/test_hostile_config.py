@@ -54,6 +54,7 @@ YAML = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", YAML)
 def test_yaml_that_is_more_than_plain_values(tmp_path, case):
     path, text = tmp_path / "own.yaml", YAML[case]
@@ -78,6 +79,7 @@ def test_aliases_and_merges_of_a_sensible_size_are_read(tmp_path):
     assert read_yaml(tmp_path / "own.yaml") == {"a": a, "b": {**a, "x": 3}, "c": [a, a]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["no", "off", "yes", "on", "true"])
 @pytest.mark.parametrize("key", ["study", "select.drug", "select.vehicle.value", "evidence.marker"])
 def test_a_word_that_yaml_takes_for_true_or_false(study, key, word):
@@ -136,6 +138,7 @@ ENTRIES = {
 PARTS = [(kind, part) for kind, parts in ENTRIES.items() for part in parts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "part"), PARTS)
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "a/b", "a\n", "a b", "{a}", "<b>", "a" * 61])
 def test_a_name_of_a_registry_is_a_plain_word(here, tmp_path, kind, part, name):
@@ -159,6 +162,7 @@ def in_the_mirror(kind, mirror_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENTRIES)
 @pytest.mark.parametrize(
     ("mirror_path", "fits"),

@@ -230,6 +230,7 @@ def test_tracks_that_are_switched_off_are_nowhere(paths, tmp_path):
     assert set(found["faithfulness"]["order"]) == orders - {"rollout", "rollout_reversed"}
 
 
+@pytest.mark.slow
 def test_cells_without_wells_are_one_well(paths, tmp_path):
     found = attribute(tmp_path, paths, obs_of().drop(columns="well"), tracks=["rollout"])
     assert set(found["well_scores"]["well"]) == {"all"}

@@ -714,6 +714,7 @@ def test_nothing_in_common_needs_a_ranking_that_recurs(seeds, words):
 TOP = ["MDM2", "G10", "G11", "G12", *OTHERS[:26]]  # four targets among thirty
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "first, corrected, matched, verdict",
     [

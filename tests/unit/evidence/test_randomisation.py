@@ -53,6 +53,7 @@ def test_each_stage_adds_to_the_ones_before_and_leaves_the_rest(model):
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.slow
 def test_attention_does_not_notice_a_random_classifier_and_gradients_do(model):
     cells = random_cells(3, seed=1, shortest=20)
     table = cell_randomisation(model, cells, scores_of, seed=5)
@@ -66,6 +67,7 @@ def test_attention_does_not_notice_a_random_classifier_and_gradients_do(model):
     assert len(table) == 3 * 5 * 5
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_random_weights(model):
     cells = random_cells(1, seed=1, shortest=20)
     first, again, other = (cell_randomisation(model, cells, scores_of, seed=s) for s in (5, 5, 6))

@@ -135,6 +135,7 @@ def test_a_difference_adds_the_squares_of_its_parts():
     assert difference_interval((0.5, 0.2, 0.6), (0.1, 0.1, 0.5)) == pytest.approx((0.4, -0.1, 0.5))
 
 
+@pytest.mark.slow
 def test_studies_that_name_genes_otherwise_are_refused():
     mouse = genes_of(2, ids=gene_ids(start="ENSMUSG"))
     with pytest.raises(InputError) as error:
@@ -142,6 +143,7 @@ def test_studies_that_name_genes_otherwise_are_refused():
     assert_sentence(error, "config key 'studies'", "0 genes", "ENSMUSG00000000000")
 
 
+@pytest.mark.slow
 def test_what_one_study_alone_has_is_named():
     a, b = genes_of(1), genes_of(2, regimes=("full", "last_layer"))
     b = b[b["track"] != FREE]

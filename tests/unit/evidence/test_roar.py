@@ -84,6 +84,7 @@ def test_only_the_key_genes_are_missed():
     assert table.loc["right", "n_removed"].tolist() == [0, 1, 2, 5, 10, 20]
 
 
+@pytest.mark.slow
 def test_a_track_without_enough_genes_has_no_row():
     table = removed_from({"short": np.arange(6)}, n_random=1)
     assert table.loc["short"].index.tolist() == [0, 0.01, 0.02, 0.05]

@@ -258,6 +258,7 @@ def nutlin():
     return table.query("group == 'nutlin' and reference == 'vehicle'"), known
 
 
+@pytest.mark.slow
 def test_p53_targets_lead_in_real_nutlin_cells(nutlin):
     table, _ = nutlin
     up = table.loc[table["statistic"] > 0, "symbol"].tolist()

@@ -53,6 +53,7 @@ def log2_ratio(matrix, dose_um):
     return np.log2((a + 1e-5) / (b + 1e-5))
 
 
+@pytest.mark.slow
 def test_planted_genes_are_recovered(simulated):
     matrix, truth = simulated
     fold = pd.Series(log2_ratio(matrix, 25.0), index=matrix.var_names)

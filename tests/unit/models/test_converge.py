@@ -84,6 +84,7 @@ def test_the_best_epoch_stays_and_training_ends_after_the_patience(head):
     assert sorted(path.name for path in head.iterdir()) == sorted(OUTPUTS)
 
 
+@pytest.mark.slow
 def test_it_repeats_and_needs_neither_checkpoint_nor_cache(study, tmp_path, monkeypatch):
     few = {**CONVERGE, "max_epochs": 3}
     one = converged(study, tmp_path / "a", converge=few)

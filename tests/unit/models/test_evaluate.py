@@ -406,6 +406,7 @@ def test_a_gain_is_paired_and_a_leak_is_random_less_grouped():
     assert none["ci_low"] < 0 < none["ci_high"]
 
 
+@pytest.mark.slow
 def test_only_the_pool_has_gains_and_leaks_and_only_differences_have_p():
     metrics = two_designs(SHARES).reset_index()
     of_pool = metrics[metrics["metric"].isin(["accuracy_gain", "leak"])]

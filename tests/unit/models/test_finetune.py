@@ -132,6 +132,7 @@ def test_without_weights_all_of_the_model_starts_at_random(study, tmp_path):
     assert not torch.equal(one[layer], read_weights(study["weights"])[layer])
 
 
+@pytest.mark.slow
 def test_the_frozen_layers_of_a_random_encoder_are_computed_once_too(study, tmp_path, caplog):
     random = {**study, "weights": None}
     without = tuned(random, tmp_path / "a", patterns=FROZEN)
@@ -146,6 +147,7 @@ def test_the_frozen_layers_of_a_random_encoder_are_computed_once_too(study, tmp_
         torch.testing.assert_close(a[name], b[name], atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_mean_is_pooled_in_training_and_known_to_the_saved_model(study, whole, tmp_path):
     mean = tuned(study, tmp_path, options={**OPTIONS, "pooling": "mean"})
     assert json.loads(whole["config.json"])["classifier_pooling"] == "first"
@@ -163,6 +165,7 @@ def test_the_mean_is_pooled_in_training_and_known_to_the_saved_model(study, whol
         np.testing.assert_allclose(table["probabilities"][row], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pooling_at_cls_needs_a_cls(study, tmp_path):
     with pytest.raises(InputError) as error:
         tuned(study, tmp_path, options={**OPTIONS, "pooling": "cls"})
@@ -183,6 +186,7 @@ def test_upstream_s_500_warm_up_steps_outlast_a_small_run(study, tmp_path):
     assert_sentence(error, "'finetune.warmup_steps'", "500 warm-up steps in a run of 6")
 
 
+@pytest.mark.slow
 def test_attention_dropout_is_the_model_s_own_unless_the_config_says_otherwise(
     study, whole, tmp_path
 ):
@@ -298,6 +302,7 @@ def test_it_learns_and_the_saved_model_predicts_what_the_table_says(study, tmp_p
         assert table["predicted"][row] == ["low", "high"][expected.argmax()]
 
 
+@pytest.mark.slow
 def test_the_history_is_that_of_the_best_epoch(study, whole, tmp_path):
     tuned(study, tmp_path)
     history = read_table(tmp_path / "history.parquet")
@@ -463,6 +468,7 @@ def test_training_on_a_cpu_is_in_float32():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_copies_of_a_study_elsewhere_give_the_same_bytes(study, whole, tmp_path):
     moved = {name: tmp_path / path.name for name, path in study.items()}
     for name, path in study.items():

@@ -55,6 +55,7 @@ OF_OTHERS = {  # what transformers would import, fetch or convert by
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", OF_OTHERS)
 def test_what_describes_no_encoder_is_left_aside(model, tmp_path, key):
     path = config_with(model, tmp_path, **{key: OF_OTHERS[key]})

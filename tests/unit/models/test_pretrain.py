@@ -153,6 +153,7 @@ def test_pretraining_repeats_and_resumes_to_the_byte(study, tmp_path, monkeypatc
     assert not (tmp_path / "broken" / "resume.pt").exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_of_another_length_starts_over(study, tmp_path, monkeypatch, caplog):
     original = module.write_table
     monkeypatch.setattr(module, "write_table", lambda *args: 1 / 0)  # after the last epoch

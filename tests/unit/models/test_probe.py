@@ -124,12 +124,14 @@ def fitted(study, folder, features, pooling=None):
     return [(folder / file).read_bytes() for file in OUTPUTS]
 
 
+@pytest.mark.slow
 def test_a_probe_reads_what_the_classifier_would(study, tmp_path):
     first = fitted(study, tmp_path / "first", "hidden_state")
     assert fitted(study, tmp_path / "same", "hidden_state", "first") == first
     assert fitted(study, tmp_path / "mean", "hidden_state", "mean")[0] != first[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["hidden_state", "expression"])
 def test_probes_repeat_and_their_files_say_what_they_predicted(study, tmp_path, features):
     assert fitted(study, tmp_path / "a", features) == fitted(study, tmp_path / "b", features)

@@ -196,6 +196,7 @@ MEMORY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", MEMORY)
 @pytest.mark.parametrize("where", ["forward", "backward"])
 def test_out_of_memory_halves_what_goes_through_at_once(tmp_path, caplog, error, where):

@@ -93,6 +93,7 @@ def test_charts_name_models_as_one_speaks_of_them():
     assert set(regimes["regime"]) == {"last layer"}
 
 
+@pytest.mark.slow
 def test_every_fold_has_a_colour_of_its_own():
     table = change_by_rank(shift(folds=(1, 2, 3, 4, 5), seeds=(1, 2), longest=30, median=15))
     spec = chart_spec("figure5_rank_shift", table, DOSE)

@@ -200,6 +200,7 @@ def test_the_majority_class_gets_no_matrix():
     assert len(figure3_confusion(table).axes) == 2  # one panel, one colour bar
 
 
+@pytest.mark.slow
 def test_models_that_have_not_learnt_are_flagged():
     metrics = tables.metrics_table(["full", "frozen", "majority"], unlearnt=["frozen"])
     confusion = tables.confusion_table(["full", "frozen"], ["low", "high"])
@@ -331,6 +332,7 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
     assert line.get_ydata().tolist() == [0.0]
 
 
+@pytest.mark.slow
 def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
     table = tables.rank_shift_table(folds=(1, 2), longest=60, median=40)
     figure = rank_shift_corrected(table, **{**MARKS, "marker_rank": 12.0})
@@ -357,6 +359,7 @@ def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
     assert "no vehicle cell in training" in text(rank_shift_corrected(table))
 
 
+@pytest.mark.slow
 def test_the_cosine_stands_beside_that_of_the_same_training_again():
     cosine = tables.cosine_table(PAIRS[:1], (1,)).assign(pearson=0.61)
     found = text(figure4_cosine(cosine, tables.bounds_table()))
@@ -420,6 +423,7 @@ def test_layer_map_holds_the_change_of_each_layer():
     np.testing.assert_allclose(image[1], 50)
 
 
+@pytest.mark.slow
 def test_attended_genes_are_coloured_by_de_and_the_base_rate_is_stated():
     genes = tables.attended_table(500)
     figure = figure7_attended_vs_de(genes, gene_set="p53_textbook", comparison="a vs b")
@@ -435,6 +439,7 @@ def test_attended_genes_are_coloured_by_de_and_the_base_rate_is_stated():
     assert "1 gene in common" in found
 
 
+@pytest.mark.slow
 def test_norms_print_values_and_scale_colours_per_map():
     figure = figure9_norms(tables.norms_table(("full",), (1,), layers=2, heads=2))
     colours = figure.axes[0].collections[0].get_array()

@@ -82,6 +82,7 @@ def test_every_figure_is_drawn_and_saved(case, tmp_path):
     assert "n = " in text(figure)
 
 
+@pytest.mark.slow
 def test_orders_stand_by_what_they_gain_and_random_last():
     titles = [axes.get_title(loc="left") for axes in CASES["all orders"]().axes]
     assert titles[0].startswith("detection\ngain 0.652 [")
@@ -89,6 +90,7 @@ def test_orders_stand_by_what_they_gain_and_random_last():
     assert len(titles) == len(ORDERS)
 
 
+@pytest.mark.slow
 def test_curves_and_their_random_genes_are_the_table_s():
     figure = CASES["no model's order, no wells"]()
     panel = figure.axes[0]

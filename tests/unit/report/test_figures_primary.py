@@ -64,6 +64,7 @@ def test_too_few_relabellings_have_no_threshold_and_none_no_p():
     assert "No model was trained on relabelled data" in " ".join(" ".join(found).split())
 
 
+@pytest.mark.slow
 def test_the_table_holds_what_is_drawn():
     scores, tests, _ = tables.primary_tables()
     table = primary_table(scores, tests)

@@ -223,6 +223,7 @@ def test_its_head_names_what_it_was_made_from(folder_of):
     assert "It started from a model of others." in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", ["no cell is real", True])
 def test_simulated_data_are_said_aloud(folder_of, said):
     folder, card = folder_of(simulated=said, base={})

@@ -98,6 +98,7 @@ def test_counts_are_bit_for_bit_those_of_the_study(study, scored):
     assert "given_counts" in scored.obsm
 
 
+@pytest.mark.slow
 def test_cells_have_classes_predictions_and_places(scored):
     assert scored.obs["level.class"].astype(object).fillna("-").tolist() == ["low", "high", "-"] * 2
     assert list(scored.obs["level.class"].cat.categories) == ["low", "high"]

@@ -107,6 +107,7 @@ def test_a_cell_is_encoded_alike_whatever_stands_beside_it(study, random):
     assert [cells[i].tolist() for i in order] == [tokens.tolist() for tokens in again]
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(studies(), st.sampled_from([0.0, -1.0, np.nan, -np.inf]))
 def test_a_cell_with_counts_has_a_total(study, total):

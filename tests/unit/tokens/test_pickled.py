@@ -227,6 +227,7 @@ def test_changed_bytes_are_a_plain_dictionary_still_or_a_sentence(tmp_path_facto
         assert all(isinstance(part, plain) for pair in content.items() for part in pair)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_refused_or_a_dictionary(tmp_path_factory, data):

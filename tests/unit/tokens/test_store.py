@@ -21,6 +21,7 @@ from keygenes.tokens.encode import encode_cells
 from keygenes.tokens.store import read_tokens
 
 
+@pytest.mark.slow
 def test_tables_have_their_schema_row_groups_and_stamp_and_read_back(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="keygenes")
     counts, genes, vocabulary = random_cells()

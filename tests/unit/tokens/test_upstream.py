@@ -99,6 +99,7 @@ def direct(counts, given, version, n_counts=None):
     return [cell.tolist() for cell in cells]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("version", "given", "twice"),
     [
@@ -233,6 +234,7 @@ def test_cells_without_a_gene_are_stored_but_not_learned_from(tmp_path, version,
     assert [cell.tolist() for cell in tokens] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", [True, False])
 def test_only_cells_that_pass_the_filter_are_encoded(tmp_path, upstream, caplog):
     caplog.set_level(logging.INFO, logger="keygenes")
