@@ -77,7 +77,7 @@ def test_every_figure_and_page_is_marked_as_simulated(results):
     record = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
     assert record["config"]["dataset"] == "planted_response"
     assert "SIMULATED" in (results / "report/summary.txt").read_text(encoding="utf-8")
-    tables = list((results / "figures").rglob("*.tsv"))
-    assert tables
-    for path in tables:
+    figures = list((results / "figures").rglob("*.svg"))
+    assert figures
+    for path in (figure.with_suffix(".tsv") for figure in figures):
         assert "simulated" in path.read_text(encoding="utf-8").splitlines()[0], path
