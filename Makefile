@@ -39,7 +39,7 @@ check: env
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 
-## make unit: functions on arrays and files, without Snakemake or a network; 90 s on two cores
+## make unit: functions on arrays and files, without Snakemake or a network; two minutes on two cores
 unit: env
 	OMP_NUM_THREADS=1 $(PYTEST) $(PARALLEL) tests/unit
 
@@ -47,14 +47,14 @@ unit: env
 dag: check
 	$(PYTEST) $(PARALLEL) tests/dag
 
-## make micro: a study of a minute, end to end
+## make micro: a study of two minutes, end to end
 micro: env
 	$(PYTEST) tests/micro
 
 test-demo: env
 	$(PYTEST) tests/demo
 
-## make test: these three and the demo with its assertions; under ten minutes on two cores
+## make test: these three and the demo with its assertions; about twelve minutes on two cores
 test: dag unit micro test-demo
 
 ## make test-all: the rest as well: worlds of known answers, the demo of the thesis and what reads it, each rerun,
