@@ -52,7 +52,7 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
     if not pairs:
         return empty_figure("no pair of models to compare")
     layers, heads = int(cosine.layer.max()), int(cosine["head"].max())
-    width = max(2.3, 0.4 * heads + 0.6)
+    width = max(2.3, 0.4 * heads + 0.6, 4.8 / len(pairs))  # title and note need that much in all
     figure, axes = panel_grid(
         len(pairs),
         columns=3 if width < 3 else 1,
@@ -91,7 +91,7 @@ def figure4_cosine(cosine, bounds=None, *, task=None):
         "Cosine of the two models' full attention matrices, cell by cell, averaged over test cells"
         " and then over models (folds × trainings); 1: equal. sd: between the cells of a fold. r:"
         " correlation of the attention that genes receive. Again: the first model's regime trained"
-        " on the same cells from another seed (where each fold was trained once: on another fold),"
-        " on at most 50 test cells per fold. sd and r: medians over layers and heads.",
+        " on the same cells from another seed; other fold: on another fold, where each was trained"
+        " once; both on at most 50 test cells per fold. sd and r: medians over layers and heads.",
     )
     return figure

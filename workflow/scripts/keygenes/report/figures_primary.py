@@ -24,7 +24,7 @@ from keygenes.report.wording import plural
 
 ROLES = {"primary": BLUE, "exploratory": SKY, "reference": BLACK}
 MOST_DOTS = 60  # relabellings of a track; more are drawn as their 95 % range
-HEADS = ("T", "p", "p (max-T)", "p (matched)")
+HEADS = ("T", "p", "p\n(max-T)", "p\n(matched)")
 
 
 def primary_table(scores, tests):

@@ -1,5 +1,7 @@
 """The scorecard of the tracks and how far they agree: tables in, matplotlib figures out."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -181,6 +183,8 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
         )
         for label in ax.get_xticklabels():
             label.set(rotation=50, ha="right", rotation_mode="anchor")
+        if len(labels) == 1:  # a long title would reach into the next panel's
+            title = textwrap.fill(title, 10)
         ax.set_title(title, fontsize=7, fontweight="bold")
     axes[0].set_ylim(len(tracks), 0)  # shared: each heat map turned it over
     n_needed = sum(name in BASELINES for name in tracks)
