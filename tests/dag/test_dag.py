@@ -78,6 +78,15 @@ def test_studies_on_the_test_data_are_complete(checkout, data_root, name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "designs"), [("ngp", {"grouped"}), ("dosage", {"grouped", "random"})]
+)
+def test_cells_without_wells_are_split_one_by_one_once(checkout, data_root, name, designs):
+    jobs = dry_run(checkout, "--configfile", f"tests/config/{name}.yaml")
+    assert {w["design"] for rule, w in jobs if rule == "fit_baselines"} == designs
+
+
+@pytest.mark.slow
 def test_the_gene_task_alone_needs_no_task_of_cells(checkout, data_root):
     jobs = dry_run(checkout, "gene_classes_only", "--configfile", "tests/config/dosage.yaml")
     rules = {rule for rule, _ in jobs}

@@ -39,7 +39,7 @@ rule extract_attention:
         runtime=240,
         gpu=GPUS,
     params:
-        runs=lambda w: [run.name for run in runs_of_job(w.run)],
+        runs=names_of_runs,
         vehicle=config["select"]["vehicle"],
         max_length=config["tokens"]["max_length"],
         max_cells=config["attention"]["max_cells"],

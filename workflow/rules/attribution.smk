@@ -34,7 +34,7 @@ rule attribute_genes:
         runtime=720,
         gpu=GPUS,
     params:
-        runs=lambda w: [run.name for run in runs_of_job(w.run)],
+        runs=names_of_runs,
         tracks=config["evidence"]["tracks"],
         attribution=config["evidence"]["attribution"],
         faithfulness=config["evidence"]["faithfulness"],

@@ -144,6 +144,14 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, DATASETS)),
 
 
+def dataset_has(*columns):
+    """Return whether the study's cells have any of these columns; sci-Plex's layouts have all."""
+    return any(
+        DATASETS[name]["layout"] != "h5ad" or set(columns) & set(DATASETS[name].get("columns", {}))
+        for name in MEMBERS
+    )
+
+
 def out(path):
     """Return a path in the study's results folder; {wildcards} stay."""
     return f"results/{STUDY}/{path}"

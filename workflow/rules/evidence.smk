@@ -53,6 +53,7 @@ rule score_genes:
         relabelled_regime=PRIMARY["regime"] if PRIMARY else None,
         n_key_genes=EVIDENCE["n_key_genes"],
         gene_sets=SETS,
+        simulated=SIMULATED,
         code=code_digest("score_genes"),
     script:
         "../scripts/score_genes.py"

@@ -3,7 +3,8 @@
 # (predictions, coefficients) and models/{task}/metrics, confusion (.parquet).
 # A design says how test cells are held out: grouped, as split.by says; random, cell by cell.
 DESIGNS = {"grouped": "cells/splits", "random": "cells/splits_random"}
-if config["split"]["by"] == "random":
+# Where cells are split one by one, a second such split would say the same.
+if config["split"]["by"] == "random" or not dataset_has("well", "replicate"):
     del DESIGNS["random"]
 BASELINE_RUNS = [(design, fold) for design in DESIGNS for fold in FOLDS]
 
@@ -111,7 +112,7 @@ rule finetune:
         runtime=720,
         gpu=GPUS * config["compute"]["processes"],
     params:
-        runs=lambda w: [run.name for run in runs_of_job(w.run)],
+        runs=names_of_runs,
         patterns=lambda wildcards: TRAINED[wildcards.regime],
         options=lambda wildcards: finetune_options(config["finetune"], REGIMES[wildcards.regime]),
         cache=lambda wildcards: CACHE if wildcards.regime in STILL else None,

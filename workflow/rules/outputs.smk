@@ -71,15 +71,8 @@ def figure_names(task):
     ]
 
 
-def dataset_has_doses():
-    """Return whether the study's cells carry doses (then they are screened one by one)."""
-    return any(
-        DATASETS[name]["layout"] != "h5ad" or "dose_um" in DATASETS[name].get("columns", {})
-        for name in MEMBERS
-    )
-
-
-SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has_doses() else [])
+# Cells that carry doses are screened one by one.
+SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has("dose_um") else [])
 FIGURES = [
     *SHARED_FIGURES,
     *[name for task in TASKS for name in figure_names(task)],

@@ -32,6 +32,11 @@ def runs_of_job(name):
     return [job._replace(relabelling=b) for b in relabellings_of(job.relabelling)] or [job]
 
 
+def names_of_runs(wildcards):
+    """Return the names of the runs that share a job, for its params."""
+    return [run.name for run in runs_of_job(wildcards.run)]
+
+
 def relabellings_of(batch):
     """Return the numbers of the relabellings of a batch; of batch 0, the labels as they are, none."""
     return [PER_JOB * (batch - 1) + place for place in PLACES] if batch else []

@@ -1,5 +1,6 @@
 """Attribute models' predictions to genes, and test whether that is what they go by."""
 
+from keygenes.core.jobs import computing
 from keygenes.core.matrices import read_matrix
 from keygenes.core.runs import each_run
 from keygenes.core.step import step
@@ -9,7 +10,6 @@ with step(snakemake):
     inputs = dict(snakemake.input.items())
     outputs = {f"out_{name}": path for name, path in snakemake.output.items()}
     obs = read_matrix(inputs.pop("counts")).obs
-    compute = snakemake.params.compute
     for run, files in each_run(snakemake.params.runs, {**inputs, **outputs}):
         attribute_genes(
             counts_obs=obs,
@@ -20,7 +20,5 @@ with step(snakemake):
             attribution_options=snakemake.params.attribution,
             faithfulness_options=snakemake.params.faithfulness,
             max_length=snakemake.params.max_length,
-            batch_tokens=compute["batch_tokens"],
-            threads=compute["torch_threads"],
-            device=compute["device"],
+            **computing(snakemake.params.compute),
         )

@@ -1,10 +1,10 @@
 """Score every listed gene out of fold, with the encoder or one of its controls."""
 
+from keygenes.core.jobs import computing
 from keygenes.core.step import step
 from keygenes.models.gene_classes import classify_genes
 
 with step(snakemake):
-    compute = snakemake.params.compute
     classify_genes(
         **dict(snakemake.input.items()),
         out_predictions=snakemake.output.predictions,
@@ -13,8 +13,5 @@ with step(snakemake):
         seed=int(snakemake.wildcards.seed),
         options=snakemake.params.options,
         max_length=snakemake.params.max_length,
-        batch_tokens=compute["batch_tokens"],
-        threads=compute["torch_threads"],
-        device=compute["device"],
-        precision=compute["precision"],
+        **computing(snakemake.params.compute, "precision"),
     )

@@ -1,11 +1,12 @@
 """Compare the attention of pairs of models on the test cells of a fold."""
 
 from keygenes.attention.compare import compare_attention
+from keygenes.core.jobs import computing
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
-    files, params, compute = snakemake.input, snakemake.params, snakemake.params.compute
+    files, params = snakemake.input, snakemake.params
 
     def models(names, weights, configs):
         """Return {name: (weights path, config path)}."""
@@ -26,7 +27,5 @@ with step(snakemake):
         other=run_named(params.other) if params.other else None,
         pairs=params.pairs,
         max_cells=params.max_cells,
-        batch_tokens=compute["batch_tokens"],
-        threads=compute["torch_threads"],
-        device=compute["device"],
+        **computing(snakemake.params.compute),
     )

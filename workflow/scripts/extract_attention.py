@@ -2,6 +2,7 @@
 
 from keygenes.attention.extract import extract_attention
 from keygenes.cells.columns import vehicle_cells
+from keygenes.core.jobs import computing
 from keygenes.core.matrices import read_matrix
 from keygenes.core.runs import each_run
 from keygenes.core.step import step
@@ -9,7 +10,6 @@ from keygenes.core.step import step
 with step(snakemake):
     inputs, outputs = dict(snakemake.input.items()), dict(snakemake.output.items())
     obs = read_matrix(inputs.pop("counts")).obs
-    compute = snakemake.params.compute
     for run, files in each_run(snakemake.params.runs, {**inputs, **outputs}):
         extract_attention(
             {name: files.pop(name) for name in outputs},
@@ -21,7 +21,5 @@ with step(snakemake):
             max_length=snakemake.params.max_length,
             max_cells=snakemake.params.max_cells,
             pair_norms=snakemake.params.pair_norms,
-            batch_tokens=compute["batch_tokens"],
-            threads=compute["torch_threads"],
-            device=compute["device"],
+            **computing(snakemake.params.compute),
         )

@@ -3,6 +3,7 @@
 from keygenes.attention.extract import subset_sums
 from keygenes.attention.sums import write_sums
 from keygenes.cells.columns import vehicle_cells
+from keygenes.core.jobs import computing
 from keygenes.core.matrices import read_matrix
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
@@ -19,9 +20,7 @@ with step(snakemake):
         max_length=params.max_length,
         max_cells=params.max_cells,
         pair_norms=params.pair_norms,
-        batch_tokens=params.compute["batch_tokens"],
-        threads=params.compute["torch_threads"],
-        device=params.compute["device"],
+        **computing(snakemake.params.compute),
         shard=(int(snakemake.wildcards.shard), params.shards),
     )
     write_sums(sums, snakemake.output.sums)

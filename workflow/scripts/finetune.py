@@ -1,5 +1,6 @@
 """Fine-tune one regime for one task, fold and seed."""
 
+from keygenes.core.jobs import computing
 from keygenes.core.runs import each_run
 from keygenes.core.step import step
 from keygenes.models.finetune import finetune
@@ -21,9 +22,5 @@ if __name__ == "__main__":  # processes started from here read this file again
                 options=dict(snakemake.params.options),
                 cache=snakemake.params.cache,
                 max_length=snakemake.params.max_length,
-                batch_tokens=compute["batch_tokens"],
-                threads=compute["torch_threads"],
-                device=compute["device"],
-                precision=compute["precision"],
-                compile=compute["compile"],
+                **computing(compute, "precision", "compile"),
             )

@@ -1,11 +1,11 @@
 """Fit a logistic regression on hidden states or on genes."""
 
+from keygenes.core.jobs import computing
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.models.probe import fit_probe
 
 with step(snakemake):
-    compute = snakemake.params.compute
     fit_probe(
         **dict(snakemake.input.items()),
         **{f"out_{name}": path for name, path in snakemake.output.items()},
@@ -13,7 +13,5 @@ with step(snakemake):
         fold=run_named(snakemake.wildcards.run).fold,
         features=snakemake.params.features,
         pooling=snakemake.params.pooling,
-        batch_tokens=compute["batch_tokens"],
-        threads=compute["torch_threads"],
-        device=compute["device"],
+        **computing(snakemake.params.compute),
     )

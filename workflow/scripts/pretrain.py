@@ -1,10 +1,10 @@
 """Pretrain a small encoder by masked tokens."""
 
+from keygenes.core.jobs import computing
 from keygenes.core.step import step
 from keygenes.models.pretrain import pretrain
 
 with step(snakemake):
-    compute = snakemake.params.compute
     pretrain(
         tokens=snakemake.input.tokens,
         vocabulary=snakemake.input.vocabulary,
@@ -13,8 +13,5 @@ with step(snakemake):
         out_history=snakemake.output.history,
         options=snakemake.params.options,
         max_length=snakemake.params.max_length,
-        batch_tokens=compute["batch_tokens"],
-        threads=compute["torch_threads"],
-        device=compute["device"],
-        precision=compute["precision"],
+        **computing(snakemake.params.compute, "precision"),
     )

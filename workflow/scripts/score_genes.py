@@ -37,4 +37,5 @@ with step(snakemake):
         tracks=params.tracks,
         relabelled_regime=params.relabelled_regime,
         n_key_genes=params.n_key_genes,
+        simulated=params.simulated,
     )

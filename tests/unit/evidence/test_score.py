@@ -234,7 +234,7 @@ def scored(folder, folds, **options):
             "task": "level",
             "tracks": [*ATTENTION, "occlusion", "attattr"],
             **{"relabelled_genes": None},
-            **{"regime": "full", "relabelled_regime": None, "n_key_genes": 3},
+            **{"regime": "full", "relabelled_regime": None, "n_key_genes": 3, "simulated": False},
             **options,
         }
     )

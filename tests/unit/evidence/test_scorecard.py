@@ -173,7 +173,13 @@ def write_evidence(folder):
             gene_sets={},
             out_genes=folder / f"genes{name}.parquet",
             **{f"out_{n}": folder / f"{n}.out" for n in ("key_genes", "attended", "figure8")},
-            **{"task": "level", "regime": "full", "tracks": TRACKS, "n_key_genes": 3},
+            **{
+                "task": "level",
+                "regime": "full",
+                "tracks": TRACKS,
+                "n_key_genes": 3,
+                "simulated": False,
+            },
             relabelled_regime=regime,
         )
     return paths

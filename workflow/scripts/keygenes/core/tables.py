@@ -62,11 +62,13 @@ def write_table(frame, path, table=None, *, schema=None):
         pq.write_table(arrow, part, compression="zstd", write_page_checksum=True)
 
 
-def write_tsv(frame, path, digits=6):
+def write_tsv(frame, path, digits=6, *, simulated=False):
     """Write a data frame as text for a spreadsheet, atomically; nothing in it is a formula.
 
     Numbers that are not whole have `digits` significant digits; with 17 each reads back as it was.
+    What is `simulated` has a column that says so.
     """
+    frame = frame.assign(simulated=True) if simulated else frame
     safe = frame.rename(columns=spreadsheet_cell).apply(_spreadsheet_column)
     with written(path) as part:
         safe.to_csv(part, sep="\t", index=False, float_format=f"%.{digits}g")

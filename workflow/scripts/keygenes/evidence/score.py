@@ -307,6 +307,7 @@ def score_genes(
     tracks,
     relabelled_regime,
     n_key_genes,
+    simulated,
 ):
     """Write a task's evidence table, its key genes and attended against expressed genes.
 
@@ -331,6 +332,8 @@ def score_genes(
     relabelled_regime : str or None
         The regime that may have learned from dealt labels too: its rows get permuted_mean and
         permuted_sd.
+    simulated : bool or str
+        If true, figure 8 has a column that says so.
     """
     genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
     tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
@@ -373,4 +376,4 @@ def score_genes(
             "p = {p:.3g}".format(**result),
             name,
         )
-    write_tsv(keys.head(n_key_genes), out_figure8)
+    write_tsv(keys.head(n_key_genes), out_figure8, simulated=simulated)

@@ -12,8 +12,8 @@ each moving a block of genes together: that is what a masked model can learn fro
 them is p53's own activity, so that its targets vary together in untreated cells as well. The
 response is a Hill curve, log2 fold change = max x dose^hill / (ec50^hill + dose^hill), and is zero
 for ribosomal, mitochondrial and housekeeping genes. It may be that the drug acts in a share of the
-cells alone, which no reader can then tell apart better. Genes and their parameters depend on
-`n_genes` alone: a dose response and an atlas of equal `n_genes` speak of the same genes.
+cells alone, which no reader can then tell apart better. Genes and their untreated rates
+depend on `n_genes` alone: a dose response and an atlas of equal `n_genes` speak of the same genes.
 """
 
 import anndata as ad

@@ -18,4 +18,4 @@ def save_plate(figure, table, paths, *, simulated):
     """
     svg, png, tsv = paths
     save_figure(figure, svg, png, simulated=simulated)
-    write_tsv(table.assign(simulated=True) if simulated else table, tsv)
+    write_tsv(table, tsv, simulated=simulated)
