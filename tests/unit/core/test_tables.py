@@ -140,3 +140,10 @@ def test_text_for_a_spreadsheet_keeps_whole_numbers_whole(tmp_path):
     assert lines == ["'=name\tclass\trank\tscore", "'=1+1\t'@x\t123456\t1.23457", "\tlow\t\t"]
     write_tsv(frame[["score"]], tmp_path / "t.tsv", digits=17)
     assert pd.read_csv(tmp_path / "t.tsv", sep="\t")["score"][0] == 1.23456789
+
+
+def test_a_table_of_simulated_cells_says_so(tmp_path):
+    frame = pd.DataFrame({"gene": ["A"]})
+    for simulated, columns in ((False, ["gene"]), ("no cell is real", ["gene", "simulated"])):
+        write_tsv(frame, tmp_path / "t.tsv", simulated=simulated)
+        assert list(pd.read_csv(tmp_path / "t.tsv", sep="\t")) == columns
