@@ -1,7 +1,7 @@
 """Attribute models' predictions to genes, and test whether that is what they go by."""
 
 from keygenes.core.jobs import computing
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.runs import each_run
 from keygenes.core.step import step
 from keygenes.evidence.attribute import attribute_genes
@@ -9,7 +9,7 @@ from keygenes.evidence.attribute import attribute_genes
 with step(snakemake):
     inputs = dict(snakemake.input.items())
     outputs = {f"out_{name}": path for name, path in snakemake.output.items()}
-    obs = read_matrix(inputs.pop("counts")).obs
+    obs = read_annotation(inputs.pop("counts")).obs
     for run, files in each_run(snakemake.params.runs, {**inputs, **outputs}):
         attribute_genes(
             counts_obs=obs,

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from keygenes.cells.units import resampling_units
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.input_length import gene_group, input_length
@@ -11,7 +11,7 @@ from keygenes.evidence.input_length import gene_group, input_length
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
     labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
-    obs, splits = read_matrix(files.counts).obs, read_table(files.splits)
+    obs, splits = read_annotation(files.counts).obs, read_table(files.splits)
     genes = read_table(files.vocabulary, columns=["ensembl_id", "symbol"])
     tables = {
         name: {

@@ -1,7 +1,7 @@
 """Score the predictions of every regime and baseline of a task."""
 
 from keygenes.cells.units import resampling_units
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.evaluate import evaluate
@@ -15,7 +15,7 @@ def tables(keys, paths):
 with step(snakemake):
     inputs, params = snakemake.input, snakemake.params
     labels = read_table(inputs.labels).set_index("cell")[snakemake.wildcards.task]
-    cells = resampling_units(read_matrix(inputs.counts).obs, labels, read_table(inputs.splits))
+    cells = resampling_units(read_annotation(inputs.counts).obs, labels, read_table(inputs.splits))
     metrics, confusion = evaluate(
         tables(params.runs, inputs.predictions),
         tables(params.baseline_runs, inputs.baselines),

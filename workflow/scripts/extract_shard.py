@@ -4,13 +4,13 @@ from keygenes.attention.extract import subset_sums
 from keygenes.attention.sums import write_sums
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.jobs import computing
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
     inputs, params = dict(snakemake.input.items()), snakemake.params
-    obs = read_matrix(inputs.pop("counts")).obs
+    obs = read_annotation(inputs.pop("counts")).obs
     sums = subset_sums(
         **inputs,
         counts_obs=obs,

@@ -3,13 +3,13 @@
 from keygenes.attention.extract import write_attention
 from keygenes.attention.sums import merged_sums
 from keygenes.cells.columns import vehicle_cells
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
 
 with step(snakemake):
     inputs = dict(snakemake.input.items())
-    obs = read_matrix(inputs.pop("counts")).obs
+    obs = read_annotation(inputs.pop("counts")).obs
     write_attention(
         merged_sums(inputs.pop("sums")),
         dict(snakemake.output.items()),

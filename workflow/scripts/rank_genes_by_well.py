@@ -12,7 +12,7 @@ from keygenes.expression.pseudobulk import pseudobulk
 
 with step(snakemake):
     labels = read_table(snakemake.input.labels).set_index("cell")
-    cells = read_matrix(snakemake.input.screen)[labels.index]
+    cells = read_matrix(snakemake.input.screen, labels.index)
     names = gene_names(cells.var_names, cells.var["symbol"], read_table(snakemake.input.vocabulary))
     vehicle = vehicle_cells(cells.obs, snakemake.params.vehicle)
     wells = cells.obs.get("well")

@@ -1,7 +1,7 @@
 """Score every gene of a task, and make its key-gene table."""
 
 from keygenes.cells.columns import vehicle_cells
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.evidence.score import score_genes
@@ -9,7 +9,7 @@ from keygenes.evidence.score import score_genes
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
     labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
-    obs = read_matrix(files.counts).obs.loc[labels.index]
+    obs = read_annotation(files.counts).obs.loc[labels.index]
     runs = [tuple(run) for run in params.runs]
     attributed = [tuple(run) for run in params.attributed]
     score_genes(

@@ -1,7 +1,7 @@
 """Hold every track of a task against truth, expression, confounds and controls."""
 
 from keygenes.cells.halves import halves_of_wells, has_wells
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table
 from keygenes.evidence.scorecard import score_tracks
@@ -9,7 +9,7 @@ from keygenes.evidence.scorecard import score_tracks
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
     labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
-    obs = read_matrix(files.counts).obs.loc[labels.index]
+    obs = read_annotation(files.counts).obs.loc[labels.index]
     runs = [tuple(run) for run in params.runs]
     attributed = [tuple(run) for run in params.attributed]
     score_tracks(

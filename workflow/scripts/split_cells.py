@@ -1,12 +1,12 @@
 """Split the cells into train, validation and test for one fold."""
 
 from keygenes.cells.split import split_cells
-from keygenes.core.matrices import read_matrix
+from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 
 with step(snakemake):
-    obs = read_matrix(snakemake.input.counts).obs
+    obs = read_annotation(snakemake.input.counts).obs
     labels = read_table(snakemake.input.labels).set_index("cell")[snakemake.params.stratify]
     strata = obs.get("dose_um", labels).astype(str).to_numpy()
     options = {**snakemake.params.options, "folds": [int(snakemake.wildcards.fold)]}

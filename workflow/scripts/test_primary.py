@@ -15,7 +15,7 @@ with step(snakemake):
         genes=files.genes,
         metrics=files.metrics,
         labels=files.labels,
-        counts=read_matrix(files.screen)[read_table(files.labels)["cell"]],
+        counts=read_matrix(files.screen, read_table(files.labels)["cell"]),
         gene_set=(files.gene_set[0], params.gene_set),
         out=dict(snakemake.output.items()),
         named=params.named,

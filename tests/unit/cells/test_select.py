@@ -6,6 +6,7 @@ import scipy.sparse
 from messages import assert_sentence
 
 from keygenes.cells import select
+from keygenes.core import blocks, matrix_file
 from keygenes.core.errors import InputError
 from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import read_table
@@ -136,12 +137,71 @@ def test_a_subsample_keeps_at_most_n_of_each_group():
     assert len(set(drawn)) > 5
 
 
-def test_detected_genes_counts_cells_not_counts():
+def test_genes_are_counted_in_cells_not_in_counts(tmp_path, monkeypatch):
     adata = matrix_of(obs_of())
     adata.X[0, 1] = 50  # many counts, still two cells
-    assert select.detected_genes(adata, 3)[:3].tolist() == [False, False, True]
-    assert select.detected_genes(adata, 2)[:3].tolist() == [False, True, True]
-    assert select.detected_genes(adata, 12)[2]
+    write_matrix(adata, tmp_path / "m.h5ad")
+    groups = np.array([np.ones(12, bool), np.arange(12) % 2 == 0, np.zeros(12, bool)])
+    for values in (1, 100, 10**6):
+        monkeypatch.setattr(blocks, "VALUES", values)
+        n = select.cells_per_gene(tmp_path / "m.h5ad", groups)
+        assert n[:, :3].tolist() == [[0, 2, 12], [0, 1, 6], [0, 0, 0]]
+        assert (n[1] == (adata.X[::2] > 0).sum(0)).all()
+
+
+def plainly_selected(adata, options):
+    """Return counts and screen as the whole matrix in memory gives them, step by step."""
+    adata = adata[select.drug_mask(adata.obs, options["drug"])].copy()
+    adata = adata[select.hash_mask(adata.obs, options["hash_filter"])].copy()
+    quality = {k: options[k] for k in ("min_counts", "min_genes", "max_percent_mito")}
+    adata = adata[select.quality_mask(adata.obs, **quality)].copy()
+    n = options["min_cells_per_gene"]
+    screen = adata[:, np.asarray((adata.X > 0).sum(axis=0)).ravel() >= n].copy()
+    adata = adata[select.dose_mask(adata.obs, options["doses_um"])].copy()
+    chosen = select.subsample_mask(
+        adata.obs["dose_um"], options["max_cells_per_dose"], options["seed"]
+    )
+    adata = adata[chosen].copy()
+    adata = adata[:, np.asarray((adata.X > 0).sum(axis=0)).ravel() >= n].copy()
+    return adata[:, select.variable_genes(adata, options["highly_variable_genes"])].copy(), screen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reading_in_blocks_selects_what_the_whole_matrix_does(tmp_path, monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    obs = obs_of(90).sample(frac=1, random_state=seed)
+    obs["hash_umis"] = rng.integers(20, 100, 90)
+    obs["n_counts"] = rng.integers(300, 2000, 90).astype(float)
+    obs["well"] = pd.Categorical(rng.choice([f"A{i:02d}" for i in range(40)], 90))
+    adata = matrix_of(obs, n_genes=70, seed=seed)
+    adata.obsm["given_counts"] = scipy.sparse.random(
+        90, 8, 0.4, "csr", np.float32, random_state=seed
+    )
+    adata.uns["given_columns"] = {"given_id": np.array(list("abcdefgh")), "ensembl_id": ["x"] * 8}
+    options = {"min_counts": 500, "min_cells_per_gene": 20, "max_cells_per_dose": 9}
+    options["highly_variable_genes"] = 25
+    write_matrix(adata, tmp_path / "dataset.h5ad")
+    whole = anndata.read_h5ad(tmp_path / "dataset.h5ad")
+    expected = plainly_selected(whole, {**OPTIONS, **options})
+    found = {}
+    monkeypatch.setattr(matrix_file, "CHUNK", 100)
+    for values in (1, 300, 10**6):
+        monkeypatch.setattr(blocks, "VALUES", values)
+        both = selected(tmp_path, adata.copy(), **options)[:2]
+        for one, other in zip(both, expected, strict=True):
+            pd.testing.assert_frame_equal(one.obs, other.obs)
+            pd.testing.assert_frame_equal(one.var, other.var)
+            for own, kept in (
+                (one.X, other.X),
+                (one.obsm["given_counts"], other.obsm["given_counts"]),
+            ):
+                assert own.has_sorted_indices
+                assert own.dtype == kept.dtype
+                assert own.nnz == kept.nnz
+                assert (own != kept).nnz == 0
+            assert one.uns["given_columns"]["given_id"].tolist() == list("abcdefgh")
+        found[values] = [(tmp_path / name).read_bytes() for name in ("counts.h5ad", "screen.h5ad")]
+    assert found[1] == found[300] == found[10**6], "the same bytes however the matrix is cut"
 
 
 def test_as_many_variable_genes_as_asked_and_the_planted_ones_among_them():

@@ -1,5 +1,6 @@
 """Which cells and genes enter the study, and how many each step kept."""
 
+import contextlib
 import logging
 
 import numpy as np
@@ -13,7 +14,8 @@ from keygenes.cells.columns import (
     vehicle_cells,
 )
 from keygenes.core.errors import input_error
-from keygenes.core.matrices import read_matrix, write_matrix
+from keygenes.core.matrices import read_annotation, read_blocks, read_matrix
+from keygenes.core.matrix_file import matrix_file
 from keygenes.core.tables import write_table
 
 log = logging.getLogger("keygenes")
@@ -97,9 +99,51 @@ def variable_genes(adata, n):
     return frame["highly_variable"].to_numpy()
 
 
-def detected_genes(adata, min_cells):
-    """Return which genes have a count in at least `min_cells` cells."""
-    return np.asarray((adata.X > 0).sum(axis=0)).ravel() >= min_cells
+def cells_per_gene(path, groups):
+    """Return in how many cells of each group every gene of a canonical matrix has a count.
+
+    Parameters
+    ----------
+    path : path-like
+    groups : bool array [n_groups, n_cells]
+
+    Returns
+    -------
+    int array [n_groups, n_genes]
+    """
+    start, sums = 0, 0
+    for counts, _ in read_blocks(path):
+        chosen = [counts[group[start : start + counts.shape[0]]] for group in groups]
+        n_genes, start = counts.shape[1], start + counts.shape[0]
+        sums += np.array([np.bincount(c.indices[c.data > 0], minlength=n_genes) for c in chosen])
+    return sums
+
+
+def write_selected(path, selected):
+    """Write parts of a canonical matrix, all in one pass over it.
+
+    Parameters
+    ----------
+    path : path-like
+    selected : dict {path: AnnData without counts}
+        What to write there: its cells, in the order of the matrix, and its genes.
+    """
+    whole = read_annotation(path)
+    places = [
+        (whole.obs_names.isin(part.obs_names), whole.var_names.isin(part.var_names))
+        for part in selected.values()
+    ]
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(matrix_file(name)) for name in selected]
+        start = 0
+        for counts, apart in read_blocks(path):
+            stop = start + counts.shape[0]
+            for file, (cells, genes) in zip(files, places, strict=True):
+                rows = cells[start:stop]
+                file.append(counts[rows][:, genes], **{k: v[rows] for k, v in apart.items()})
+            start = stop
+        for file, part in zip(files, selected.values(), strict=True):
+            file.finish(part.obs, part.var, dict(part.uns))
 
 
 def select_cells(dataset_path, counts_path, screen_path, selection_path, *, where, options):
@@ -119,7 +163,8 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
     options : dict
         Section 'select' of the config.
     """
-    adata = read_matrix(dataset_path)
+    # All that decides on cells is in obs: the counts are read for the genes, and to be copied.
+    whole = adata = read_annotation(dataset_path)
     rows = []
 
     def keep(mask, step, note=""):
@@ -157,9 +202,7 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
     note = ", ".join(f"{k} = {v:g}" for k, v in quality.items() if v is not None)
     keep(quality_mask(adata.obs, **quality), "quality", note)
 
-    screen_genes = detected_genes(adata, options["min_cells_per_gene"])
-    write_matrix(adata[:, screen_genes].copy(), screen_path)
-
+    screen = adata
     if options["doses_um"] is not None:
         note = "uM: " + ", ".join(f"{dose:g}" for dose in options["doses_um"])
         keep(dose_mask(adata.obs, options["doses_um"]), "doses", note)
@@ -169,10 +212,13 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
         mask = subsample_mask(adata.obs[column], options["max_cells_per_dose"], options["seed"])
         group = "dose" if column == "dose_um" else f"value of {column}"
         keep(mask, "subsample", f"at most {options['max_cells_per_dose']} per {group}")
-    adata = adata[:, detected_genes(adata, options["min_cells_per_gene"])].copy()
+    groups = np.array([whole.obs_names.isin(part.obs_names) for part in (screen, adata)])
+    detected = cells_per_gene(dataset_path, groups) >= options["min_cells_per_gene"]
+    screen, adata = screen[:, detected[0]].copy(), adata[:, detected[1]].copy()
     record("detected genes", f"seen in >= {options['min_cells_per_gene']} cells")
     if options["highly_variable_genes"] is not None:
-        adata = adata[:, variable_genes(adata, options["highly_variable_genes"])].copy()
+        counts = read_matrix(dataset_path, adata.obs_names)[:, adata.var_names].copy()
+        adata = adata[:, variable_genes(counts, options["highly_variable_genes"])].copy()
         record("variable genes", f"{options['highly_variable_genes']} most variable")
-    write_matrix(adata, counts_path)
+    write_selected(dataset_path, {screen_path: screen, counts_path: adata})
     write_table(pd.DataFrame(rows), selection_path, "selection")

@@ -1,49 +1,100 @@
 """Matrices of cells x genes: one way to read and write them."""
 
-from pathlib import Path
+import contextlib
 
 import anndata
 import h5py
-import pandas as pd
+import numpy as np
 import scipy.sparse
-from anndata.io import write_elem
+from anndata.io import read_elem
 
-from keygenes.core.files import intact, written
-
-# Not lzf: it looks up matches in memory that it did not clear, so that its bytes do not repeat.
-PACKED = {"compression": "gzip", "compression_opts": 1}
-STORED = {**PACKED, "shuffle": True, "fletcher32": True}  # a checksum per block, any reader tests
+from keygenes.core.blocks import Stored, blocks_in_memory, rows_of
+from keygenes.core.files import intact
+from keygenes.core.matrix_file import matrix_file
 
 
 def write_matrix(adata, path):
-    """Write an AnnData as h5ad, atomically; text columns become categories.
-
-    HDF5 makes the file in memory, where it never takes more than the matrix: with a disk that gets
-    full under an open file, the library prints what nobody can read, and may crash much later.
-    """
-    for frame in (adata.obs, adata.var):
-        for column in frame.columns:
-            if frame[column].dtype == object or isinstance(frame[column].dtype, pd.StringDtype):
-                frame[column] = pd.Categorical(frame[column].astype(object))
-    if scipy.sparse.issparse(adata.X):
-        adata.X.sort_indices()
-    parts = {"obs": adata.obs, "var": adata.var, "obsm": dict(adata.obsm), "uns": adata.uns}
-    with h5py.File("in memory", "w", driver="core", backing_store=False, block_size=2**22) as file:
-        write_elem(file, "/", anndata.AnnData(**parts), dataset_kwargs=PACKED)  # text: no checksum
-        write_elem(file, "X", adata.X, dataset_kwargs=STORED)
-        file.flush()
-        image = file.id.get_file_image()
-    with written(path) as part:
-        Path(part).write_bytes(image)
+    """Write an AnnData of sparse counts as h5ad, atomically; text columns become categories."""
+    apart = {name: part for name, part in adata.obsm.items() if scipy.sparse.issparse(part)}
+    apart = {name: scipy.sparse.csr_matrix(part) for name, part in apart.items()}
+    dense = {name: part for name, part in adata.obsm.items() if name not in apart}
+    with matrix_file(path) as file:
+        start = 0
+        for block in blocks_in_memory(scipy.sparse.csr_matrix(adata.X)):
+            stop = start + block.shape[0]
+            file.append(block, **{name: rows_of(part, start, stop) for name, part in apart.items()})
+            start = stop
+        file.finish(adata.obs, adata.var, dict(adata.uns), dense)
 
 
-def read_matrix(path):
+@contextlib.contextmanager
+def _opened(path):
+    with intact(path), h5py.File(path) as file:
+        yield file
+
+
+def read_matrix(path, cells=None):
     """Return the AnnData of an h5ad file that the pipeline wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    cells : sequence of str, optional
+        Only these, in this order; the others never are in memory. No obsm comes with them.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read (half copied, damaged).
+    KeyError
+        If a cell is not in it.
+    """
+    if cells is None:
+        with intact(path):
+            return anndata.read_h5ad(path)
+    annotation, cells = read_annotation(path), np.asarray(cells, dtype=object)
+    wanted = annotation.obs_names.get_indexer(cells)
+    if (wanted < 0).any():
+        raise KeyError(f"{cells[np.argmin(wanted)]!r}, which is no cell of {path}")
+    rising, places = np.unique(wanted, return_inverse=True)
+    with _opened(path) as file:
+        counts = Stored(file["X"]).rows(rising)
+    chosen = annotation[wanted].copy()
+    chosen.X = counts if np.array_equal(rising, wanted) else counts[places]
+    return chosen
+
+
+def read_annotation(path):
+    """Return obs, var and uns of an h5ad file that the pipeline wrote, as AnnData without counts.
 
     Raises
     ------
     InputError
         If the file cannot be read (half copied, damaged).
     """
-    with intact(path):
-        return anndata.read_h5ad(path)
+    with _opened(path) as file:
+        return anndata.AnnData(**{name: read_elem(file[name]) for name in ("obs", "var", "uns")})
+
+
+def read_blocks(path):
+    """Yield the cells of an h5ad file that the pipeline wrote, some at a time.
+
+    Yields
+    ------
+    scipy.sparse.csr_matrix [n_cells, n_genes]
+        Counts.
+    dict {name: scipy.sparse.csr_matrix [n_cells, n_columns]}
+        What obsm has of these cells.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read (half copied, damaged).
+    """
+    with _opened(path) as file:
+        apart = {name: Stored(item) for name, item in file["obsm"].items()}
+        start = 0
+        for counts in Stored(file["X"]).blocks():
+            stop = start + counts.shape[0]
+            yield counts, {name: stored.between(start, stop) for name, stored in apart.items()}
+            start = stop

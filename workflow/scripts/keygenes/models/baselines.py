@@ -350,7 +350,7 @@ def fit_baselines(
     frame, cells, classes = task_cells(tokens, labels, splits, task, fold)
     genes = read_table(vocabulary).sort_values("token")
     special = is_special(genes["ensembl_id"])
-    adata = read_matrix(counts)[list(frame["cell"])]
+    adata = read_matrix(counts, frame["cell"])
     split = frame["split"].to_numpy()
     train = split == "train"
     with threadpool_limits(threads):

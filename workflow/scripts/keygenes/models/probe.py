@@ -46,7 +46,7 @@ def pooled_input(trunk, cells, *, batch_tokens, device):
 
 def log_expression(counts_path, names):
     """Return log(1 + counts per 10,000) of the named cells, dense [n_cells, n_genes]."""
-    adata = read_matrix(counts_path)[list(names)]
+    adata = read_matrix(counts_path, names)
     scale = scipy.sparse.diags(1e4 / adata.obs["n_counts"].to_numpy(float))
     return np.log1p((scale @ adata.X).toarray())
 
