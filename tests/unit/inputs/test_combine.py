@@ -5,9 +5,10 @@ import pytest
 import scipy.sparse as sp
 from messages import assert_sentence
 
+from keygenes.core import blocks, matrix_file
 from keygenes.core.errors import InputError
 from keygenes.core.matrices import read_matrix, write_matrix
-from keygenes.inputs.combine import combine
+from keygenes.inputs.combine import combine, write_combined
 
 
 def part(cells, genes, counts, symbols=None, **obs):
@@ -25,8 +26,15 @@ def two():
     }
 
 
-def test_genes_are_the_union_and_absent_ones_count_zero(two):
-    both = combine(two)
+def written(parts, folder):
+    for name, one in parts.items():
+        write_matrix(one, folder / f"{name}.h5ad")
+    write_combined({name: folder / f"{name}.h5ad" for name in parts}, folder / "both.h5ad")
+    return read_matrix(folder / "both.h5ad")
+
+
+def test_genes_are_the_union_and_absent_ones_count_zero(two, tmp_path):
+    both = written(two, tmp_path)
     assert both.var_names.tolist() == ["G1", "G2", "G3", "G4"]
     assert both.X.toarray().tolist() == [[1, 2, 0, 0], [0, 3, 4, 0], [0, 0, 7, 8]]
     assert both.X.has_sorted_indices
@@ -34,6 +42,28 @@ def test_genes_are_the_union_and_absent_ones_count_zero(two):
     assert both.X.dtype == np.float32
     assert both.obs["n_counts"].tolist() == [8, 12, 20]  # as supplied, five above the sums
     assert both.obs["dataset"].tolist() == ["blood", "blood", "lines"]
+
+
+def test_the_same_bytes_however_the_datasets_are_cut(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    genes = np.array([f"G{i}" for i in range(30)])
+    names = [rng.permutation(genes)[:20].tolist() for _ in range(3)]
+    parts = {
+        f"set{i}": part([f"{i}.{j}" for j in range(25)], of, rng.poisson(0.5, (25, 20)))
+        for i, of in enumerate(names)
+    }
+    ids = pd.unique(np.concatenate(names))
+    frames = [pd.DataFrame(one.X.toarray(), one.obs_names, one.var_names) for one in parts.values()]
+    expected = pd.concat(frames)[list(ids)].fillna(0)
+    monkeypatch.setattr(matrix_file, "CHUNK", 32)
+    found = set()
+    for values in (1, 50, 10**6):
+        monkeypatch.setattr(blocks, "VALUES", values)
+        both = written(parts, tmp_path)
+        assert both.X.has_sorted_indices
+        pd.testing.assert_frame_equal(both.to_df(), expected, check_names=False)
+        found.add((tmp_path / "both.h5ad").read_bytes())
+    assert len(found) == 1
 
 
 def test_a_symbol_is_taken_from_whichever_dataset_names_the_gene(two):
@@ -61,8 +91,7 @@ def test_wells_of_two_datasets_are_two_wells(two):
 def test_a_column_of_one_dataset_is_missing_in_the_other_and_survives_a_file(two, tmp_path):
     two["blood"].obs["drug"] = pd.Categorical(["Nutlin", "unassigned"])
     two["blood"].obs["dose_um"] = [2.5, np.nan]
-    write_matrix(combine(two), tmp_path / "both.h5ad")
-    obs = read_matrix(tmp_path / "both.h5ad").obs
+    obs = written(two, tmp_path).obs
     assert obs["drug"].tolist() == ["Nutlin", "unassigned", "unassigned"]
     assert obs["line"].isna().tolist() == [True, True, False]
     assert obs["dose_um"].dtype == np.float64

@@ -16,13 +16,12 @@ genes. `var` is indexed by Ensembl gene id (no version, unique) and has the colu
 import logging
 import re
 
-import anndata as ad
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
 from keygenes.core.shown import LONGEST_ID, gene_name, shortened, unfit_name
+from keygenes.inputs.dataset import Dataset
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
 
 log = logging.getLogger("keygenes")
@@ -39,8 +38,6 @@ DOSE_TOKENS = ("0", "0.1", "0.5", "1", "5", "10", "50", "100")
 
 # Nutlin_100_AA01: drug, dose token, plate letter and well. SAHA_100_E09 lacks the plate letter.
 OLIGO = re.compile(r"(?P<drug>.+)_(?P<token>[0-9.]+)_(?P<well>[A-Z]?[A-H](?P<column>\d{2}))")
-
-LARGEST_COUNT = 1 << 24  # float32 holds every whole number up to here
 
 MISSING = ("", "nan", "na", "none")  # spellings of an absent text
 
@@ -183,25 +180,6 @@ def require_columns(frame, columns, path, what):
         )
 
 
-def _require_counts(counts, path):
-    data = counts.data
-    if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
-        found = f"values of type {data.dtype}"
-    elif (bad := data != np.rint(data)).any() or (bad := data < 0).any():
-        found = f"normalised values such as {float(data[bad][0]):g}"
-    elif (bad := data > LARGEST_COUNT).any():
-        found = f"a count of {float(data[bad][0]):g}"
-    else:
-        return
-    raise input_error(
-        str(path),
-        found=found,
-        expected=f"raw counts (whole numbers from 0 to {LARGEST_COUNT:,})",
-        remedy="give raw counts, or name the layer that holds them under 'columns: counts:' in the "
-        "dataset registry",
-    )
-
-
 def _require_names(names, what, path):
     if unfit := unfit_name(names):
         raise input_error(
@@ -263,40 +241,23 @@ def _numbers(column, name, path):
     return numbers
 
 
-def _sum_duplicates(counts, ids):
-    """Return counts with one column per id, the first column of each id, and all that were summed.
-
-    The order is that of first appearance.
-    """
-    codes, unique = pd.factorize(ids)
-    first = np.unique(codes, return_index=True)[1]
-    if len(unique) == len(ids):
-        return counts, first, first[:0]
-    ones = np.ones(len(ids), dtype=counts.dtype)
-    gather = sp.csr_matrix((ones, (np.arange(len(ids)), codes)), shape=(len(ids), len(unique)))
-    return (counts @ gather).tocsr(), first, np.flatnonzero(np.bincount(codes)[codes] > 1)
-
-
-def _as_stored(counts):
-    """Return counts as CSR of float32 with sorted indices and no stored zeros."""
-    counts = sp.csr_matrix(counts, dtype=np.float32)
-    counts.eliminate_zeros()
-    counts.sort_indices()
-    return counts
-
-
 def canonical_matrix(counts, obs, ids, symbols, path):
-    """Check the parts of a dataset and return the canonical matrix of this module's docstring.
+    """Check the parts of a dataset and return what makes the matrix of this module's docstring.
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix, [n_cells, n_genes]
+    counts : scipy.sparse.csr_matrix, or what has such `blocks`, [n_cells, n_genes]
+        Checked as they are read.
     obs : pandas.DataFrame, [n_cells]
         Canonical names where the meaning is known.
     ids : array-like of str, [n_genes]
     symbols : array-like of str, [n_genes], or None
     path : path-like
         For messages.
+
+    Returns
+    -------
+    keygenes.inputs.dataset.Dataset
     """
     obs = obs.copy()
     obs.index = obs.index.astype(str)
@@ -310,35 +271,13 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     symbols = ids if symbols is None else to_texts(symbols)
     symbols = np.where([symbol is None for symbol in symbols], ids, symbols).astype(object)
     symbols = np.array([gene_name(symbol) for symbol in symbols], dtype=object)
-    _require_counts(counts, path)
-
-    counts = counts.astype(
-        np.float32, copy=False
-    )  # before anything is summed: small whole numbers overflow
-    counts.sum_duplicates()
-    given_counts = counts
-    counts, first, summed = _sum_duplicates(given_counts, ids)
-    # Upstream's tokenizer does not sum all that is summed here, so `tokens.upstream` needs both.
-    apart = {"given_id": given_ids[summed], "ensembl_id": ids[summed]}
-    ids, symbols = ids[first], symbols[first]
-    counts = _as_stored(counts)
-
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    genes, unique = pd.factorize(ids)  # in the order in which they come first
+    first = np.unique(genes, return_index=True)[1]
+    summed = np.flatnonzero(np.bincount(genes)[genes] > 1)
+    mitochondrial = is_mitochondrial(ids[first], symbols[first])[genes]
     for name in NUMBER_COLUMNS:
         if name in obs:
             obs[name] = _numbers(obs[name], name, path)
-    if "n_counts" in obs:
-        supplied = obs["n_counts"].to_numpy()
-        if low := int((supplied < totals - 0.5).sum()):
-            log.warning("%s: n_counts of %d cells is below the sum of their counts", path, low)
-        obs["n_counts"] = np.where(np.isnan(supplied), totals, supplied)
-    else:
-        obs["n_counts"] = totals
-    obs["n_genes"] = np.diff(counts.indptr).astype(np.int64)
-    mito = is_mitochondrial(ids, symbols)
-    if mito.any():
-        in_mito = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
-        obs["percent_mito"] = 100 * in_mito / np.maximum(obs["n_counts"].to_numpy(), 1)
 
     if "drug" in obs:
         drugs = to_texts(obs["drug"])
@@ -351,18 +290,17 @@ def canonical_matrix(counts, obs, ids, symbols, path):
             obs[name] = pd.Categorical(to_texts(obs[name]))
 
     var = pd.DataFrame(
-        {"symbol": symbols, "given_id": given_ids[first]},
-        index=pd.Index(ids, name="ensembl_id", dtype=object),
+        {"symbol": symbols[first], "given_id": given_ids[first]},
+        index=pd.Index(unique, name="ensembl_id", dtype=object),
     )
     log.info(
         "%s: %s cells x %s genes, %s ids summed that were there more than once",
         path,
-        f"{counts.shape[0]:,}",
-        f"{counts.shape[1]:,}",
-        f"{len(given_ids) - len(ids):,}",
+        f"{len(obs):,}",
+        f"{len(var):,}",
+        f"{len(given_ids) - len(var):,}",
     )
-    adata = ad.AnnData(X=counts, obs=obs, var=var)
-    if len(summed):
-        adata.obsm["given_counts"] = _as_stored(given_counts[:, summed])
-        adata.uns["given_columns"] = apart
-    return adata
+    # Upstream's tokenizer does not sum all that is summed here, so `tokens.upstream` needs both.
+    apart = {"given_id": given_ids[summed], "ensembl_id": ids[summed]}
+    uns = {"given_columns": apart} if len(summed) else {}
+    return Dataset(counts, obs, var, genes, mitochondrial, summed, uns, path)

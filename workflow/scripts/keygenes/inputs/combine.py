@@ -8,6 +8,8 @@ import pandas as pd
 import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
+from keygenes.core.matrices import read_annotation, read_blocks
+from keygenes.core.matrix_file import matrix_file
 from keygenes.inputs.canonical import UNASSIGNED
 
 log = logging.getLogger("keygenes")
@@ -33,8 +35,26 @@ def _symbols(parts, ids):
     return named.reindex(ids).fillna(pd.Series(ids, ids)).to_numpy(object)
 
 
+def write_combined(paths, out):
+    """Write the cells of several canonical matrices in one, as `combine` says; block by block.
+
+    Parameters
+    ----------
+    paths : dict {name: path-like}
+    out : path-like
+    """
+    both = combine({name: read_annotation(path) for name, path in paths.items()})
+    with matrix_file(out) as file:
+        for path in paths.values():
+            columns = both.var_names.get_indexer(read_annotation(path).var_names).astype(np.int32)
+            for counts, _ in read_blocks(path):
+                parts = (counts.data, columns[counts.indices], counts.indptr)
+                file.append(sp.csr_matrix(parts, (counts.shape[0], both.n_vars)))
+        file.finish(both.obs, both.var, {})
+
+
 def combine(parts):
-    """Return the cells of several canonical matrices in one, with a column ``dataset`` in obs.
+    """Return the annotation of several canonical matrices in one, with ``dataset`` in obs.
 
     Genes are the union, in the order in which they first come; a gene that a dataset did not
     measure counts zero there. ``n_counts`` stays as it was: each cell's total over what its own
@@ -45,7 +65,11 @@ def combine(parts):
     Parameters
     ----------
     parts : dict {name: AnnData}
-        As described at the top of `keygenes.inputs.canonical`.
+        Without counts; as described at the top of `keygenes.inputs.canonical`.
+
+    Returns
+    -------
+    AnnData without counts
 
     Raises
     ------
@@ -63,12 +87,8 @@ def combine(parts):
     ids = pd.Index(pd.unique(np.concatenate([part.var_names for part in parts.values()])))
     cells_clash = bool(_repeated(parts, lambda part: part.obs_names))
     wells_clash = bool(_repeated(parts, lambda part: part.obs.get("well", pd.Series()).dropna()))
-    blocks, frames = [], []
+    frames = []
     for name, part in parts.items():
-        block = sp.coo_matrix(part.X)
-        columns = ids.get_indexer(part.var_names)[block.col]
-        shape = (part.n_obs, len(ids))
-        blocks.append(sp.csr_matrix((block.data, (block.row, columns)), shape=shape))
         frame = part.obs.copy()
         for column in frame.columns[frame.dtypes == "category"]:
             frame[column] = frame[column].astype(object)
@@ -84,11 +104,9 @@ def combine(parts):
     for column in obs.select_dtypes(object):
         text = obs[column].astype(str).where(obs[column].notna(), None)
         obs[column] = pd.Categorical(text, sorted(text.dropna().unique()))
-    counts = sp.vstack(blocks, format="csr")
-    counts.sort_indices()
     in_all = sum(ids.isin(part.var_names) for part in parts.values()) == len(parts)
-    log.info("combined: %d cells, %d genes, %d in every dataset", *counts.shape, in_all.sum())
+    log.info("combined: %d cells, %d genes, %d in every dataset", len(obs), len(ids), in_all.sum())
     var = pd.DataFrame(
         {"symbol": _symbols(parts, ids)}, index=pd.Index(ids, name="ensembl_id", dtype=object)
     )
-    return ad.AnnData(X=counts, obs=obs, var=var)
+    return ad.AnnData(obs=obs, var=var)

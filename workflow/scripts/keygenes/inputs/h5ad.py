@@ -9,13 +9,13 @@ from pathlib import Path
 
 import anndata as ad
 import h5py
-import numpy as np
-import scipy.sparse as sp
 
+from keygenes.core.blocks import Stored
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.shown import shortened, unfit_name
 
 SMALL = 1 << 26  # bytes that are not worth a question
+IN_BLOCKS = 10  # times as much as memory takes may be read in blocks
 MAX_PACKING = 2000  # bytes per byte stored; gzip reaches a thousand where all is zero
 
 
@@ -30,8 +30,8 @@ def read_h5ad_parts(path, counts="X"):
 
     Returns
     -------
-    counts : scipy.sparse.csr_matrix, [n_cells, n_genes]
-        As stored; not yet checked.
+    counts : StoredCounts, [n_cells, n_genes]
+        As stored; not yet read.
     obs, var : pandas.DataFrame
 
     Raises
@@ -75,9 +75,15 @@ def read_h5ad_parts(path, counts="X"):
                     "registry",
                 )
             frames = [handle["obs"], handle["raw/var" if counts == "raw" else "var"]]
-            _require_room([handle[where], *map(_columns, frames)], path)
+            columns = [_columns(frame) for frame in frames]
+            _require_room(columns, path, [handle[where]])
             obs, var = map(ad.io.read_elem, frames)
-            return _matrix(handle[where], (len(obs), len(var))), obs, var
+            stored, shape = Stored(handle[where]), (len(obs), len(var))
+            if stored.shape != shape:
+                raise ValueError(f"/{where} is {stored.shape}, obs and var make {shape}")
+            if stored.at_once:
+                _require_room([*columns, handle[where]], path)
+            return StoredCounts(path, where), obs, var
         except InputError:
             raise
         except Exception as error:  # HDF5, h5py and anndata raise many kinds for a damaged file
@@ -110,13 +116,17 @@ def _datasets(item, depth=2):
         raise ValueError(f"groups within groups at {item.name}")
 
 
-def _require_room(items, path):
-    """Raise if what is to be read is not in the file, or is more than memory takes."""
+def _require_room(items, path, in_blocks=None):
+    """Raise if what is to be read is not in the file, or is more than memory takes.
+
+    What is read in blocks may be larger: it has an end all the same.
+    """
     total, room = 0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for dataset in _datasets(items):
+    wholes = [(dataset, 1) for dataset in _datasets(items)]
+    for dataset, share in wholes + [(dataset, IN_BLOCKS) for dataset in _datasets(in_blocks or [])]:
         size, stored = dataset.size or 0, dataset.id.get_storage_size()
         size *= dataset.dtype.itemsize
-        total += size
+        total += size / share
         if size > max(SMALL, MAX_PACKING * stored):
             raise input_error(
                 str(path),
@@ -133,16 +143,21 @@ def _require_room(items, path):
         )
 
 
-def _matrix(item, shape):
-    """Return counts as CSR of a shape, every index checked; a ValueError where they are none."""
-    matrix = ad.io.read_elem(item)
-    if sp.issparse(matrix):
-        matrix.check_format(full_check=True)  # SciPy believes indices, and writes where they point
-    elif not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "biufc":
-        raise ValueError(f"no matrix of numbers at {item.name}")
-    if matrix.shape != shape:
-        raise ValueError(f"{item.name} is {matrix.shape}, obs and var make {shape}")
-    return sp.csr_matrix(matrix)
+class StoredCounts:
+    """Counts in an h5ad that was found sound, read from it some rows at a time."""
+
+    def __init__(self, path, where):
+        self.path, self.where = path, where
+
+    def blocks(self):
+        """Yield all rows in order as CSR matrices, every index checked."""
+        try:
+            with h5py.File(self.path, "r") as handle:
+                yield from Stored(handle[self.where]).blocks()
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _unreadable(self.path, error) from None
 
 
 def _unreadable(path, error):

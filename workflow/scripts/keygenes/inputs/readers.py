@@ -35,7 +35,15 @@ MAX_PACKING = 100  # bytes of text per byte stored; tables of counts reach ten
 
 
 def read_dataset(entry, files):
-    """Read a dataset of the registry into the canonical matrix.
+    """Return a dataset of the registry as the canonical matrix (AnnData) in memory.
+
+    See `open_dataset`, whose `write` needs memory for some of the cells only.
+    """
+    return open_dataset(entry, files).in_memory()
+
+
+def open_dataset(entry, files):
+    """Read all of a dataset of the registry but its counts, which are read when it is written.
 
     Parameters
     ----------
@@ -48,13 +56,14 @@ def read_dataset(entry, files):
 
     Returns
     -------
-    anndata.AnnData
+    keygenes.inputs.dataset.Dataset
         Cells x genes, as described at the top of `keygenes.inputs.canonical`.
 
     Raises
     ------
     InputError
-        If the layout is unknown, or a file is not what the layout needs.
+        If the layout is unknown, or a file is not what the layout needs; of the counts, when these
+        are read.
     """
     readers = {
         "scperturb": (_read_scperturb, ("matrix",)),
