@@ -3,7 +3,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from keygenes.core import blocks
 from keygenes.core.errors import InputError
+from keygenes.expression import umap
+from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.umap import umap_coordinates
 
 SETTINGS = {
@@ -67,3 +70,19 @@ def test_genes_without_counts_do_not_matter():
 def test_too_few_cells_are_refused():
     with pytest.raises(InputError, match="4 cells"):
         umap_coordinates(*two_kinds(4), **SETTINGS)
+
+
+@pytest.mark.parametrize("kept_zero", [False, True])
+def test_counts_scaled_some_cells_at_a_time_are_those_of_all(monkeypatch, kept_zero):
+    counts, n_counts = two_kinds(40)
+    if kept_zero:
+        counts.data[7] = 0
+    before = counts.copy()
+    expected = counts_per_10k(counts, n_counts).astype(np.float32)
+    for values in (1, 500, 10**6):
+        monkeypatch.setattr(blocks, "VALUES", values)
+        scaled = umap._scaled(counts, n_counts)
+        assert scaled.dtype == np.float32
+        assert scaled.indices.tolist() == expected.indices.tolist()
+        assert scaled.data.tolist() == expected.data.tolist()
+    assert counts.data.tolist() == before.data.tolist()

@@ -12,6 +12,7 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 from keygenes.core.errors import InputError
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
+from keygenes.expression import wilcoxon
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.wilcoxon import dose_screen, rank_genes
 
@@ -75,6 +76,14 @@ def test_every_number_against_scipy_and_plain_arithmetic():
         assert (np.sign(rows["statistic"]) == np.sign((rows["auc"] - 0.5).round(12))).all()
         upper = mannwhitneyu(x, y, use_continuity=False, method="asymptotic", alternative="less")
         np.testing.assert_array_equal(rows["statistic"] > 0, upper.pvalue > 0.5)
+
+
+def test_genes_tested_some_at_a_time_have_the_same_numbers(monkeypatch):
+    cells = three_classes()
+    together = ranked(*cells)
+    for values in (1, 300, 2000):
+        monkeypatch.setattr(wilcoxon, "VALUES", values)
+        pd.testing.assert_frame_equal(ranked(*cells), together, check_exact=True)
 
 
 def test_a_planted_gene_leads_its_class_upwards():

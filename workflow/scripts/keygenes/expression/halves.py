@@ -11,7 +11,6 @@ import pandas as pd
 
 from keygenes.cells.halves import HALVES
 from keygenes.core.schemas import TABLES
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.sides import REST, class_codes
 from keygenes.expression.wilcoxon import compare_groups
 
@@ -39,13 +38,13 @@ def compare_halves(counts, n_counts, labels, halves, ensembl_ids, symbols, *, ta
     pandas.DataFrame
         Schema "half_tests" (columns as in `compare_groups`), genes in the order given.
     """
-    scaled = counts_per_10k(counts, n_counts)
     names, codes = class_codes(labels)
     columns = TABLES["half_tests"].names
     frames = []
     for half in HALVES:
         sides = np.where(halves == half, codes, -1)
-        for code, frame in compare_groups(scaled, sides, pseudocount=pseudocount).items():
+        compared = compare_groups(counts, n_counts, sides, pseudocount=pseudocount)
+        for code, frame in compared.items():
             frame = frame.assign(
                 **{"task": task, "half": half, "group": names[code], "reference": REST},
                 ensembl_id=np.asarray(ensembl_ids, str),

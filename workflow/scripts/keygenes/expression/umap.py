@@ -4,12 +4,27 @@ import anndata
 import numba
 import numpy as np
 import scanpy as sc
+import scipy.sparse
 from threadpoolctl import threadpool_limits
 
+from keygenes.core.blocks import blocks_in_memory
 from keygenes.core.errors import input_error
 from keygenes.expression.normalise import counts_per_10k
 
 MIN_CELLS = 5  # below this there is no neighbourhood to draw
+
+
+def _scaled(counts, n_counts):
+    """Return counts per 10,000 in float32, which shares its indices with `counts`."""
+    if not (counts.has_canonical_format and counts.data.all()):
+        return counts_per_10k(counts, n_counts).astype(np.float32)
+    data, start = np.empty(counts.nnz, np.float32), 0
+    for block in blocks_in_memory(counts):
+        stop = start + block.shape[0]
+        entries = slice(counts.indptr[start], counts.indptr[stop])
+        data[entries] = counts_per_10k(block, n_counts[start:stop]).data
+        start = stop
+    return scipy.sparse.csr_matrix((data, counts.indices, counts.indptr), counts.shape, copy=False)
 
 
 def _map(adata, *, n_variable_genes, n_components, n_neighbors, min_dist, seed):
@@ -57,7 +72,7 @@ def umap_coordinates(
     InputError
         If there are fewer than 5 cells, or fewer than 3 genes with a count.
     """
-    scaled = counts_per_10k(counts, n_counts)
+    scaled = _scaled(counts, n_counts)
     seen = np.flatnonzero(np.bincount(scaled.indices, minlength=scaled.shape[1]))
     n_cells, n_genes = scaled.shape[0], len(seen)
     if n_cells < MIN_CELLS or n_genes < 3:
@@ -72,7 +87,7 @@ def umap_coordinates(
     try:
         with threadpool_limits(1):
             return _map(
-                anndata.AnnData(scaled[:, seen].astype(np.float32)),
+                anndata.AnnData(scaled if n_genes == scaled.shape[1] else scaled[:, seen]),
                 n_variable_genes=n_variable_genes,
                 n_components=n_components,
                 n_neighbors=n_neighbors,

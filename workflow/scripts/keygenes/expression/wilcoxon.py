@@ -21,6 +21,8 @@ from keygenes.expression.sides import REST, VEHICLE, class_codes
 
 illico_logger.disable("illico")  # it announces every call on stderr
 
+VALUES = 1 << 22  # counts that are tested at a time
+
 
 def _rank_sums(scaled, sides, reference):
     """Return z, U and p of every side but the reference, each {side: float64 array [n_genes]}.
@@ -45,13 +47,59 @@ def _rank_sums(scaled, sides, reference):
     }
 
 
-def compare_groups(scaled, sides, reference=None, *, pseudocount):
-    """Compare groups of cells with a reference group, or each with all the others.
+def _compare_block(scaled, groups, codes, reference, pseudocount):
+    """Return what `compare_groups` does of some genes, but for p_adj.
 
     Parameters
     ----------
     scaled : scipy.sparse.csr_matrix of float64 [n_cells, n_genes]
         Counts per 10,000.
+    groups : int array [n_groups]
+    codes : int array [n_cells]
+        Place of each cell's group in `groups`.
+    reference : int or None
+    pseudocount : float
+    """
+    member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+    sums = (member @ scaled).toarray()
+    seen = (member @ (scaled != 0).astype(np.float64)).toarray()
+    sizes = np.bincount(codes)
+    compared = {}
+    for group, (z, u, p) in _rank_sums(scaled, groups[codes], reference).items():
+        own = groups == group
+        other = ~own if reference is None else groups == reference
+        n, n_reference = int(sizes[own].sum()), int(sizes[other].sum())
+        mean, mean_reference = sums[own].sum(axis=0) / n, sums[other].sum(axis=0) / n_reference
+        n_seen, n_seen_reference = seen[own].sum(axis=0), seen[other].sum(axis=0)
+        compared[int(group)] = pd.DataFrame(
+            {
+                "statistic": z,
+                "log2fc": np.log2((mean + pseudocount) / (mean_reference + pseudocount)),
+                "auc": u / (n * n_reference),
+                "p": p,
+                "mean": mean,
+                "mean_reference": mean_reference,
+                "detection": n_seen / n,
+                "detection_reference": n_seen_reference / n_reference,
+                "n_cells": n,
+                "n_reference": n_reference,
+                "tested": n_seen + n_seen_reference > 0,
+            }
+        )
+    return compared
+
+
+def compare_groups(counts, n_counts, sides, reference=None, *, pseudocount):
+    """Compare groups of cells with a reference group, or each with all the others.
+
+    Genes are tested some at a time: beside the counts only these are in memory as counts per 10,000.
+
+    Parameters
+    ----------
+    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
+        Raw counts.
+    n_counts : float array [n_cells]
+        Total counts of each cell over all measured genes.
     sides : int array [n_cells]
         Group of each cell; negative: left out.
     reference : int, optional
@@ -68,43 +116,32 @@ def compare_groups(scaled, sides, reference=None, *, pseudocount):
         and mean_reference (counts per 10,000), detection and detection_reference (share of cells
         with a count), n_cells, n_reference, tested. Empty if there is nothing to compare with.
     """
-    kept = sides >= 0
-    scaled, sides = scaled[kept], sides[kept]
-    groups, codes = np.unique(sides, return_inverse=True)
+    kept = np.flatnonzero(sides >= 0)
+    groups, codes = np.unique(sides[kept], return_inverse=True)
     if len(groups) < 2 or (reference is not None and reference not in groups):
         return {}
-    member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
-    sums = (member @ scaled).toarray()
-    seen = (member @ (scaled != 0).astype(np.float64)).toarray()
-    sizes = np.bincount(codes)
+    parts = []
+    for start, stop in _gene_blocks(counts):
+        scaled = counts_per_10k(counts[:, start:stop], n_counts)[kept]
+        parts.append(_compare_block(scaled, groups, codes, reference, pseudocount))
     compared = {}
-    for group, (z, u, p) in _rank_sums(scaled, sides, reference).items():
-        own = groups == group
-        other = ~own if reference is None else groups == reference
-        n, n_reference = int(sizes[own].sum()), int(sizes[other].sum())
-        mean, mean_reference = sums[own].sum(axis=0) / n, sums[other].sum(axis=0) / n_reference
-        n_seen, n_seen_reference = seen[own].sum(axis=0), seen[other].sum(axis=0)
-        tested = n_seen + n_seen_reference > 0
-        p_adj = np.ones_like(p)
+    for group in parts[0]:
+        genes = pd.concat([part[group] for part in parts], ignore_index=True)
+        p_adj, tested = np.ones(len(genes)), genes["tested"].to_numpy()
         if tested.any():
-            p_adj[tested] = false_discovery_control(p[tested])
-        compared[int(group)] = pd.DataFrame(
-            {
-                "statistic": z,
-                "log2fc": np.log2((mean + pseudocount) / (mean_reference + pseudocount)),
-                "auc": u / (n * n_reference),
-                "p": p,
-                "p_adj": p_adj,
-                "mean": mean,
-                "mean_reference": mean_reference,
-                "detection": n_seen / n,
-                "detection_reference": n_seen_reference / n_reference,
-                "n_cells": n,
-                "n_reference": n_reference,
-                "tested": tested,
-            }
-        )
+            p_adj[tested] = false_discovery_control(genes["p"].to_numpy()[tested])
+        genes.insert(genes.columns.get_loc("p") + 1, "p_adj", p_adj)
+        compared[group] = genes
     return compared
+
+
+def _gene_blocks(counts):
+    """Return where to cut genes into blocks of about `VALUES` counts: starts and ends."""
+    n_blocks = max(1, min(-(-counts.nnz // VALUES), counts.shape[1]))
+    seen = np.bincount(counts.indices, minlength=counts.shape[1]).cumsum()
+    cuts = np.searchsorted(seen, np.arange(1, n_blocks) * (counts.nnz / n_blocks))
+    cuts = np.unique([0, *cuts, counts.shape[1]]).tolist()
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
 
 
 def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task, pseudocount):
@@ -133,14 +170,11 @@ def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task,
         all vehicle cells; left out for a class without such cells. By class, reference, then
         p, falling \\|statistic\\| and id.
     """
-    scaled = counts_per_10k(counts, n_counts)
     names, codes = class_codes(labels)
-    vehicle = np.asarray(vehicle, dtype=bool)
+    of_vehicle = np.where(np.asarray(vehicle, dtype=bool), len(names), codes)
     by_reference = {
-        REST: compare_groups(scaled, codes, pseudocount=pseudocount),
-        VEHICLE: compare_groups(
-            scaled, np.where(vehicle, len(names), codes), len(names), pseudocount=pseudocount
-        ),
+        reference: compare_groups(counts, n_counts, *sides, pseudocount=pseudocount)
+        for reference, sides in {REST: (codes,), VEHICLE: (of_vehicle, len(names))}.items()
     }
     ids, symbols = np.asarray(ensembl_ids, dtype=str), np.asarray(symbols, dtype=str)
     frames = []
@@ -189,13 +223,12 @@ def dose_screen(
         Schema "dose_screen", one row per dose of the treated cells, rising. n_tested: genes with
         a count in at least one of the cells compared.
     """
-    scaled = counts_per_10k(counts, n_counts)
     dose_um = np.asarray(dose_um, dtype=np.float64)
     vehicle = np.asarray(vehicle, dtype=bool)
     doses = np.unique(dose_um[~vehicle & ~np.isnan(dose_um)])
     codes = np.where(np.isnan(dose_um), -1, np.searchsorted(doses, dose_um))
     codes = np.where(vehicle, len(doses), codes)
-    compared = compare_groups(scaled, codes, len(doses), pseudocount=pseudocount)
+    compared = compare_groups(counts, n_counts, codes, len(doses), pseudocount=pseudocount)
     rows = []
     for code, genes in compared.items():
         significant = genes["tested"] & (genes["p_adj"] < fdr)
