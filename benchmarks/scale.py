@@ -12,6 +12,7 @@ here. Seconds are of the processor, not of the clock, so that whatever else runs
 count; their exponent is 1 where twice the cells take twice as long.
 """
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -121,10 +122,8 @@ STEPS = {step.__name__: step for step in (read, select, tokenize, wilcoxon, umap
 
 def resident():
     """Return the memory that this process has now, in MB; its peak counts from here."""
-    try:
+    with contextlib.suppress(OSError):  # elsewhere the peak is that of the start, too
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:  # the peak is that of the start, too
-        pass
     return peak_megabytes()
 
 

@@ -43,6 +43,17 @@ def blocks_in_memory(matrix, most=None):
         yield rows_of(matrix, start, stop)
 
 
+def values_per_column(matrix):
+    """Return how many entries of a CSR matrix lie in each column: int64 array [n_columns].
+
+    In parts, as NumPy counts copies of indices that are twice as long.
+    """
+    n = np.zeros(matrix.shape[1], np.int64)
+    for start in range(0, matrix.nnz, VALUES):
+        n += np.bincount(matrix.indices[start : start + VALUES], minlength=len(n))
+    return n
+
+
 class Stored:
     """A matrix of numbers in an open HDF5 file: its shape, and its rows block by block.
 

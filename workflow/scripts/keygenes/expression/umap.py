@@ -7,7 +7,7 @@ import scanpy as sc
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
-from keygenes.core.blocks import blocks_in_memory
+from keygenes.core.blocks import blocks_in_memory, values_per_column
 from keygenes.core.errors import input_error
 from keygenes.expression.normalise import counts_per_10k
 
@@ -73,7 +73,7 @@ def umap_coordinates(
         If there are fewer than 5 cells, or fewer than 3 genes with a count.
     """
     scaled = _scaled(counts, n_counts)
-    seen = np.flatnonzero(np.bincount(scaled.indices, minlength=scaled.shape[1]))
+    seen = np.flatnonzero(values_per_column(scaled))
     n_cells, n_genes = scaled.shape[0], len(seen)
     if n_cells < MIN_CELLS or n_genes < 3:
         raise input_error(

@@ -15,6 +15,7 @@ from loguru import logger as illico_logger
 from scipy import sparse
 from scipy.stats import false_discovery_control
 
+from keygenes.core.blocks import values_per_column
 from keygenes.core.schemas import TABLES
 from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.sides import REST, VEHICLE, class_codes
@@ -53,7 +54,7 @@ def _compare_block(scaled, groups, codes, reference, pseudocount):
     Parameters
     ----------
     scaled : scipy.sparse.csr_matrix of float64 [n_cells, n_genes]
-        Counts per 10,000.
+        Counts per 10,000, none of them a stored 0.
     groups : int array [n_groups]
     codes : int array [n_cells]
         Place of each cell's group in `groups`.
@@ -62,7 +63,11 @@ def _compare_block(scaled, groups, codes, reference, pseudocount):
     """
     member = sparse.csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
     sums = (member @ scaled).toarray()
-    seen = (member @ (scaled != 0).astype(np.float64)).toarray()
+    present = sparse.csr_matrix(
+        (np.ones(scaled.nnz), scaled.indices, scaled.indptr), scaled.shape, copy=False
+    )
+    seen = (member @ present).toarray()
+    del present
     sizes = np.bincount(codes)
     compared = {}
     for group, (z, u, p) in _rank_sums(scaled, groups[codes], reference).items():
@@ -92,7 +97,8 @@ def _compare_block(scaled, groups, codes, reference, pseudocount):
 def compare_groups(counts, n_counts, sides, reference=None, *, pseudocount):
     """Compare groups of cells with a reference group, or each with all the others.
 
-    Genes are tested some at a time: beside the counts only these are in memory as counts per 10,000.
+    Genes are tested some at a time: beside the counts only these are in memory, as counts per
+    10,000.
 
     Parameters
     ----------
@@ -122,7 +128,8 @@ def compare_groups(counts, n_counts, sides, reference=None, *, pseudocount):
         return {}
     parts = []
     for start, stop in _gene_blocks(counts):
-        scaled = counts_per_10k(counts[:, start:stop], n_counts)[kept]
+        scaled = counts_per_10k(counts[:, start:stop], n_counts)
+        scaled = scaled if len(kept) == len(sides) else scaled[kept]
         parts.append(_compare_block(scaled, groups, codes, reference, pseudocount))
     compared = {}
     for group in parts[0]:
@@ -138,7 +145,7 @@ def compare_groups(counts, n_counts, sides, reference=None, *, pseudocount):
 def _gene_blocks(counts):
     """Return where to cut genes into blocks of about `VALUES` counts: starts and ends."""
     n_blocks = max(1, min(-(-counts.nnz // VALUES), counts.shape[1]))
-    seen = np.bincount(counts.indices, minlength=counts.shape[1]).cumsum()
+    seen = values_per_column(counts).cumsum()
     cuts = np.searchsorted(seen, np.arange(1, n_blocks) * (counts.nnz / n_blocks))
     cuts = np.unique([0, *cuts, counts.shape[1]]).tolist()
     return list(zip(cuts[:-1], cuts[1:], strict=True))
