@@ -211,6 +211,23 @@ def cells_or_shards(wildcards):
     }
 
 
-def memory(base_mb):
-    """Return a memory request that grows with each attempt, up to four times the base."""
-    return lambda wildcards, attempt: base_mb * min(attempt, 4)
+# MB in memory per MB of an h5ad of counts: 8 bytes for each value, packed to less than two.
+UNPACKED = 5
+
+
+def memory(base_mb, matrices=0):
+    """Return a memory request that grows with each attempt, up to four times what it starts with.
+
+    It starts with a base and so many times the values of the h5ad among the rule's input
+    (`benchmarks/scale.py` measures how many). Before these are there it is the base: Snakemake
+    asks again when the job is about to start.
+    """
+
+    def asked(wildcards, input, attempt):
+        stored = [
+            path for path in map(str, input) if path.endswith(".h5ad") and os.path.exists(path)
+        ]
+        values_mb = UNPACKED * sum(map(os.path.getsize, stored)) / 1e6
+        return int(base_mb + matrices * values_mb) * min(attempt, 4)
+
+    return asked

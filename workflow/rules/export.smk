@@ -63,7 +63,7 @@ rule write_scored_cells:
         "../../envs/export.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, 1.5),
         runtime=30,
     params:
         tasks=TASKS,

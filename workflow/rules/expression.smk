@@ -16,7 +16,7 @@ rule embed_cells:
         "../../envs/expression.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000, 4),
         runtime=60,
     params:
         options=config["expression"]["umap"],
@@ -41,7 +41,7 @@ rule rank_genes:
         "../../envs/expression.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
         vehicle=config["select"]["vehicle"],
@@ -67,7 +67,7 @@ rule rank_genes_by_well:
         "../../envs/pseudobulk.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000, 2.5),
         runtime=60,
     params:
         vehicle=config["select"]["vehicle"],
@@ -92,7 +92,7 @@ rule rank_genes_by_half:
         "../../envs/expression.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
         pseudocount=config["expression"]["pseudocount"],
@@ -115,7 +115,7 @@ rule screen_doses:
         "../../envs/expression.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
         vehicle=config["select"]["vehicle"],

@@ -84,7 +84,7 @@ rule read_dataset:
         "../../envs/matrices.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(4000),
         runtime=60,
     params:
         entry=lambda wildcards: {
@@ -113,7 +113,7 @@ rule combine_datasets:
         "../../envs/matrices.yaml"
     threads: 1
     resources:
-        mem_mb=memory(8000),
+        mem_mb=memory(2000),
         runtime=60,
     params:
         names=lambda wildcards: COMBINED[wildcards.dataset],

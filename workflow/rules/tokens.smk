@@ -48,7 +48,7 @@ rule tokenize_cells:
         "../../envs/tokens.yaml"
     threads: 1
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(2000),
         runtime=60,
     params:
         **ENCODED,

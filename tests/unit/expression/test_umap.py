@@ -42,6 +42,23 @@ def test_two_kinds_of_cells_lie_apart_and_the_map_repeats():
 
 
 @pytest.mark.slow
+def test_neighbours_are_exact_also_of_more_cells_than_scanpy_compares_all_with_all(monkeypatch):
+    found = {}
+
+    def no_layout(adata, **_):
+        found.update(x=adata.obsm["X_pca"], near=adata.obsp["distances"].tocsr())
+        adata.obsm["X_umap"] = np.zeros((adata.n_obs, 2))
+
+    monkeypatch.setattr(umap.sc.tl, "umap", no_layout)
+    settings = {**SETTINGS, "n_components": 5, "n_neighbors": 8}
+    umap_coordinates(*two_kinds(8_300, n_genes=20), **settings)
+    for cell in (0, 1, 4_000, 8_299):
+        apart = np.linalg.norm(found["x"] - found["x"][cell], axis=1)
+        apart[cell] = np.inf
+        assert sorted(found["near"][cell].indices) == sorted(np.argsort(apart)[:7])
+
+
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_move_a_cell():
     cells, threads = two_kinds(60), numba.get_num_threads()
     first = umap_coordinates(*cells, **SETTINGS)

@@ -37,7 +37,10 @@ def _map(adata, *, n_variable_genes, n_components, n_neighbors, min_dist, seed):
     n_components = min(n_components, min(adata.shape) - 1)
     sc.pp.pca(adata, n_comps=n_components, svd_solver="arpack", random_state=seed, mask_var=None)
     n_neighbors = min(n_neighbors, adata.n_obs - 1)
-    sc.pp.neighbors(adata, n_neighbors=n_neighbors, n_pcs=n_components, random_state=seed)
+    # Exact, however many cells: beyond 8,191 scanpy would take pynndescent, whose result (an array,
+    # no matrix) it does not understand.
+    how = {"n_pcs": n_components, "random_state": seed, "transformer": "sklearn"}
+    sc.pp.neighbors(adata, n_neighbors=n_neighbors, **how)
     sc.tl.umap(adata, min_dist=min_dist, random_state=seed)
     return np.asarray(adata.obsm["X_umap"], dtype=np.float64)
 
