@@ -22,7 +22,8 @@ from keygenes.expression.sides import REST, VEHICLE, class_codes
 
 illico_logger.disable("illico")  # it announces every call on stderr
 
-VALUES = 1 << 22  # counts that are tested at a time
+VALUES = 1 << 20  # counts that are tested at a time, or more:
+BLOCKS = 32  # of genes at most, as each is looked for in all counts
 
 
 def _rank_sums(scaled, sides, reference):
@@ -143,8 +144,8 @@ def compare_groups(counts, n_counts, sides, reference=None, *, pseudocount):
 
 
 def _gene_blocks(counts):
-    """Return where to cut genes into blocks of about `VALUES` counts: starts and ends."""
-    n_blocks = max(1, min(-(-counts.nnz // VALUES), counts.shape[1]))
+    """Return where to cut genes into blocks of about as many counts: starts and ends."""
+    n_blocks = max(1, min(-(-counts.nnz // VALUES), counts.shape[1], BLOCKS))
     seen = values_per_column(counts).cumsum()
     cuts = np.searchsorted(seen, np.arange(1, n_blocks) * (counts.nnz / n_blocks))
     cuts = np.unique([0, *cuts, counts.shape[1]]).tolist()
