@@ -58,6 +58,7 @@ def test_a_config_trains_each_model_once_and_nothing_else(checkout, path):
 @pytest.mark.parametrize(
     ("target", "wanted", "unwanted"),
     [
+        ("check_only", {"select_cells", "check_study"}, {"finetune", "pretrain", "rank_genes"}),
         ("de_only", {"rank_genes", "plot_umap"}, {"finetune", "pretrain", "score_genes"}),
         ("train_only", {"finetune", "evaluate"}, {"extract_attention", "rank_genes"}),
     ],

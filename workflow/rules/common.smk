@@ -121,6 +121,9 @@ PLACES = range(1, PER_JOB + 1)
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
+# Priority of the rules on the way to the models of relabelled wells, the longest way through a study:
+# started first, it leaves short jobs for the end, when there are cores for all of them.
+LONGEST_WAY = 1
 COMBINED = RESOLVED["combined"]
 MEMBERS = COMBINED.get(config["dataset"], [config["dataset"]])
 SIMULATED = next(  # what is simulated, if anything

@@ -10,6 +10,37 @@ SETS = {
 }
 
 
+rule check_study:
+    """Say what is to be known of the study before anything trains: classes, batches, sets, test."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        gene_sets=[RESOLVED["gene_set_files"][name] for name in SETS],
+    output:
+        checks=out("cells/checks.parquet"),
+        shown=carried(out("cells/checks.tsv"), "checks", "Data", "table"),
+    log:
+        logfile("check_study"),
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=10,
+    params:
+        columns={task["name"]: task["column"] for task in CELL_TASKS},
+        gene_sets=SETS,
+        primary=PRIMARY,
+        permutations=EVIDENCE["permutations"],
+        brought=bool(PRIMARY) and PRIMARY["regime"] in BROUGHT,
+        simulated=SIMULATED,
+        code=code_digest("check_study"),
+    script:
+        "../scripts/check_study.py"
+
+
 rule score_genes:
     """Score every gene on every track, and make the key-gene table (Figures 7 and 8)."""
     input:

@@ -132,6 +132,19 @@ def all_targets():
     return [out("report/index.html"), *export_targets()]
 
 
+def check_targets(wildcards):
+    """Return what is to be known of a study before anything trains; refuse where none trains."""
+    if not TASKS:
+        error = input_error(
+            "config key 'tasks'",
+            found="no task of type 'cell'",
+            expected="one, for the target check_only",
+            remedy="ask for gene_classes_only",
+        )
+        raise WorkflowError(str(error))
+    return out("cells/checks.tsv")
+
+
 def de_targets():
     """Return the study without a model: differential expression and its figures."""
     return [

@@ -11,6 +11,7 @@ rule write_report:
     """The folder that people read: a page with figures, charts, genes, methods and provenance."""
     input:
         selection=out("cells/selection.parquet"),
+        checks=out("cells/checks.parquet"),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
         tokens=out("tokens/report.parquet"),

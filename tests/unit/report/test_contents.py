@@ -73,6 +73,7 @@ def test_a_pooled_row_is_of_the_grouped_design():
 def test_the_headline_names_the_floors_and_the_best_baseline():
     study = {
         "selection": pd.DataFrame({"n_cells": [1440], "n_genes": [900]}),
+        "checks": pd.DataFrame({"check": ["class"], "about": ["level: low"], "outcome": ["fine"]}),
         "splits": pd.DataFrame({"cell": ["a"], "fold": 1, "split": "test", "unit": "well"}),
         "primary": tables.primary_tables()[2],
         "metrics": {"level": metrics()},

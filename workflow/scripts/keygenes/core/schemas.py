@@ -41,6 +41,7 @@ TRACK_TEST = {
 TABLES = {
     # cells/
     "selection": _schema(step=TEXT, n_cells=INT, n_genes=INT, note=TEXT),
+    "checks": _schema(check=CATEGORY, about=TEXT, outcome=CATEGORY, found=TEXT, advice=TEXT, n=INT),
     "splits": _schema(cell=TEXT, fold=INT, split=CATEGORY, unit=CATEGORY),
     # expression/
     "umap": _schema(cell=TEXT, umap1=FLOAT, umap2=FLOAT),

@@ -137,6 +137,7 @@ def page_sections(tables, config, shown, dataset):
             "figures": _figures(shown, "Data", None),
             "tables": [
                 (caption("selection"), tables["selection"], "cells/selection.parquet"),
+                (caption("checks"), tables["checks"], "cells/checks.parquet"),
                 (
                     "Cells per class, and those of them that some fold tests.",
                     class_counts(tables["labels"], tables["splits"]),

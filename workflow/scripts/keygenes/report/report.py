@@ -25,7 +25,7 @@ from keygenes.report.run_times import run_times
 from keygenes.report.study_counts import study_counts
 from keygenes.report.style import count
 
-SHARED_TABLES = ("selection", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
+SHARED_TABLES = ("selection", "checks", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
 CELL_TABLES = ("metrics", "cosine", "comparison_bounds", "key_genes", "genes")
 SINGLE_TABLES = ("claims", "primary", "track_tests")  # that not every study has
 SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
