@@ -325,45 +325,6 @@ def test_memory_grows_with_the_attempts_up_to_four_times(checkout, attempt, mem_
     assert SLURM["resources"]["mem_mb"] >= 32000, "or the profile would cap it"
 
 
-def test_rule_names_are_verb_noun():
-    verbs = [
-        "adopt",
-        "profile",
-        "attribute",
-        "cache",
-        "download",
-        "simulate",
-        "read",
-        "remove",
-        "select",
-        "label",
-        "split",
-        "embed",
-        "finetune",
-        "rank",
-        "screen",
-        "build",
-        "tokenize",
-        "fit",
-        "extract",
-        "compare",
-        "merge",
-        "collect",
-        "relabel",
-        "test",
-        "combine",
-        "classify",
-        "score",
-        "judge",
-        "plot",
-        "record",
-        "write",
-    ]
-    alone = {"pretrain", "finetune", "evaluate"}
-    for rule in RULES:
-        assert rule in alone or rule.split("_", 1)[0] in verbs and "_" in rule
-
-
 def test_every_script_has_a_rule_and_the_name_of_one():
     used = {rule: script_of(rule) for rule in RULES}
     assert set(used.values()) == {path.stem for path in SCRIPTS.glob("*.py")}
