@@ -98,6 +98,8 @@ def test_zeros_and_ones_alone_are_numbers():
         (["1.1", "1.10"], True),
         (["1.9", "1.10", "2"], True),
         (["1", "1.0", "1.1"], True),
+        (["1.10", "1.11"], True),
+        (["1.10"], True),
         (["1", "1.0", "2"], False),
         (["0.0", "2.5", "12.25"], False),  # as Python writes them
         (["0.00", "2.50", "12.25"], False),  # to two decimals

@@ -109,9 +109,11 @@ def texts_of(column):
         is_ordered = column.cat.ordered
         order = list
     else:
-        codes, values = pd.factorize(column, sort=pd.api.types.is_numeric_dtype(column))
-        is_ordered = False
-        order = list if pd.api.types.is_numeric_dtype(column) else sorted
+        are_numbers = pd.api.types.is_numeric_dtype(column)
+        codes, values = pd.factorize(column, sort=are_numbers)
+        if column.dtype == np.float16:
+            values = np.asarray(values, np.float16)  # which pandas widens
+        is_ordered, order = False, list if are_numbers else sorted
     texts = _texts(list(values))
     names = pd.Index(order(dict.fromkeys(text for text in texts if text is not None)), dtype=object)
     of_value = np.append(names.get_indexer(pd.Index(texts, dtype=object)), -1)  # the last: missing
@@ -133,8 +135,8 @@ def _texts(values):
 def are_names(texts):
     """Return whether the decimals among the texts of a column are names, such as 1.9 and 1.10.
 
-    Numbers are written with as many decimals each, or without zeros at the end; and each in one
-    way, unless all are whole (1 and 1.0).
+    Numbers are written without zeros at the end, or with as many decimals each and a whole one
+    among them (0.00, 2.50); and each in one way, unless all are whole (1 and 1.0).
     """
     numbers = {text: value_text(text) for text in texts if is_number(text)}
     if all(map(WHOLE.fullmatch, numbers.values())):
@@ -142,7 +144,8 @@ def are_names(texts):
     if len(set(numbers.values())) < len(numbers):
         return True
     n_decimals = {len(text.partition(".")[2]) for text in numbers}
-    return len(n_decimals) > 1 and any(PADDED.search(text) for text in numbers)
+    is_table = len(n_decimals) == 1 and any(map(WHOLE.fullmatch, numbers.values()))
+    return not is_table and any(PADDED.search(text) for text in numbers)
 
 
 def plain_column(column):
@@ -159,6 +162,8 @@ def plain_column(column):
         the type has no place for; else `texts_of` them.
     """
     kind = column.dtype
+    if kind == np.float16:  # as 64 bits 0.1 would be 0.09998
+        return pd.Series(texts_of(column), column.index).astype(np.float64)
     if isinstance(kind, np.dtype):
         return column if kind.kind in "biufc" else texts_of(column)
     if not pd.api.types.is_numeric_dtype(kind) or isinstance(kind, pd.CategoricalDtype):

@@ -331,6 +331,8 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     counts = _as_stored(counts)
 
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    for name in obs:
+        obs[name] = plain_column(obs[name])
     for name in NUMBER_COLUMNS:
         if name in obs:
             obs[name] = _numbers(obs[name], name, path)
@@ -347,13 +349,11 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         in_mito = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
         obs["percent_mito"] = 100 * in_mito / np.maximum(obs["n_counts"].to_numpy(), 1)
 
-    for name in obs:
-        obs[name] = texts_of(obs[name]) if name in TEXT_COLUMNS else plain_column(obs[name])
-    if "drug" in obs:
-        obs["drug"] = obs["drug"].astype(object).fillna(UNASSIGNED)
     for name in TEXT_COLUMNS:
         if name in obs:
-            obs[name] = pd.Categorical(obs[name].astype(object))
+            texts = pd.Series(texts_of(obs[name])).astype(object)
+            texts = texts.fillna(UNASSIGNED) if name == "drug" else texts
+            obs[name] = pd.Categorical(texts)
             _require_names(list(obs[name].cat.categories), name, path)
     for name in ("well", "replicate"):
         names = obs[name].cat.categories if name in obs else []
