@@ -140,7 +140,8 @@ def command_line(entries):
                 f"--config {key}",
                 found=f"{shortened(text, 80)!r}, which is not valid YAML ({printable(problem)})",
                 expected="a value as in a config file",
-                remedy="correct it, or write it in a file that you give with --configfile",
+                remedy="correct it (a space follows each colon), or write it in a file that you "
+                "give with --configfile",
             ) from error
     return parts
 
