@@ -85,3 +85,8 @@ def test_a_dataset_without_a_cell_of_a_class_is_named(caplog):
     obs.loc[obs["dataset"] == "more", "dose_um"] = np.nan
     task_labels(obs, task)
     assert "no cell of the dataset 'more' is in a class" in caplog.text
+
+
+def test_a_value_written_twice_in_one_class_is_there_once():
+    task = {**LEVEL, "classes": {"low": [0, 0.0, "0"], "high": [25]}}
+    assert task_labels(obs_of(10, 0, 10), task).codes.tolist() == [0] * 10 + [1] * 10

@@ -373,6 +373,7 @@ def test_a_date_is_to_be_quoted(study):
     ("key", "value", "parts"),
     [
         ("folds", 1, ["'folds'", "found 1", "a list"]),
+        ("study", 2024, ["'study'", "found 2024", "quotes"]),
         ("select", "Nutlin", ["'select'", "'Nutlin'", "braces"]),
         ("select.drug:null", None, ["'select.drug'", "colon", "a space"]),
     ],

@@ -36,7 +36,7 @@ def task_labels(obs, task):
     for code, name in enumerate(names):
         for value in task["classes"][name]:
             mask = cells_with(obs, task["column"], value, f"{key}.classes.{name}")
-            if (codes[mask] >= 0).any():
+            if (~np.isin(codes[mask], [-1, code])).any():
                 raise input_error(
                     f"config key '{key}.classes.{name}'",
                     found=f"{value_text(value)}, which is in another class too",
