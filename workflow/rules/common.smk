@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
+from snakemake.utils import update_config, validate
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW / "scripts"))
@@ -43,6 +43,8 @@ def registry(name):
 try:
     for path in workflow.overwrite_configfiles:  # Snakemake has read them, and takes more
         settings.read_yaml(path)
+    for part in settings.command_line(workflow.config_settings.config_args):
+        update_config(config, part)
     settings.check(config, schema("config"), "config key")
     settings.check_relations(config)
     DATASETS = registry("datasets")["datasets"]

@@ -103,7 +103,7 @@ def test_a_drug_that_is_not_there():
     assert select.drug_mask(obs_of(4), "Dex").tolist() == [False, False, False, True]
     with pytest.raises(InputError) as error:
         select.drug_mask(obs_of(4), "nutlin")
-    assert_sentence(error, "config key 'select.drug'", "'nutlin'", "one of Dex, Nutlin")
+    assert_sentence(error, "config key 'select.drug'", "nutlin", "one of Dex, Nutlin")
     with pytest.raises(InputError) as error:
         select.drug_mask(obs_of(4).drop(columns="drug"), "Nutlin")
     assert_sentence(error, "config key 'select.drug'", "the column 'drug'")
@@ -113,7 +113,7 @@ def test_a_dose_that_no_cell_has():
     assert select.dose_mask(obs_of(4), [0, 25.0]).tolist() == [True, False, True, True]
     with pytest.raises(InputError) as error:
         select.dose_mask(obs_of(4), [0, 1.25])
-    assert_sentence(error, "config key 'select.doses_um'", "1.25 uM", "doses among 0, 2.5, 25")
+    assert_sentence(error, "config key 'select.doses_um'", "1.25", "one of 0, 2.5, 25")
 
 
 @pytest.mark.slow
@@ -259,5 +259,59 @@ def test_missing_filter_values_do_not_pass():
     assert select.passing_cells(pd.DataFrame({"filter_pass": values})).tolist() == [
         *(True, False, False, False)
     ]
-    text = pd.DataFrame({"filter_pass": ["1", None]})
-    assert not select.passing_cells(text).any()
+    text = pd.DataFrame({"filter_pass": ["1", None, "", "nan"]})
+    assert select.passing_cells(text).tolist() == [True, False, False, False]
+
+
+def two_datasets(n=24):
+    """Return cells of two datasets: the hash columns, filter and share are those of 'a' alone."""
+    obs = obs_of(n).assign(dataset=np.repeat(["a", "b"], n // 2), drug="Nutlin", filter_pass=1.0)
+    obs.loc[["cell0", "cell1"], "filter_pass"] = [0, np.nan]
+    obs.loc[["cell2", "cell3"], "hash_umis"] = [1, np.nan]
+    columns = ["filter_pass", *HASH, "percent_mito"]
+    obs.loc[obs["dataset"] == "b", columns] = np.nan
+    return obs
+
+
+def test_what_a_dataset_has_not_measured_it_does_not_fail(tmp_path, caplog):
+    counts, _, table = selected(
+        tmp_path, matrix_of(two_datasets()), max_percent_mito=10, doses_um=None
+    )
+    kept = set(counts.obs_names)
+    assert {f"cell{i}" for i in range(12, 24)} <= kept
+    assert not {f"cell{i}" for i in range(4)} & kept and len(kept) == 20
+    notes = table.set_index("step")["note"]
+    for step, column in (
+        ("filter_pass", "filter_pass"),
+        ("hash filter", "hash_umis"),
+        ("quality", "percent_mito"),
+    ):
+        assert f"no {column} in 'b'" in notes[step]
+        assert f"no {column} in 'b'" in caplog.text
+    assert "hash_umis > 30" in notes["hash filter"]
+
+
+def test_measured_is_asked_of_all_cells_not_of_those_that_earlier_steps_left(tmp_path):
+    obs = two_datasets().drop(columns="filter_pass")
+    obs.loc[obs["dataset"] == "b", list(HASH)] = [20.0, 0.001, 100.0]
+    none = obs["dataset"].eq("b") & obs["drug"].eq("Nutlin") & (np.arange(24) % 2 == 0)
+    obs.loc[none, "hash_umis"] = np.nan  # measured in 'b', though in no cell with the drug
+    obs.loc[obs["dataset"].eq("b") & ~none, "drug"] = "Dex"
+    counts, _, _ = selected(tmp_path, matrix_of(obs), doses_um=None)
+    assert set(counts.obs["dataset"]) == {"a"}
+
+
+def test_a_step_that_takes_all_cells_of_a_dataset_names_it(tmp_path, caplog):
+    obs = two_datasets().drop(columns="filter_pass")
+    obs.loc[obs["dataset"] == "b", "dose_um"] = np.nan
+    _, _, table = selected(tmp_path, matrix_of(obs))
+    notes = table.set_index("step")["note"]
+    assert "'b'" in notes["doses"] and "doses: no cell is left of 'b'" in caplog.text
+    assert "'a'" not in "".join(notes)
+
+
+def test_words_for_nothing_can_be_drugs_and_vehicles():
+    for word in ("none", "None", "NA"):
+        obs = pd.DataFrame({"drug": pd.Categorical([word, "DrugA", None])})
+        assert select.drug_mask(obs, word).tolist() == [True, False, False]
+        assert select.vehicle_cells(obs, {"column": "drug", "value": word}).sum() == 1

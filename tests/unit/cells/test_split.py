@@ -116,6 +116,15 @@ def test_without_replicates_it_falls_back_to_cells_and_says_so(caplog, missing):
     assert set(table["split"]) == {"train", "valid", "test"}
 
 
+def test_a_dataset_without_replicates_is_named(caplog):
+    obs = plate().assign(dataset="lines")
+    obs.loc[obs.index[:5], ["replicate", "dataset"]] = [None, "blood"]
+    table = table_of(obs)
+    assert set(table["unit"]) == {"cell"}
+    assert f"5 of {len(obs):,} cells" in caplog.text and "blood" in caplog.text
+    assert "lines" not in caplog.text
+
+
 def test_a_random_split_is_the_thesis_s_and_needs_no_warning(caplog):
     with caplog.at_level(logging.WARNING, "keygenes"):
         table = table_of(plate(), by="random")

@@ -11,6 +11,8 @@ genes. `var` is indexed by Ensembl gene id (no version, unique) and has the colu
 - where known: ``drug``, ``dose_token``, ``well``, ``replicate`` (categorical text), ``dose_um``
   (float64, uM, NaN unknown) and the hash columns of `HASH_COLUMNS`;
 - every other column of the source under its own name.
+
+Text of obs is that of `keygenes.core.values`, so that a value has one spelling from here on.
 """
 
 import logging
@@ -23,6 +25,7 @@ import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
 from keygenes.core.shown import LONGEST_ID, gene_name, shortened, unfit_name
+from keygenes.core.values import plain_column, texts_of, value_text
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
 
 log = logging.getLogger("keygenes")
@@ -42,7 +45,7 @@ OLIGO = re.compile(r"(?P<drug>.+)_(?P<token>[0-9.]+)_(?P<well>[A-Z]?[A-H](?P<col
 
 LARGEST_COUNT = 1 << 24  # float32 holds every whole number up to here
 
-MISSING = ("", "nan", "na", "none")  # spellings of an absent text
+MISSING = ("", "nan", "na", "n/a", "none", "<na>")  # spellings of an absent number or symbol
 
 
 def parse_oligo(oligos):
@@ -115,7 +118,7 @@ def doses_are_um(drugs, doses, factors):
     """Return whether doses are uM: none of the tokens, but each a token times its factor."""
     pairs = {
         (drug, float(dose))
-        for drug, dose in zip(to_texts(drugs), to_floats(doses), strict=True)
+        for drug, dose in zip(texts_of(drugs), to_floats(doses), strict=True)
         if drug in factors and not np.isnan(float(dose))
     }
     tokens = np.array([float(token) for token in DOSE_TOKENS])
@@ -128,11 +131,11 @@ def add_dose(obs, entry, path):
     """Add dose_um and a tidy dose_token to obs that has drug and dose_token, in place."""
     if "dose_token" not in obs:
         return
-    drugs = to_texts(obs["drug"])
+    drugs = texts_of(obs["drug"])
     factors = {
-        str(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
+        value_text(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
     }
-    unknown = sorted({drug for drug in drugs if drug is not None} - set(factors))
+    unknown = sorted(set(drugs.categories) - set(factors))
     if unknown:
         raise input_error(
             "dataset registry, key 'dose_factor'",
@@ -142,11 +145,12 @@ def add_dose(obs, entry, path):
         )
     # A cell without a drug has no dose, whatever its column says.
     numbers = to_floats(obs["dose_token"])
-    obs["dose_token"] = [
-        None if drug is None or np.isnan(number) else f"{number:g}"
-        for drug, number in zip(drugs, numbers, strict=True)
+    tokens = [
+        None if is_missing or np.isnan(number) else f"{number:g}"
+        for is_missing, number in zip(drugs.isna(), numbers, strict=True)
     ]
-    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], factors)
+    obs["dose_token"] = tokens
+    obs["dose_um"] = dose_in_um(drugs, tokens, factors)
 
 
 def to_floats(column):
@@ -156,7 +160,10 @@ def to_floats(column):
 
 
 def to_texts(column):
-    """Return a column as an object array of str, None where it is missing or says so."""
+    """Return symbols, or what is to be numbers, as an object array of str, None where missing.
+
+    Here the words none and NA say so too.
+    """
     values = pd.Series(np.asarray(column, dtype=object))
     texts = values.astype(str)
     return np.where(values.isna() | texts.str.lower().isin(MISSING), None, texts).astype(object)
@@ -324,6 +331,8 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     counts = _as_stored(counts)
 
     totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
+    for name in obs:
+        obs[name] = plain_column(obs[name])
     for name in NUMBER_COLUMNS:
         if name in obs:
             obs[name] = _numbers(obs[name], name, path)
@@ -340,15 +349,21 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         in_mito = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
         obs["percent_mito"] = 100 * in_mito / np.maximum(obs["n_counts"].to_numpy(), 1)
 
-    if "drug" in obs:
-        drugs = to_texts(obs["drug"])
-        obs["drug"] = np.where([drug is None for drug in drugs], UNASSIGNED, drugs)
     for name in TEXT_COLUMNS:
         if name in obs:
-            _require_names([t for t in to_texts(obs[name]) if t is not None], name, path)
-    for name in obs:
-        if name in TEXT_COLUMNS or obs[name].dtype == object:
-            obs[name] = pd.Categorical(to_texts(obs[name]))
+            texts = pd.Series(texts_of(obs[name])).astype(object)
+            texts = texts.fillna(UNASSIGNED) if name == "drug" else texts
+            obs[name] = pd.Categorical(texts)
+            _require_names(list(obs[name].cat.categories), name, path)
+    for name in ("well", "replicate"):
+        names = obs[name].cat.categories if name in obs else []
+        if words := [text for text in names if text.lower() in MISSING]:
+            log.warning(
+                "%s: '%s' is taken as the name of a %s; leave it empty where there is none",
+                *(path, words[0], name),
+            )
+    if "dose_um" in obs:  # one number each, as they are compared: 0.3 also where it was computed
+        obs["dose_um"] = texts_of(obs["dose_um"]).astype(np.float64)
 
     var = pd.DataFrame(
         {"symbol": symbols, "given_id": given_ids[first]},

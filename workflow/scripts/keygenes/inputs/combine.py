@@ -8,6 +8,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
+from keygenes.core.values import plain_column, texts_of, value_text
 from keygenes.inputs.canonical import UNASSIGNED
 
 log = logging.getLogger("keygenes")
@@ -33,13 +34,57 @@ def _symbols(parts, ids):
     return named.reindex(ids).fillna(pd.Series(ids, ids)).to_numpy(object)
 
 
+def _is_number(column):
+    return pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+def _column(pieces, sizes):
+    """Return a column of obs from what some of the datasets have of it.
+
+    Parameters
+    ----------
+    pieces : dict {dataset: Series}
+    sizes : dict {dataset: number of cells}
+
+    Returns
+    -------
+    Series or pandas.Categorical
+        Numbers if it is of numbers in every dataset that has it, logicals if in every one; else
+        texts. Text beside numbers of another dataset is the numbers that it says.
+    """
+    pieces = {name: pd.Series(plain_column(piece)) for name, piece in pieces.items()}
+    pieces = {name: piece for name, piece in pieces.items() if piece.notna().any()}
+    numbers = [_is_number(piece) for piece in pieces.values()]
+    whole = pieces.keys() == sizes.keys()
+    if all(numbers) or (whole and all(map(pd.api.types.is_bool_dtype, pieces.values()))):
+        parts = [pieces.get(name, pd.Series(np.nan, range(n))) for name, n in sizes.items()]
+        joined = pd.concat(parts, ignore_index=True)
+        if not all(numbers) or _exact(joined, pieces.values()):
+            return joined
+    texts = []
+    for name, n in sizes.items():
+        part = pd.Series(None, range(n), dtype=object)
+        if name in pieces:
+            part = pd.Series(texts_of(pieces[name]))
+            part = part.map(value_text, na_action="ignore") if any(numbers) else part
+        texts.append(part.astype(object))
+    return texts_of(pd.concat(texts, ignore_index=True))
+
+
+def _exact(joined, pieces):
+    """Return whether whole numbers are still what they were, now that some are missing."""
+    largest = [piece.abs().max() for piece in pieces if pd.api.types.is_integer_dtype(piece)]
+    return not pd.api.types.is_float_dtype(joined) or all(size <= 2**53 for size in largest)
+
+
 def combine(parts):
     """Return the cells of several canonical matrices in one, with a column ``dataset`` in obs.
 
     Genes are the union, in the order in which they first come; a gene that a dataset did not
     measure counts zero there. ``n_counts`` stays as it was: each cell's total over what its own
     dataset measured. A column that a dataset lacks is missing for its cells; a drug is
-    'unassigned'. Where cell names occur in two datasets, all get the dataset before them; so do
+    'unassigned'. What is a number in one and text in another, or a logical and 0 or 1, is one
+    value. Where cell names occur in two datasets, all get the dataset before them; so do
     wells, as well A01 of one plate is not that of another.
 
     Parameters
@@ -62,28 +107,31 @@ def combine(parts):
             )
     ids = pd.Index(pd.unique(np.concatenate([part.var_names for part in parts.values()])))
     cells_clash = bool(_repeated(parts, lambda part: part.obs_names))
-    wells_clash = bool(_repeated(parts, lambda part: part.obs.get("well", pd.Series()).dropna()))
-    blocks, frames = [], []
+    sizes = {name: part.n_obs for name, part in parts.items()}
+    columns = dict.fromkeys(column for part in parts.values() for column in part.obs)
+    pieces = {
+        column: {name: part.obs[column] for name, part in parts.items() if column in part.obs}
+        for column in columns
+    }
+    wells = {name: texts_of(piece) for name, piece in pieces.get("well", {}).items()}
+    wells_clash = bool(_repeated(wells, lambda texts: texts.dropna()))
+    if wells:
+        pieces["well"] = {n: _prefixed(texts, n, wells_clash) for n, texts in wells.items()}
+    blocks, names = [], []
     for name, part in parts.items():
         block = sp.coo_matrix(part.X)
         columns = ids.get_indexer(part.var_names)[block.col]
         shape = (part.n_obs, len(ids))
         blocks.append(sp.csr_matrix((block.data, (block.row, columns)), shape=shape))
-        frame = part.obs.copy()
-        for column in frame.columns[frame.dtypes == "category"]:
-            frame[column] = frame[column].astype(object)
-        if "well" in frame:
-            frame["well"] = _prefixed(frame["well"], name, wells_clash).to_numpy()
-        frame.index = pd.Index(_prefixed(frame.index, name, cells_clash), dtype=object)
-        frames.append(frame.assign(dataset=name))
+        names.append(_prefixed(part.obs_names, name, cells_clash))
         log.info("%s: %d cells, %d genes", name, part.n_obs, part.n_vars)
-    obs = pd.concat(frames)
-    obs.index.name = "cell"
+    obs = pd.DataFrame(
+        {column: _column(of, sizes) for column, of in pieces.items()}
+        | {"dataset": pd.Categorical(np.repeat(list(sizes), list(sizes.values())))}
+    )
+    obs.index = pd.Index(np.concatenate(names), name="cell", dtype=object)
     if "drug" in obs:
-        obs["drug"] = obs["drug"].fillna(UNASSIGNED)
-    for column in obs.select_dtypes(object):
-        text = obs[column].astype(str).where(obs[column].notna(), None)
-        obs[column] = pd.Categorical(text, sorted(text.dropna().unique()))
+        obs["drug"] = texts_of(obs["drug"].astype(object).fillna(UNASSIGNED))
     counts = sp.vstack(blocks, format="csr")
     counts.sort_indices()
     in_all = sum(ids.isin(part.var_names) for part in parts.values()) == len(parts)
