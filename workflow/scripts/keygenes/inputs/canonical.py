@@ -118,7 +118,7 @@ def doses_are_um(drugs, doses, factors):
     """Return whether doses are uM: none of the tokens, but each a token times its factor."""
     pairs = {
         (drug, float(dose))
-        for drug, dose in zip(texts_of(drugs), to_floats(doses), strict=True)
+        for drug, dose in zip(words_of(drugs), to_floats(doses), strict=True)
         if drug in factors and not np.isnan(float(dose))
     }
     tokens = np.array([float(token) for token in DOSE_TOKENS])
@@ -131,11 +131,11 @@ def add_dose(obs, entry, path):
     """Add dose_um and a tidy dose_token to obs that has drug and dose_token, in place."""
     if "dose_token" not in obs:
         return
-    drugs = texts_of(obs["drug"])
+    drugs = words_of(obs["drug"])
     factors = {
         value_text(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
     }
-    unknown = sorted(set(drugs.categories) - set(factors))
+    unknown = sorted({drug for drug in drugs if drug is not None} - set(factors))
     if unknown:
         raise input_error(
             "dataset registry, key 'dose_factor'",
@@ -145,18 +145,23 @@ def add_dose(obs, entry, path):
         )
     # A cell without a drug has no dose, whatever its column says.
     numbers = to_floats(obs["dose_token"])
-    tokens = [
-        None if is_missing or np.isnan(number) else f"{number:g}"
-        for is_missing, number in zip(drugs.isna(), numbers, strict=True)
+    obs["dose_token"] = [
+        None if drug is None or np.isnan(number) else f"{number:g}"
+        for drug, number in zip(drugs, numbers, strict=True)
     ]
-    obs["dose_token"] = tokens
-    obs["dose_um"] = dose_in_um(drugs, tokens, factors)
+    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], factors)
 
 
 def to_floats(column):
     """Return a column as float64, NaN where it holds no number."""
     values = pd.Series(np.asarray(column, dtype=object))
     return pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+
+
+def words_of(column):
+    """Return the texts of a column (`core.values`) as an object array, None where missing."""
+    texts = texts_of(column)
+    return np.where(texts.isna(), None, np.asarray(texts, dtype=object))
 
 
 def to_texts(column):
