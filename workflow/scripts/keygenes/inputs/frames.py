@@ -178,7 +178,7 @@ def read_frame(frame, path, what, uns=None):
 
 def _values(item, frame):
     """Return the values of a stored column."""
-    if attribute(item, "encoding-type") == "categorical":
+    if _encoding(item) in (("categorical", "0.2.0"), ("categorical", None)):
         categories, ordered = item["categories"], item.attrs.get("ordered", False)
         return _categorical(item["codes"], categories, ordered)
     if not is_group(item) and (at := item.attrs.get("categories")) is not None:  # anndata 0.7
@@ -187,6 +187,10 @@ def _values(item, frame):
         return _categorical(item, categories, categories.attrs.get("ordered", False))
     values = ad.io.read_elem(item)
     return as_texts(np.atleast_1d(values)) if isinstance(values, (str, np.ndarray)) else values
+
+
+def _encoding(item):
+    return attribute(item, "encoding-type"), attribute(item, "encoding-version")
 
 
 def _categorical(codes, categories, ordered):

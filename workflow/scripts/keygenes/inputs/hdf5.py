@@ -63,6 +63,8 @@ def opened(path, layout):
             expected=EXPECTED[layout],
             remedy="check the path in the dataset registry",
         )
+    if path.is_dir():
+        raise format_of(path).error(path, layout)
     with _unpacked(path, layout) as plain:
         try:
             handle = h5py.File(plain, "r")
@@ -83,7 +85,7 @@ def opened(path, layout):
 @contextlib.contextmanager
 def _unpacked(path, layout):
     """Yield the path of the plain file, which is a temporary one where `path` is gzipped."""
-    if path.is_dir() or not start_of(path).startswith(GZIP):
+    if not start_of(path).startswith(GZIP):
         yield path
         return
     with tempfile.NamedTemporaryFile(suffix=".h5") as target, gzip.open(path, "rb") as source:
@@ -241,11 +243,13 @@ def _unreadable(path, layout, error, handle=None):
             expected=EXPECTED[layout],
             remedy="write it again with anndata 0.12 or older",
         )
-    if handle is None and (found := format_of(path)).layout != layout and not found.hdf5:
+    gzipped = start_of(path).startswith(GZIP)
+    if handle is None and not gzipped and not (found := format_of(path)).hdf5:
         return found.error(path, layout)
+    kind = f"{'gzipped' if gzipped else 'HDF5'} file of {path.stat().st_size:,} bytes"
     return input_error(
         str(path),
-        found=f"a truncated or damaged HDF5 file of {path.stat().st_size:,} bytes ({reason})",
+        found=f"a truncated or damaged {kind} ({reason})",
         expected=EXPECTED[layout],
         remedy=rewrite_remedy(path),
     )
