@@ -21,6 +21,8 @@ LONGEST_TEXT = 256  # bytes of a text, on average of a chunk
 PACKERS = ("zstd", "gzip", "zlib", "blosc", "lz4")
 CODECS = (*PACKERS, "bytes", "endian", "crc32c", "transpose", "vlen-utf8", "vlen-bytes", "shuffle")
 SHARDS = "sharding_indexed"
+METADATA = ("zarr.json", ".zarray")  # of arrays; versions 3 and 2
+AGAIN = "write it again with anndata's write_zarr"
 
 
 def read_zarr_parts(folder, layer=None):
@@ -62,7 +64,7 @@ def read_zarr_parts(folder, layer=None):
                 str(folder),
                 found="a zarr folder without AnnData's groups obs and var",
                 expected="one that anndata wrote",
-                remedy="save it again with anndata's write_zarr",
+                remedy=AGAIN,
             )
         return read_parts(root, folder, layer, lambda items: _require_readable(items, folder))
     except (InputError, MemoryError):
@@ -89,16 +91,16 @@ def _require_safe(folder):
                     expected="a folder that holds its own data",
                     remedy="copy it with its links followed (cp -rL)",
                 )
-        for name in {".zarray", "zarr.json"} & set(files):
+        for name in set(METADATA) & set(files):
             path = Path(place) / name
-            for codec in _codecs(_metadata(path, folder)):
-                if codec not in (*CODECS, SHARDS):
-                    raise input_error(
-                        str(folder),
-                        found=f"the codec {codec!r} at {path.relative_to(folder)}",
-                        expected="one of " + ", ".join((*CODECS, SHARDS)),
-                        remedy="write it again with anndata's write_zarr",
-                    )
+            if odd := _odd_codec(_metadata(path, folder)):
+                raise input_error(
+                    str(folder),
+                    found=f"the codec {odd!r} at {path.relative_to(folder)}, which is not known "
+                    "here or used in an odd way",
+                    expected="one packer at most, and of these " + ", ".join((*CODECS, SHARDS)),
+                    remedy=AGAIN,
+                )
 
 
 def _metadata(path, folder):
@@ -132,6 +134,21 @@ def _codecs(metadata):
     return names
 
 
+def _odd_codec(metadata):
+    """Return the name of a codec of an array that is not to be trusted, else None."""
+    names = _codecs(metadata)
+    packers = [name for name in names if name in PACKERS]
+    shards = [name for name in names if name == SHARDS]
+    odd = [name for name in names if name not in (*CODECS, SHARDS)] + packers[1:] + shards[1:]
+    for codec in metadata.get("codecs") or ():
+        if isinstance(codec, dict) and codec.get("name") == SHARDS:
+            settings = codec.get("configuration") or {}
+            # `_of_shards` reads the index so and there.
+            usual = _codecs({"codecs": settings.get("index_codecs")}) == ["bytes", "crc32c"]
+            odd += [] if usual and settings.get("index_location", "end") == "end" else [SHARDS]
+    return odd[0] if odd else None
+
+
 def _arrays(items):
     for item in items:
         if is_group(item):
@@ -142,45 +159,45 @@ def _arrays(items):
 
 def _require_readable(items, folder):
     """Raise if arrays declare more than they hold or memory takes, or unpack to more."""
-    sizes, arrays = [], list(_arrays(items))
+    arrays = list(_arrays(items))
+    files = {array.name: _block_files(folder / array.path) for array in arrays}
+    stored = {name: sum(path.stat().st_size for path in of) for name, of in files.items()}
+    require_room([(a.name, _bytes(a, a.shape), stored[a.name]) for a in arrays], folder)
     for array in arrays:
-        chunks, stored = _chunk_files(folder / array.path), 0
-        stored = sum(path.stat().st_size for path in chunks)
-        of_chunk = math.prod(array.chunks) * array.dtype.itemsize
-        of_chunk = max(of_chunk, math.prod(array.shards or ()) * array.dtype.itemsize)
-        sizes += [(array.name, math.prod(array.shape) * array.dtype.itemsize, stored)]
-        sizes += [(f"a block of {array.name}", of_chunk, stored)]
-    largest = {name: size for name, size, _ in sizes}
-    require_room((s for s in sizes if not s[0].startswith("a block")), folder)
-    for block in (s for s in sizes if s[0].startswith("a block")):
-        require_room([block], folder)
-    for array in arrays:
-        metadata = folder / array.path
-        names = [n for n in ("zarr.json", ".zarray") if (metadata / n).is_file()]
-        codecs = _codecs(_metadata(metadata / names[0], folder))
-        fixed = largest[f"a block of {array.name}"]
-        limit = max(SMALL, fixed if array.dtype.kind in "biufcSU" else fixed * LONGEST_TEXT // 8)
-        files = _chunk_files(metadata)
-        for path in files:
-            inside = _of_shards(path, array) if SHARDS in codecs else [(0, path.stat().st_size)]
-            for start, length in inside:
-                if _unpacks_beyond(path, start, length, codecs, limit):
-                    raise input_error(
-                        str(folder),
-                        found=f"a file that unpacks to more than {limit:,} bytes at "
-                        f"{path.relative_to(folder)}",
-                        expected="blocks of the size that the folder declares",
-                        remedy="write it again with anndata's write_zarr",
-                    )
-        _require_whole(array, len(files), folder)
+        block = _bytes(array, array.shards or array.chunks)
+        require_room([(f"a block of {array.name}", block, stored[array.name])], folder)
+        limit = block if array.dtype.kind in "biufcSU" else block * LONGEST_TEXT // 8
+        for path in files[array.name]:
+            _require_small(path, array, max(SMALL, limit), folder)
+        _require_whole(array, len(files[array.name]), folder)
 
 
-def _chunk_files(folder):
+def _bytes(array, shape):
+    return math.prod(shape) * array.dtype.itemsize
+
+
+def _require_small(path, array, limit, folder):
+    """Raise if a file of blocks unpacks to more than `limit` bytes."""
+    at = next(p for n in METADATA if (p := folder / array.path / n).is_file())
+    codecs = _codecs(_metadata(at, folder))
+    inside = _of_shards(path, array) if SHARDS in codecs else [(0, path.stat().st_size)]
+    for start, length in inside:
+        if _unpacks_beyond(path, start, length, codecs, limit):
+            raise input_error(
+                str(folder),
+                found=f"a file that unpacks to more than {limit:,} bytes at "
+                f"{path.relative_to(folder)}",
+                expected="blocks of the size that the folder declares",
+                remedy=AGAIN,
+            )
+
+
+def _block_files(folder):
     return [
         Path(place) / name
         for place, _, files in os.walk(folder)
         for name in files
-        if name not in ZARR
+        if name not in ZARR and not name.startswith(".")
     ]
 
 
@@ -227,7 +244,10 @@ def _unpacks_beyond(path, start, length, codecs, limit):
         handle.seek(start)
         head = handle.read(16)
         if packers[0] == "blosc":
-            return len(head) > 8 and struct.unpack_from("<I", head, 4)[0] > limit
+            unpacked, _, packed = struct.unpack("<III", head[4:].ljust(12, b"\xff"))
+            if packed > length:  # the library believes it, and would read on in memory
+                raise ValueError(f"{path.name} of {length} bytes, where it says {packed}")
+            return unpacked > limit
         if packers[0] == "lz4":
             return len(head) > 4 and struct.unpack_from("<I", head, 0)[0] > limit
         if packers[0] in ("gzip", "zlib") and length * 1032 <= limit:
