@@ -15,6 +15,7 @@ from messages import assert_sentence
 
 from keygenes.core.errors import InputError
 from keygenes.core.matrices import read_matrix, write_matrix
+from keygenes.inputs.frames import usable_frame
 from keygenes.inputs.readers import read_dataset
 
 N, G = 12, 8
@@ -85,6 +86,41 @@ def test_a_column_whose_name_cannot_be_kept(path, caplog, name):
     assert "left out" in caplog.text and str(path) in caplog.text
     message = refused(path, "'columns:'", columns={**ENTRY["columns"], "well": name})
     assert name[:20].split("\n")[0].split("\u202e")[0] in message
+
+
+VALUES = {
+    "complex": np.zeros(N, "c16"),
+    "records": np.zeros(N, [("a", "f4"), ("b", "f4")]),
+    "pairs": np.zeros((N, 2)),
+    "texts with NUL": np.array([b"a\0b"] * N, "S3"),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_a_column_whose_values_cannot_be_kept(path, caplog, case):
+    kind = "rec-array" if case == "records" else "array"
+    add_column(path, "odd", VALUES[case], **{"encoding-type": kind})
+    with caplog.at_level(logging.WARNING, "keygenes"):
+        assert set(read_and_written(path).obs) == {"state", "n_counts", "n_genes"}
+    assert "'odd'" in caplog.text and "left out" in caplog.text
+    refused(path, "'odd'", "'columns:'", columns={**ENTRY["columns"], "well": "odd"})
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f8", ">i2", "u8", "?", "S2"])
+def test_a_column_of_any_type(path, dtype):
+    values = np.arange(N).astype(dtype)
+    add_column(path, "odd", values)
+    found = read_and_written(path).obs["odd"]
+    expected = [value.decode() if dtype == "S2" else value for value in values]
+    assert list(found) == expected
+
+
+def test_more_columns_than_an_h5ad_takes(path, caplog):
+    obs = pd.DataFrame(np.zeros((N, 4200)), index=[f"c{i}" for i in range(N)])
+    cells = usable_frame(obs, path, "obs")
+    assert cells.shape == (N, 4000) and "4,000" in caplog.text
+    with h5py.File(path, "w") as file:  # what the limit is for
+        file.attrs["column-order"] = np.array(cells.columns, object)
 
 
 def test_categories_of_every_kind(path):

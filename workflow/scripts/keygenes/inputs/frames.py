@@ -16,6 +16,7 @@ log = logging.getLogger("keygenes")
 
 TAKEN = {"cell": "the name of the index here", "_index": "a name that AnnData keeps for itself"}
 KINDS = "biuf"  # numbers that any AnnData can store
+MOST_COLUMNS = 4000  # whose names fit into an attribute of HDF5
 
 
 def is_group(item):
@@ -71,17 +72,19 @@ def usable_columns(names, path, what):
     left_out : dict of str to str
         Name of each other column, and why.
     """
-    kept, left_out = [], {}
+    kept, left_out = {}, {}
     for name in names:
         if reason := unusable(name):
             left_out[name] = f"its name is {reason}"
         elif name in kept:
             left_out[name] = "its name is there twice"
+        elif len(kept) == MOST_COLUMNS:
+            left_out[name] = f"{MOST_COLUMNS:,} columns are kept at most"
         else:
-            kept.append(name)
+            kept[name] = None
     for name, reason in left_out.items():
         _warn(path, what, name, reason)
-    return kept, left_out
+    return list(kept), left_out
 
 
 def _warn(path, what, name, reason):
@@ -93,8 +96,7 @@ def usable_frame(frame, path, what):
     """Return a frame without the columns that cannot be kept, which `attrs['left_out']` names."""
     frame.columns = frame.columns.map(str)
     kept, left_out = usable_columns(list(frame.columns), path, what)
-    # By position, as names can be there twice.
-    frame = frame.iloc[:, [list(frame.columns).index(name) for name in kept]].copy()
+    frame = frame.loc[:, ~frame.columns.duplicated()][kept].copy()
     for name in kept:
         if reason := _unfit(frame[name]):
             left_out[name] = reason
@@ -111,6 +113,9 @@ def _unfit(values):
         return "it has several values per row"
     if isinstance(dtype, np.dtype) and dtype.kind not in KINDS + "OUST":
         return f"it has values of type {dtype}"
+    texts = getattr(dtype, "categories", values if getattr(dtype, "kind", "") == "O" else ())
+    if any(isinstance(text, str) and "\0" in text for text in texts):
+        return "it has texts with the character NUL"
     return None
 
 
