@@ -299,3 +299,35 @@ def test_zarr_places_of_counts(tmp_path, version):
         adata.X = None
         adata.write_zarr(tmp_path / "n.zarr")
     same(tmp_path, read_dataset(ZARR, {"matrix": tmp_path / "n.zarr"}), states=True)
+
+
+def table_of_cells(path, separator=",", row_names=True, names=BARCODES):
+    rows = [(name, STATES[i], i / 2) for i, name in enumerate(names)]
+    header = ("state", "score") if row_names else ("barcode", "state", "score")
+    lines = [header, *reversed(rows)]
+    path.write_text("".join(separator.join(map(str, line)) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("row_names", [False, True])
+@pytest.mark.parametrize("separator", [",", "\t", " ", ";"])
+def test_a_table_of_cells_adds_columns(tmp_path, separator, row_names):
+    files = {"matrix": h5_of_v3(tmp_path / "v3.h5", others=False)}
+    files["cells"] = table_of_cells(tmp_path / "cells.csv", separator, row_names)
+    obs = read_dataset({**H5, "columns": {"drug": "state"}}, files).obs
+    assert list(obs["drug"]) == STATES and list(obs["score"]) == [i / 2 for i in range(N)]
+    files = {"matrix": folder_of(tmp_path / "f"), "cells": files["cells"]}
+    assert list(read_dataset(MTX, files).obs["state"]) == STATES
+
+
+def test_a_table_of_some_cells_or_of_others(tmp_path, caplog):
+    files = {"matrix": h5_of_v3(tmp_path / "v3.h5"), "cells": tmp_path / "cells.csv"}
+    table_of_cells(files["cells"], names=[*BARCODES[:-1], "other"])
+    with caplog.at_level(logging.WARNING, "keygenes"):
+        obs = read_dataset(H5, files).obs
+    assert list(obs["state"][:-1]) == STATES[:-1] and obs["state"].isna().sum() == 1
+    assert "1 cells have no line" in caplog.text and "1 lines of other cells" in caplog.text
+    table_of_cells(files["cells"], names=[name.removesuffix("-1") for name in BARCODES])
+    refused(H5, files, str(files["cells"]), BARCODES[0])
+    table_of_cells(files["cells"], names=[*BARCODES[:-1], BARCODES[0]])
+    refused(H5, files, str(files["cells"]), BARCODES[0], "several lines")

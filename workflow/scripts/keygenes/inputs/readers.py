@@ -17,6 +17,7 @@ from keygenes.inputs.canonical import (
     to_floats,
     to_texts,
 )
+from keygenes.inputs.cell_tables import with_table
 from keygenes.inputs.frames import require_usable, usable_frame
 from keygenes.inputs.geo import read_geo_parts
 from keygenes.inputs.h5ad import read_h5ad_parts
@@ -41,7 +42,7 @@ def read_dataset(entry, files, name=None):
         doses that are tokens, ``dose_factor`` ({drug: uM per token}).
     files : dict of str to path-like
         ``matrix``; ``counts``, ``genes`` and ``cells`` for geo. For 10x_mtx ``matrix`` is a folder,
-        or ``barcodes`` and ``features`` come with it.
+        or ``barcodes`` and ``features`` come with it. A table of ``cells`` adds columns to obs.
     name : str, optional
         Name of the entry, for messages.
 
@@ -118,11 +119,11 @@ def _read_geo(entry, files):
 
 
 def _read_h5ad(entry, files):
-    return _from_columns(entry, read_h5ad_parts(files["matrix"], _layer_of(entry)), files["matrix"])
+    return _from_columns(entry, read_h5ad_parts(files["matrix"], _layer_of(entry)), files)
 
 
 def _read_zarr(entry, files):
-    return _from_columns(entry, read_zarr_parts(files["matrix"], _layer_of(entry)), files["matrix"])
+    return _from_columns(entry, read_zarr_parts(files["matrix"], _layer_of(entry)), files)
 
 
 def _read_loom(entry, files):
@@ -131,12 +132,12 @@ def _read_loom(entry, files):
     ids, symbols = default_columns(parts[2])
     if ids is None and not _columns_of(entry).get("ensembl_id"):
         require_columns(parts[2], ["Accession"], path, "row_attrs")
-    return _from_columns(entry, parts, path, {"ensembl_id": ids, "symbol": symbols})
+    return _from_columns(entry, parts, files, {"ensembl_id": ids, "symbol": symbols})
 
 
 def _read_10x_h5(entry, files):
     parts = read_10x_h5_parts(files["matrix"], _layer_of(entry))
-    return _from_columns(entry, parts, files["matrix"], OF_10X)
+    return _from_columns(entry, parts, files, OF_10X)
 
 
 def _read_10x_mtx(entry, files):
@@ -147,7 +148,7 @@ def _read_10x_mtx(entry, files):
             expected="none, as a folder of Cell Ranger has one matrix",
             remedy="remove it",
         )
-    return _from_columns(entry, read_10x_mtx_parts(files), files["matrix"], OF_10X)
+    return _from_columns(entry, read_10x_mtx_parts(files), files, OF_10X)
 
 
 OF_10X = {"ensembl_id": "gene_ids", "symbol": "gene_names"}
@@ -155,11 +156,11 @@ READERS = {  # layout: reader, files it needs, files it may be given
     "scperturb": (_read_scperturb, ("matrix",), ()),
     "kaggle": (_read_kaggle, ("matrix",), ()),
     "geo": (_read_geo, ("counts", "genes", "cells"), ()),
-    "h5ad": (_read_h5ad, ("matrix",), ()),
-    "zarr": (_read_zarr, ("matrix",), ()),
-    "loom": (_read_loom, ("matrix",), ()),
-    "10x_h5": (_read_10x_h5, ("matrix",), ()),
-    "10x_mtx": (_read_10x_mtx, ("matrix",), ("barcodes", "features")),
+    "h5ad": (_read_h5ad, ("matrix",), ("cells",)),
+    "zarr": (_read_zarr, ("matrix",), ("cells",)),
+    "loom": (_read_loom, ("matrix",), ("cells",)),
+    "10x_h5": (_read_10x_h5, ("matrix",), ("cells",)),
+    "10x_mtx": (_read_10x_mtx, ("matrix",), ("barcodes", "features", "cells")),
 }
 
 
@@ -191,15 +192,20 @@ def _columns_of(entry):
     return columns
 
 
-def _from_columns(entry, parts, path, defaults=None):
+def _from_columns(entry, parts, files, defaults=None):
     """Return the canonical matrix of parts whose columns the entry names.
 
     Parameters
     ----------
+    files : dict
+        ``matrix``, and where there is one a table of ``cells``.
     defaults : dict, optional
         The layout's own ``ensembl_id`` and ``symbol``.
     """
     counts, obs, var = parts
+    path = files["matrix"]
+    if "cells" in files:
+        obs = with_table(obs, files["cells"], path)
     columns = {**(defaults or {}), **_columns_of(entry)}
     obs = _mapped(obs, columns, path)
     if "dose_token" in obs and "dose_um" not in obs:
