@@ -342,9 +342,9 @@ def other(kind, folder):
         (target / "GRCh38" / "matrix.mtx").write_bytes(b"")
     elif kind == "mtx":
         target.write_bytes(b"%%MatrixMarket matrix coordinate integer general\n")
-    elif kind == "zip":
-        shutil.make_archive(str(target), "zip", folder)
-        target = target.with_suffix(".zip")
+    elif kind in ("zip", "tar", "gztar"):
+        (folder / "in").mkdir()
+        target = shutil.make_archive(str(target), kind, folder / "in")
     else:
         with h5py.File(target, "w") as file:
             for name in {"loom": ("row_attrs", "col_attrs", "matrix"), "h5mu": ("mod/rna",)}.get(
@@ -362,6 +362,8 @@ def other(kind, folder):
         ("nested", ["a folder of folders", "GRCh38"]),
         ("mtx", ["a MatrixMarket file", "'layout: 10x_mtx'"]),
         ("zip", ["a zip archive", "unpack it"]),
+        ("tar", ["a tar archive", "unpack it"]),
+        ("gztar", ["a tar archive", "unpack it"]),
         ("loom", ["a loom file", "'layout: loom'"]),
         ("h5mu", ["a MuData file", "rna"]),
         ("10x_h5", ["Cell Ranger", "'layout: 10x_h5'"]),

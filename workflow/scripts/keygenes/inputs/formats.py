@@ -39,10 +39,18 @@ class Format:
         return input_error(str(path), found=self.words, expected=EXPECTED[layout], remedy=remedy)
 
 
-def start_of(path, n=64):
+def start_of(path, n=512):
     """Return the first bytes of a file."""
     with open(path, "rb") as handle:
         return handle.read(n)
+
+
+def _archive(start):
+    """Return the `Format` of an archive by its first bytes, else None."""
+    remedy = "unpack it, and give the file or folder in it"
+    if start.startswith(ZIP):
+        return Format("a zip archive", remedy=remedy)
+    return Format("a tar archive", remedy=remedy) if start[257:262] == b"ustar" else None
 
 
 def format_of(path):
@@ -64,14 +72,16 @@ def format_of(path):
                 return _of_hdf5(handle)
         except Exception:  # who reads it will say what is wrong with it
             return Format("an HDF5 file that does not open", hdf5=True)
-    if start.startswith(ZIP):
-        return Format("a zip archive", remedy="unpack it, and give the file or folder in it")
+    if archive := _archive(start):
+        return archive
     if start.startswith(GZIP):
         try:
             with gzip.open(path, "rb") as handle:
-                start = handle.read(64)
+                start = handle.read(512)
         except (OSError, EOFError, zlib.error):
             return Format("a gzipped file that does not unpack")
+        if archive := _archive(start):
+            return archive
         if start.startswith(MATRIX_MARKET):
             return Format("a gzipped MatrixMarket file", "10x_mtx")
         return Format(f"a gzipped file whose content starts with {start[:12]!r}")

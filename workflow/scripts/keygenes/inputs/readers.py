@@ -24,7 +24,7 @@ from keygenes.inputs.h5ad import read_h5ad_parts
 from keygenes.inputs.loom import default_columns, read_loom_parts
 from keygenes.inputs.scperturb import annotate_perturbations
 from keygenes.inputs.tenx import read_10x_h5_parts, read_10x_mtx_parts
-from keygenes.inputs.whole_numbers import require_counts, rounded
+from keygenes.inputs.whole_numbers import rounded
 from keygenes.inputs.zarr_folder import read_zarr_parts
 
 log = logging.getLogger("keygenes")
@@ -242,5 +242,4 @@ def _genes_of(var, columns, path):
 def _canonical(entry, counts, obs, ids, symbols, path):
     if (entry.get("counts") or {}).get("round"):
         counts = rounded(counts, path)
-    require_counts(counts, path)
     return canonical_matrix(counts, usable_frame(obs, path, "obs"), ids, symbols, path)
