@@ -234,7 +234,7 @@ def test_selection_that_no_cell_fits_is_refused(place, changes, target, where, p
     [
         ("text", ["text.h5ad", "expected an h5ad file"]),
         ("truncated", ["truncated.h5ad", "expected an h5ad file", "again"]),
-        ("normalised", ["normalised.h5ad", "raw counts", "'columns: counts:'"]),
+        ("normalised", ["normalised.h5ad", "raw counts", "'layer:'"]),
         ("no_id", ["no_id.h5ad", "'ensembl_id'", "'columns:'"]),
         ("symbols", ["symbols.h5ad", "Ensembl", "'columns: ensembl_id:'"]),
     ],

@@ -150,10 +150,13 @@ wildcard_constraints:
 
 
 def dataset_has(*columns):
-    """Return whether the study's cells have any of these columns; sci-Plex's layouts have all."""
+    """Return whether the study's cells have any of these columns; those of sci-Plex have all."""
+    entries = [DATASETS[name] for name in MEMBERS]
     return any(
-        DATASETS[name]["layout"] != "h5ad" or set(columns) & set(DATASETS[name].get("columns", {}))
-        for name in MEMBERS
+        entry["layout"] in ("kaggle", "geo")
+        or (entry["layout"] == "scperturb" and "dose_factor" in entry)
+        or set(columns) & set(entry.get("columns", {}))
+        for entry in entries
     )
 
 
@@ -191,7 +194,10 @@ def files_of_dataset(wildcards):
     """Return the files that a dataset is read from, by part."""
     if "simulate" in DATASETS[wildcards.dataset]:
         return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
-    return RESOLVED["dataset_files"][wildcards.dataset]
+    files = RESOLVED["dataset_files"][wildcards.dataset]
+    # A folder is as old as its list of names: what lies in it is looked at as well.
+    inside = [p for f in files.values() if os.path.isdir(f) for p in sorted(Path(f).iterdir())]
+    return {**files, "inside": [str(path) for path in inside if path.is_file()]}
 
 
 def to_tokenize(counts):

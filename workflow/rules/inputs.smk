@@ -90,8 +90,9 @@ rule read_dataset:
         entry=lambda wildcards: {
             k: v
             for k, v in DATASETS[wildcards.dataset].items()
-            if k in ("layout", "columns", "dose_factor")
+            if k in ("layout", "layer", "counts", "columns", "dose_factor")
         },
+        name="{dataset}",
         code=code_digest("read_dataset"),
     script:
         "../scripts/read_dataset.py"

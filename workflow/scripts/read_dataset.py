@@ -5,5 +5,6 @@ from keygenes.core.step import step
 from keygenes.inputs.readers import read_dataset
 
 with step(snakemake):
-    adata = read_dataset(snakemake.params.entry, dict(snakemake.input.items()))
+    files = dict(snakemake.input.items())
+    adata = read_dataset(snakemake.params.entry, files, snakemake.params.name)
     write_matrix(adata, snakemake.output[0])

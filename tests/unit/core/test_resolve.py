@@ -254,3 +254,21 @@ def test_a_dataset_is_read_from_a_layout_or_combined(here, tmp_path):
     with pytest.raises(InputError) as error:
         read_registry([path], schema("datasets"))
     assert_sentence(error, f"{path}, key 'datasets.x.layout'", "found nothing")
+
+
+def test_a_folder_is_a_file_of_the_layouts_that_have_one(study, tmp_path):
+    study["dataset"] = "mine"
+    (tmp_path / "cells").mkdir()
+    spec = {"path": f"{tmp_path}/cells/"}
+    entry = {"title": "mine", "layout": "zarr", "files": {"matrix": spec}}
+    for layout in ("zarr", "10x_mtx"):
+        found = resolved_with(study, datasets={"mine": {**entry, "layout": layout}})
+        assert found["dataset_files"]["mine"]["matrix"] == str(tmp_path / "cells")
+        assert found["downloads"]["dataset"] == {}
+    with pytest.raises(InputError) as error:
+        resolved_with(study, datasets={"mine": {**entry, "layout": "h5ad"}})
+    assert_sentence(error, "dataset 'mine', file 'matrix', key 'path'", "a folder", "layout: zarr")
+    spec["md5"] = "0" * 32
+    with pytest.raises(InputError) as error:
+        resolved_with(study, datasets={"mine": entry})
+    assert_sentence(error, "dataset 'mine', file 'matrix', key 'md5'", "remove it")

@@ -248,12 +248,15 @@ def test_counts_from_raw_or_a_layer(counts_in, counts, expected, tmp_path):
         matrix.layers["umi"] = matrix.X.copy()
     matrix.X = np.log1p(matrix.X.toarray())
     matrix.write_h5ad(files["matrix"])
-    with pytest.raises(InputError, match="normalised values .* give raw counts, or name the layer"):
+    with pytest.raises(
+        InputError,
+        match=f"no counts in X, .* 'layer: {counts_in}'",
+    ):
         read_dataset(entry, files)
     entry["columns"]["counts"] = counts_in
     np.testing.assert_array_equal(read_dataset(entry, files).X.toarray(), expected)
     entry["columns"]["counts"] = "spliced"
-    with pytest.raises(InputError, match=f"found matrices X, {counts_in}, expected the counts in"):
+    with pytest.raises(InputError, match=f"matrices 'X', '{counts_in}', of whole .* '{counts_in}'"):
         read_dataset(entry, files)
 
 
@@ -332,7 +335,7 @@ def test_some_unknown_ids_are_kept(counts, tmp_path):
 
 
 def test_layout_unknown_or_missing(tmp_path):
-    refused({"layout": "loom"}, {}, "found 'loom', expected one of scperturb, kaggle, geo, h5ad")
+    refused({"layout": "h5"}, {}, "found 'h5', expected one of scperturb, kaggle, geo, h5ad")
     refused({}, {}, "key 'layout': found nothing")
     refused({"layout": "geo"}, {"matrix": tmp_path}, "expected the files counts, genes, cells")
 

@@ -38,8 +38,30 @@ def entry(registry, name, key, files):
     return registry[name]
 
 
-def _location(spec, where):
-    """Return (path, needs a download) of a registry file."""
+FOLDERS = ("10x_mtx", "zarr")  # layouts of folders
+
+
+def _location(spec, where, layout=None):
+    """Return (path, needs a download) of a registry file; of some layouts it may be a folder."""
+    if Path(spec.get("path", "")).is_dir() and "path" in spec:
+        if layout not in FOLDERS:
+            raise input_error(
+                f"{where}, key 'path'",
+                found=f"a folder, {spec['path']}",
+                expected="a file",
+                remedy="give a file in it"
+                if layout is None
+                else "give a file in it, or set "
+                "'layout: 10x_mtx' for a folder of Cell Ranger, 'layout: zarr' for one of zarr",
+            )
+        if checksums := sorted({"sha256", "md5"} & set(spec)):
+            raise input_error(
+                f"{where}, key '{checksums[0]}'",
+                found=f"a checksum for the folder {spec['path']}",
+                expected="checksums of files alone",
+                remedy="remove it",
+            )
+        return str(Path(spec["path"])), False
     if "path" in spec and not {"sha256", "md5"} & set(spec):
         if not Path(spec["path"]).is_file():
             raise input_error(
@@ -98,11 +120,11 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     downloads = {"dataset": {}, "model": {}, "gene_set": {}}
     given = {}
 
-    def locate(kind, what, specs):
+    def locate(kind, what, specs, layout=None):
         places = {}
         for part, spec in specs.items():
             title = what if list(specs) == ["file"] else f"{what}, file '{part}'"
-            places[part], remote = _location(spec, title)
+            places[part], remote = _location(spec, title, layout)
             given[title] = places[part]
             if remote:
                 others = [of_kind.get(places[part]) for of_kind in downloads.values()]
@@ -132,7 +154,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                 expected="the files of its layout",
                 remedy="add them to the registry",
             )
-        return locate("dataset", f"dataset '{name}'", found["files"])
+        return locate("dataset", f"dataset '{name}'", found["files"], found["layout"])
 
     def model_entry(name, key):
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"

@@ -27,6 +27,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.shown import LONGEST_ID, gene_name, shortened, unfit_name
 from keygenes.core.values import plain_column, texts_of, value_text
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
+from keygenes.inputs.whole_numbers import require_counts
 
 log = logging.getLogger("keygenes")
 
@@ -42,8 +43,6 @@ DOSE_TOKENS = ("0", "0.1", "0.5", "1", "5", "10", "50", "100")
 
 # Nutlin_100_AA01: drug, dose token, plate letter and well. SAHA_100_E09 lacks the plate letter.
 OLIGO = re.compile(r"(?P<drug>.+)_(?P<token>[0-9.]+)_(?P<well>[A-Z]?[A-H](?P<column>\d{2}))")
-
-LARGEST_COUNT = 1 << 24  # float32 holds every whole number up to here
 
 MISSING = ("", "nan", "na", "n/a", "none", "<na>")  # spellings of an absent number or symbol
 
@@ -135,21 +134,24 @@ def add_dose(obs, entry, path):
     factors = {
         value_text(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
     }
-    unknown = sorted({drug for drug in drugs if drug is not None} - set(factors))
+    numbers = to_floats(obs["dose_token"])
+    # Nothing is nothing in any unit, and a dose that is not known needs no factor.
+    needed = {drug for drug, dose in zip(drugs, numbers, strict=True) if drug and abs(dose) > 0}
+    unknown = sorted(needed - set(factors))
     if unknown:
         raise input_error(
-            "dataset registry, key 'dose_factor'",
+            "registry key 'dose_factor'",
             found="factors for " + (", ".join(factors) or "no drug"),
             expected=f"one for each drug of {path}, also for " + ", ".join(unknown),
             remedy="add the uM per dose token of each drug",
         )
     # A cell without a drug has no dose, whatever its column says.
-    numbers = to_floats(obs["dose_token"])
     obs["dose_token"] = [
         None if drug is None or np.isnan(number) else f"{number:g}"
         for drug, number in zip(drugs, numbers, strict=True)
     ]
-    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], factors)
+    without = {drug: 1.0 for drug in drugs if drug is not None}
+    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], without | factors)
 
 
 def to_floats(column):
@@ -193,25 +195,6 @@ def require_columns(frame, columns, path, what):
             remedy=f"name the right column{index} under 'columns:' in the dataset registry, leave "
             "out what there is not, or choose another layout",
         )
-
-
-def _require_counts(counts, path):
-    data = counts.data
-    if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
-        found = f"values of type {data.dtype}"
-    elif (bad := data != np.rint(data)).any() or (bad := data < 0).any():
-        found = f"normalised values such as {float(data[bad][0]):g}"
-    elif (bad := data > LARGEST_COUNT).any():
-        found = f"a count of {float(data[bad][0]):g}"
-    else:
-        return
-    raise input_error(
-        str(path),
-        found=found,
-        expected=f"raw counts (whole numbers from 0 to {LARGEST_COUNT:,})",
-        remedy="give raw counts, or name the layer that holds them under 'columns: counts:' in the "
-        "dataset registry",
-    )
 
 
 def _require_names(names, what, path):
@@ -322,7 +305,7 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     symbols = ids if symbols is None else to_texts(symbols)
     symbols = np.where([symbol is None for symbol in symbols], ids, symbols).astype(object)
     symbols = np.array([gene_name(symbol) for symbol in symbols], dtype=object)
-    _require_counts(counts, path)
+    require_counts(counts, path)
 
     counts = counts.astype(
         np.float32, copy=False
