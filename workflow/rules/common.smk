@@ -15,6 +15,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError
 from keygenes.core.files import check_room, digest_of
 from keygenes.core.regimes import (
@@ -157,9 +158,18 @@ def out(path):
     return f"results/{STUDY}/{path}"
 
 
+# What the models' dictionaries call which gene: one table, or none where no dictionary is at hand.
+GENE_NAMES = [out("inputs/gene_names.parquet")] if RESOLVED["name_files"]["names"] else []
+
+
 def logfile(rule_and_wildcards):
     """Return a path for a log."""
     return f"results/{STUDY}/logs/{rule_and_wildcards}.log"
+
+
+def gene_set_table(name):
+    """Return the path of the table that says which genes of the study a gene set lists."""
+    return out(f"evidence/gene_sets/{name}.parquet")
 
 
 def base_model(part):
@@ -186,7 +196,10 @@ def files_of_dataset(wildcards):
     """Return the files that a dataset is read from, by part."""
     if "simulate" in DATASETS[wildcards.dataset]:
         return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
-    return RESOLVED["dataset_files"][wildcards.dataset]
+    files = RESOLVED["dataset_files"][wildcards.dataset]
+    if has_symbols_alone(DATASETS[wildcards.dataset]) and GENE_NAMES:
+        return {**files, "gene_names": GENE_NAMES[0]}
+    return files
 
 
 def to_tokenize(counts):

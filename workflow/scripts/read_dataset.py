@@ -1,9 +1,16 @@
 """Read a dataset of any known layout into the canonical matrix."""
 
+import pandas as pd
+
 from keygenes.core.matrices import write_matrix
 from keygenes.core.step import step
+from keygenes.core.tables import read_table, write_tsv
+from keygenes.inputs.gene_columns import COLUMNS
 from keygenes.inputs.readers import read_dataset
 
 with step(snakemake):
-    adata = read_dataset(snakemake.params.entry, dict(snakemake.input.items()))
-    write_matrix(adata, snakemake.output[0])
+    files = dict(snakemake.input.items())
+    names = read_table(files.pop("gene_names")) if "gene_names" in files else None
+    adata = read_dataset(snakemake.params.entry, files, names)
+    write_tsv(adata.uns.get("named_genes", pd.DataFrame(columns=COLUMNS)), snakemake.output.genes)
+    write_matrix(adata, snakemake.output.matrix)

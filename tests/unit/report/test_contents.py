@@ -79,6 +79,7 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "cosine": {"level": tables.cosine_table()},
         "comparison_bounds": {"level": tables.bounds_table()},
         "key_genes": {},
+        "gene_sets": {},
         "gene_metrics": {},
     }
     config = {

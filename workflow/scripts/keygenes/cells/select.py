@@ -15,6 +15,7 @@ from keygenes.cells.columns import (
 from keygenes.core.errors import input_error
 from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import write_table
+from keygenes.inputs.gene_columns import left_out, n_left_out
 
 log = logging.getLogger("keygenes")
 
@@ -120,6 +121,8 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
         Section 'select' of the config.
     """
     adata = read_matrix(dataset_path)
+    genes = adata.uns.pop("named_genes", None)
+    left = "" if genes is None else left_out(genes)
     rows = []
 
     def keep(mask, step, note=""):
@@ -127,9 +130,10 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
         adata = adata[mask].copy()
         record(step, note)
 
-    def record(step, note):
-        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": adata.n_vars, "note": note})
-        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, adata.n_vars, note)
+    def record(step, note, n_more=0):
+        n_genes = adata.n_vars + n_more
+        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": n_genes, "note": note})
+        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, n_genes, note)
         if adata.n_obs == 0:
             raise input_error(
                 f"dataset '{where}'",
@@ -138,7 +142,9 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
                 remedy="loosen that filter in the config",
             )
 
-    record("dataset", where)
+    record("dataset", where, n_left_out(genes) if left else 0)
+    if left:
+        record("genes without an id", f"left out: {left}")
     if "filter_pass" in adata.obs:
         keep(passing_cells(adata.obs), "filter_pass", "filter_pass = 1")
     if options["drug"] is not None:

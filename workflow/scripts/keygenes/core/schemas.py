@@ -39,6 +39,8 @@ TRACK_TEST = {
 }
 
 TABLES = {
+    # inputs/
+    "gene_names": _schema(name=TEXT, ensembl_id=TEXT, kind=CATEGORY),
     # cells/
     "selection": _schema(step=TEXT, n_cells=INT, n_genes=INT, note=TEXT),
     "splits": _schema(cell=TEXT, fold=INT, split=CATEGORY, unit=CATEGORY),
@@ -294,6 +296,7 @@ TABLES = {
         n_cells=INT,
     ),
     # evidence/
+    "gene_set": _schema(name=TEXT, ensembl_id=TEXT, symbol=TEXT, how=CATEGORY, status=CATEGORY),
     "genes": _schema(
         track=CATEGORY,
         regime=CATEGORY,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError, input_error
 from keygenes.inputs.canonical import (
     OBS_COLUMNS,
@@ -34,7 +35,7 @@ SMALL = 1 << 26  # bytes that may be packed at any rate
 MAX_PACKING = 100  # bytes of text per byte stored; tables of counts reach ten
 
 
-def read_dataset(entry, files):
+def read_dataset(entry, files, names=None):
     """Read a dataset of the registry into the canonical matrix.
 
     Parameters
@@ -45,6 +46,8 @@ def read_dataset(entry, files):
         of the file}; null means that there is none).
     files : dict of str to path-like
         ``matrix`` for the h5ad layouts; ``counts``, ``genes`` and ``cells`` for geo.
+    names : table 'gene_names', optional
+        Which gene each symbol is, for an h5ad without ids (`core.datasets.has_symbols_alone`).
 
     Returns
     -------
@@ -79,7 +82,8 @@ def read_dataset(entry, files):
                 expected="the files " + ", ".join(needed),
                 remedy=f"add the file {key!r} to the entry",
             )
-    return reader(entry, {key: Path(files[key]) for key in needed})
+    paths = {key: Path(files[key]) for key in needed}
+    return reader(entry, paths, names) if layout == "h5ad" else reader(entry, paths)
 
 
 def _read_scperturb(entry, files):
@@ -143,7 +147,7 @@ def _read_geo(entry, files):
     return canonical_matrix(counts, obs, genes[0], genes[1], files["counts"])
 
 
-def _read_h5ad(entry, files):
+def _read_h5ad(entry, files, names):
     path = files["matrix"]
     columns = dict(entry.get("columns") or {})
     known = {"counts", *VAR_COLUMNS, *OBS_COLUMNS}
@@ -172,7 +176,9 @@ def _read_h5ad(entry, files):
     symbols = None if symbol_column is None else var.index
     if symbol_column not in (None, "index"):
         symbols = var[symbol_column]
-    return canonical_matrix(counts, obs, ids, symbols, path)
+    if has_symbols_alone(entry):
+        ids, symbols = None, var.index if symbols is None else symbols
+    return canonical_matrix(counts, obs, ids, symbols, path, names)
 
 
 class _Lines(io.RawIOBase):
