@@ -82,3 +82,11 @@ def test_three_datasets_share_what_all_of_them_measure(two, caplog):
     with caplog.at_level("INFO", "keygenes"):
         assert combine(two).n_obs == 4
     assert "4 cells, 4 genes, 1 in every dataset" in caplog.text
+
+
+def test_genes_that_were_left_out_are_remembered(two, tmp_path):
+    lost = {"name": "", "ensembl_id": "", "how": "no id"}
+    for name, symbols in (("blood", ["X", "Y"]), ("lines", ["X"])):
+        two[name].uns["named_genes"] = pd.DataFrame({"symbol": symbols, **lost})
+    write_matrix(combine(two), tmp_path / "both.h5ad")
+    assert read_matrix(tmp_path / "both.h5ad").uns["named_genes"]["symbol"].tolist() == list("XYX")

@@ -81,6 +81,9 @@ def columns_by_id(ids, symbols, path):
     repeated = ~is_ensembl & ~missing & pd.Series(cleaned).duplicated(keep=False).to_numpy()
     shown = cleaned if symbols is None else texts_of(symbols)
     nameless = np.where(missing, "(no symbol)", cleaned)
+    if n_others := int((~is_ensembl & ~missing & ~repeated).sum()):
+        example = given[~is_ensembl & ~missing & ~repeated][0]
+        log.info("%s: %d ids are no Ensembl ids, and stay: %s, ...", path, n_others, example)
     return pd.DataFrame(
         {
             "name": np.where(missing, None, given),
@@ -135,6 +138,8 @@ def columns_by_symbol(symbols, names, path):
             remedy="name the column of var that has symbols under 'columns: symbol:' in the "
             "dataset registry, or one with Ensembl ids under 'columns: ensembl_id:'",
         )
+    how = ", ".join(f"{n:,} by {way}" for way, n in found.loc[mapped, "how"].value_counts().items())
+    log.info("%s: %d of %d symbols mapped to Ensembl ids: %s", path, mapped.sum(), len(found), how)
     official = found["ensembl_id"].map(known.symbol_of)
     as_given = found["how"].isin([SYMBOL, ID]) | official.isna()
     symbol = found["name"].where(as_given, official)

@@ -110,7 +110,7 @@ def kind_of_names(names):
     ----------
     names : sequence of str or None
     """
-    given = [name for name in names if name is not None]
+    given = [str(name) for name in names if name is not None]
     if not given:
         return "no names"
     kinds = {}
