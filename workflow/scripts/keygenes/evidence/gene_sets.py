@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.errors import input_error
-from keygenes.core.shown import gene_name
+from keygenes.core.shown import gene_name, printable
 from keygenes.core.tables import read_table
 from keygenes.inputs.gene_names import (
     AMBIGUOUS,
@@ -49,7 +49,7 @@ def read_gene_set(path, entry):
     """
     try:
         if entry["format"] == "gmt":
-            with open(path, encoding="utf-8") as handle:
+            with open(path, encoding="utf-8-sig") as handle:
                 lines = [line.rstrip("\n").split("\t") for line in handle]
             table = {"symbol": [g for line in lines if line[0] == entry["set"] for g in line[2:]]}
             table = pd.DataFrame(table, dtype=object)
@@ -168,7 +168,7 @@ def set_counts(table):
         "ambiguous": int(n.get(AMBIGUOUS, 0)),
         "not_in_data": int(n.get(ABSENT, 0)),
         "unknown": int(n.get(UNKNOWN, 0)),
-        "lost": once.loc[once["status"] != MATCHED, "name"].tolist(),
+        "lost": [printable(name) for name in once.loc[once["status"] != MATCHED, "name"]],
     }
 
 
