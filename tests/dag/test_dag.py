@@ -336,6 +336,8 @@ def test_rule_names_are_verb_noun():
         "remove",
         "select",
         "label",
+        "match",
+        "name",
         "split",
         "embed",
         "finetune",
