@@ -15,6 +15,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError
 from keygenes.core.files import check_room, digest_of
 from keygenes.core.regimes import (
@@ -165,9 +166,18 @@ def out(path):
     return f"results/{STUDY}/{path}"
 
 
+# What the models' dictionaries call which gene: one table, or none where no dictionary is at hand.
+GENE_NAMES = [out("inputs/gene_names.parquet")] if RESOLVED["name_files"]["names"] else []
+
+
 def logfile(rule_and_wildcards):
     """Return a path for a log."""
     return f"results/{STUDY}/logs/{rule_and_wildcards}.log"
+
+
+def gene_set_table(name):
+    """Return the path of the table that says which genes of the study a gene set lists."""
+    return out(f"evidence/gene_sets/{name}.parquet")
 
 
 def base_model(part):
@@ -197,7 +207,10 @@ def files_of_dataset(wildcards):
     files = RESOLVED["dataset_files"][wildcards.dataset]
     # A folder is as old as its list of names: what lies in it is looked at as well.
     inside = [p for f in files.values() if os.path.isdir(f) for p in sorted(Path(f).iterdir())]
-    return {**files, "inside": [str(path) for path in inside if path.is_file()]}
+    files = {**files, "inside": [str(path) for path in inside if path.is_file()]}
+    if has_symbols_alone(DATASETS[wildcards.dataset]) and GENE_NAMES:
+        return {**files, "gene_names": GENE_NAMES[0]}
+    return files
 
 
 def to_tokenize(counts):

@@ -86,6 +86,7 @@ def recorded_results():
     cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
     tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
     found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
+    found += [f"evidence/gene_sets/{name}" for name in config["evidence"]["gene_sets"]]
     for task in TASKS:
         found += [f"models/{task}/metrics", f"models/{task}/confusion"]
         found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]

@@ -315,3 +315,19 @@ def test_words_for_nothing_can_be_drugs_and_vehicles():
         obs = pd.DataFrame({"drug": pd.Categorical([word, "DrugA", None])})
         assert select.drug_mask(obs, word).tolist() == [True, False, False]
         assert select.vehicle_cells(obs, {"column": "drug", "value": word}).sum() == 1
+
+
+def test_genes_that_were_left_out_are_a_row_with_their_names(tmp_path):
+    adata = matrix_of(obs_of())
+    lost = {"name": ["", "", "GFP"], "ensembl_id": ["", "", "GFP"], "symbol": ["G3", "G8", "GFP"]}
+    adata.uns["named_genes"] = pd.DataFrame({**lost, "how": ["no id", "no id", "other id"]})
+    counts, screen, table = selected(tmp_path, adata)
+    assert table["step"].tolist()[:2] == ["dataset", "genes without an id"]
+    assert table["n_genes"].tolist()[:2] == [42, 40]
+    assert "2 without an id (G3, G8)" in table["note"][1]
+    assert "named_genes" not in {*counts.uns, *screen.uns}
+
+
+def test_where_no_gene_was_left_out_there_is_no_such_row(tmp_path):
+    table = selected(tmp_path, matrix_of(obs_of()))[2]
+    assert "genes without an id" not in set(table["step"])

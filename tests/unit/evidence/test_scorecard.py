@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evidence_tables import statistics
+from gene_set_tables import matched_set
 from sklearn.metrics import average_precision_score
 
 from keygenes.core.runs import Run
@@ -237,7 +238,7 @@ def carded(folder, paths, out, *, relabelled=False, **options):
             "genes": folder / f"genes{'_relabelled' if relabelled else ''}.parquet",
             "track_tests": folder / "track_tests.parquet" if relabelled else None,
             "halves": pd.Series(list("aabb") * 2, WELLS),
-            "gene_sets": {n: (folder / f"{n}.tsv", {"format": "tsv"}) for n in SETS},
+            "gene_sets": {n: matched_set(folder / f"{n}.tsv", [*GENES, "XYZ"]) for n in SETS},
             "out_scorecard": out / "scorecard.parquet",
             "out_agreement": out / "agreement.parquet",
             **{"task": "level", "regime": "full", "tracks": TRACKS},

@@ -174,3 +174,11 @@ def test_wells_that_are_numbers_clash_as_the_same_number(two):
     two["blood"].obs["well"] = [1, 2]
     two["lines"].obs["well"] = [1.0]
     assert combine(two).obs["well"].tolist() == ["blood_1", "blood_2", "lines_1"]
+
+
+def test_genes_that_were_left_out_are_remembered(two, tmp_path):
+    lost = {"name": "", "ensembl_id": "", "how": "no id"}
+    for name, symbols in (("blood", ["X", "Y"]), ("lines", ["X"])):
+        two[name].uns["named_genes"] = pd.DataFrame({"symbol": symbols, **lost})
+    write_matrix(combine(two), tmp_path / "both.h5ad")
+    assert read_matrix(tmp_path / "both.h5ad").uns["named_genes"]["symbol"].tolist() == list("XYX")

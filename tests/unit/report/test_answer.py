@@ -23,6 +23,7 @@ def study():
         "comparison_bounds": {"level": tables.bounds_table()},
         "key_genes": {"level": keys},
         "genes": {"level": ranks},
+        "gene_sets": {"p53": tables.gene_set_table("A", "D")},
         "claims": tables.claims_table(),
         "primary": primary,
         "track_tests": tests,
@@ -176,3 +177,16 @@ def test_an_accuracy_without_an_interval_says_why(study):
     _, told, *_ = answer(study, CONFIG, "made-up cells", "Geneformer V1")
     assert "(no interval: one replicate per class)" in told
     assert "95 %" not in told
+
+
+def test_of_a_set_that_is_in_the_data_in_part_it_is_said(study):
+    study["gene_sets"] = {"p53": tables.gene_set_table("A", "D", lost=("X", "Y", "Z"))}
+    genes = answer(study, CONFIG, "made-up cells", "Geneformer V1")[3]
+    assert "Only 2 of the 5 genes of p53 are in the data" in genes
+
+
+def test_a_set_of_which_no_gene_is_read_is_not_counted(study):
+    study["key_genes"]["level"]["in_p53"] = False
+    genes = answer(study, CONFIG, "made-up cells", "Geneformer V1")[3]
+    assert "No gene of p53 is read in the test cells of level" in genes
+    assert "0 (" not in genes and "by chance" not in genes

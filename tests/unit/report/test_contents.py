@@ -10,7 +10,7 @@ from keygenes.report.contents import (
     shown_metrics,
 )
 from keygenes.report.headline import headline_numbers
-from keygenes.report.summaries import metric_summary, pooled
+from keygenes.report.summaries import metric_summary, partial_sets, pooled, set_table
 
 
 def metrics():
@@ -80,6 +80,7 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "cosine": {"level": tables.cosine_table()},
         "comparison_bounds": {"level": tables.bounds_table()},
         "key_genes": {},
+        "gene_sets": {},
         "gene_metrics": {},
     }
     config = {
@@ -93,3 +94,17 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
     assert models.startswith("95 % interval over wells only (18 wells), n = 1440 cells")
     assert "length only 0.47, token0 0.49, best of 9 baselines (hvg lr) 0.53 (0.48" in models
     assert "n = 1440 test cells; between two trainings of a fold of full 0.970" in attention
+
+
+def test_gene_sets_are_counted_and_those_in_the_data_in_part_are_known():
+    whole = tables.gene_set_table("A", "B", lost=("X", "B", "y\u202e"))
+    study = {"gene_sets": {"whole": whole, "part": tables.gene_set_table("A", lost=("X", "Z"))}}
+    found = set_table(study).set_index("gene_set")
+    assert found.loc["whole", ["listed", "matched", "unknown", "lost"]].tolist() == [
+        4,
+        2,
+        2,
+        "X, y",
+    ]
+    assert list(partial_sets(study)) == ["part"]
+    assert set_table({"gene_sets": {}}).empty

@@ -16,6 +16,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import write_table
 from keygenes.core.values import texts_of
+from keygenes.inputs.gene_columns import left_out, n_left_out
 
 log = logging.getLogger("keygenes")
 
@@ -165,6 +166,8 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
         Section 'select' of the config.
     """
     adata = read_matrix(dataset_path)
+    genes = adata.uns.pop("named_genes", None)
+    left = "" if genes is None else left_out(genes)
     rows, datasets = [], _datasets(adata.obs)
 
     def keep(mask, step, note=""):
@@ -172,14 +175,15 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
         adata = adata[mask].copy()
         record(step, note)
 
-    def record(step, note):
+    def record(step, note, n_more=0):
         nonlocal datasets
         before, datasets = datasets, _datasets(adata.obs)
         if lost := sorted(before - datasets):
             note += f", no cell left of {_several(lost)}"
             log.warning("%s: no cell is left of %s", step, _several(lost))
-        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": adata.n_vars, "note": note})
-        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, adata.n_vars, note)
+        n_genes = adata.n_vars + n_more
+        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": n_genes, "note": note})
+        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, n_genes, note)
         if adata.n_obs == 0:
             raise input_error(
                 f"dataset '{where}'",
@@ -188,7 +192,9 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
                 remedy="loosen that filter in the config",
             )
 
-    record("dataset", where)
+    record("dataset", where, n_left_out(genes) if left else 0)
+    if left:
+        record("genes without an id", f"left out: {left}")
     names = adata.obs_names
     for step, mask, note in list(cell_filters(adata.obs, options)):
         keep(pd.Series(mask, names).reindex(adata.obs_names).to_numpy(), step, note)

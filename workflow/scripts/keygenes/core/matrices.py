@@ -6,7 +6,7 @@ import anndata
 import h5py
 import pandas as pd
 import scipy.sparse
-from anndata.io import write_elem
+from anndata.io import read_elem, write_elem
 
 from keygenes.core.files import intact, written
 
@@ -35,6 +35,18 @@ def write_matrix(adata, path):
         image = file.id.get_file_image()
     with written(path) as part:
         Path(part).write_bytes(image)
+
+
+def read_genes(path):
+    """Return var of an h5ad file that the pipeline wrote, without its counts.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read (half copied, damaged).
+    """
+    with intact(path), h5py.File(path, "r") as file:
+        return read_elem(file["var"])
 
 
 def read_matrix(path):

@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from keygenes.core.config import check, read_yaml
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import input_error
 from keygenes.core.tasks import gene_tasks
 
@@ -111,7 +112,8 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         dataset, vocabulary, model : registry entries (vocabulary and model may be None);
         combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
         a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
-        {config, weights, classes}} of classifiers that were brought along; gene_set_files,
+        {config, weights, classes}} of classifiers that were brought along; name_files {names,
+        mapping: [paths]} of the dictionaries that say what genes are called; gene_set_files,
         gene_class_files {name: path}; given {what it is: path} of every file that the study is
         given; entries {kind: entry or {name: entry}} that are used; downloads {kind: {path: {name,
         spec}}} of what must be downloaded, with the kinds dataset, model and gene_set.
@@ -155,6 +157,14 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                 remedy="add them to the registry",
             )
         return locate("dataset", f"dataset '{name}'", found["files"], found["layout"])
+
+    def richest_names():
+        """Return the files of the first dictionary that has aliases, else of any; as a list."""
+        known = models["vocabularies"].items()
+        for name, found in sorted(known, key=lambda item: "mapping" not in item[1]["files"])[:1]:
+            specs = {p: s for p, s in found["files"].items() if p in ("names", "mapping")}
+            return [locate("model", f"vocabulary '{name}'", specs)]
+        return []
 
     def model_entry(name, key):
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
@@ -222,6 +232,14 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             expected="the vocabulary of the pretrained model",
             remedy="set model to 'pretrain' or name the model's vocabulary",
         )
+    dictionaries = [vocabulary_files] if vocabulary else []
+    by_symbol = any(has_symbols_alone(datasets[member]) for member in all_places)
+    if by_symbol and not any("mapping" in places for places in dictionaries):
+        dictionaries += richest_names()
+    name_files = {
+        part: [places[part] for places in dictionaries if part in places]
+        for part in ("names", "mapping")
+    }
     set_files = {}
     for name in config["evidence"]["gene_sets"]:
         found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
@@ -246,6 +264,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         "model_files": model_files,
         "finetuned": finetuned,
         "vocabulary_files": vocabulary_files,
+        "name_files": name_files,
         "gene_set_files": set_files,
         "gene_class_files": class_files,
         "given": given,

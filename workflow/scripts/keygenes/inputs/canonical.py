@@ -4,6 +4,8 @@ The canonical matrix is an AnnData with raw counts (CSR, float32, sorted indices
 genes. `var` is indexed by Ensembl gene id (no version, unique) and has the columns ``symbol`` and
 ``given_id``, the id as supplied. Where columns of one gene were summed, ``obsm["given_counts"]``
 (CSR, float32) keeps them apart and ``uns["given_columns"]`` names them (given_id, ensembl_id).
+``uns["named_genes"]`` has a row per column of the source that was not read by an Ensembl id: name,
+ensembl_id (empty: the column is left out of the matrix), symbol and how it was read.
 `obs` is indexed by cell name and has
 
 - ``n_counts`` (float64): the cell's total over all measured genes, as supplied where it is;
@@ -24,9 +26,16 @@ import pandas as pd
 import scipy.sparse as sp
 
 from keygenes.core.errors import input_error
-from keygenes.core.shown import LONGEST_ID, gene_name, shortened, unfit_name
+from keygenes.core.shown import LONGEST_ID
 from keygenes.core.values import plain_column, texts_of, value_text
-from keygenes.inputs.genes import clean_ids, is_mitochondrial
+from keygenes.inputs.gene_columns import (
+    columns_by_id,
+    columns_by_symbol,
+    left_out,
+    noted,
+    require_names,
+)
+from keygenes.inputs.genes import is_mitochondrial
 from keygenes.inputs.whole_numbers import require_counts
 
 log = logging.getLogger("keygenes")
@@ -197,16 +206,6 @@ def require_columns(frame, columns, path, what):
         )
 
 
-def _require_names(names, what, path):
-    if unfit := unfit_name(names):
-        raise input_error(
-            str(path),
-            found=f"a {what} that is none, {unfit[1]}: {shortened(names[unfit[0]], 40)!r}",
-            expected=f"at most {LONGEST_ID} characters, all of which can be seen",
-            remedy="rename it in the file",
-        )
-
-
 def _require_cells(names, path):
     repeated = names[names.duplicated()].unique()
     if len(repeated):
@@ -215,24 +214,6 @@ def _require_cells(names, path):
             found=f"{len(repeated):,} cell names more than once, such as {repeated[0]!r}",
             expected="a name of its own for each cell",
             remedy="make the names unique, e.g. with anndata's obs_names_make_unique",
-        )
-
-
-def _require_ids(ids, is_ensembl, path):
-    if not len(ids):
-        raise input_error(
-            str(path), found="no gene", expected="a gene per column", remedy="check the file"
-        )
-    share = is_ensembl.mean()
-    if share < 0.5:
-        example = ids[np.argmin(is_ensembl)]
-        raise input_error(
-            str(path),
-            found=f"symbols or other names ({example!r}; {share:.0%} of {len(ids):,} gene ids are "
-            "Ensembl ids)",
-            expected="Ensembl gene ids such as 'ENSG00000141510'",
-            remedy="name the column that has them under 'columns: ensembl_id:' in the dataset "
-            "registry, or add one",
         )
 
 
@@ -280,7 +261,7 @@ def _as_stored(counts):
     return counts
 
 
-def canonical_matrix(counts, obs, ids, symbols, path):
+def canonical_matrix(counts, obs, ids, symbols, path, names=None):
     """Check the parts of a dataset and return the canonical matrix of this module's docstring.
 
     Parameters
@@ -288,37 +269,41 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     counts : scipy.sparse.csr_matrix, [n_cells, n_genes]
     obs : pandas.DataFrame, [n_cells]
         Canonical names where the meaning is known.
-    ids : array-like of str, [n_genes]
+    ids : array-like of str, [n_genes], or None
+        None: genes are known by their symbols alone.
     symbols : array-like of str, [n_genes], or None
     path : path-like
         For messages.
+    names : table 'gene_names', optional
+        Which gene each symbol is; without ids only.
     """
     obs = obs.copy()
     obs.index = obs.index.astype(str)
     obs.index.name = "cell"
     _require_cells(obs.index, path)
-    _require_names(obs.index, "cell name", path)
-    given_ids = np.array([str(given) for given in ids], dtype=object)
-    _require_names(given_ids, "gene id", path)
-    ids, is_ensembl = clean_ids(given_ids)
-    _require_ids(ids, is_ensembl, path)
-    symbols = ids if symbols is None else to_texts(symbols)
-    symbols = np.where([symbol is None for symbol in symbols], ids, symbols).astype(object)
-    symbols = np.array([gene_name(symbol) for symbol in symbols], dtype=object)
+    require_names(obs.index, "cell name", path)
+    by_symbol = ids is None
+    genes = (
+        columns_by_symbol(symbols, names, path) if by_symbol else columns_by_id(ids, symbols, path)
+    )
     require_counts(counts, path)
 
     counts = counts.astype(
         np.float32, copy=False
     )  # before anything is summed: small whole numbers overflow
     counts.sum_duplicates()
-    given_counts = counts
+    measured = counts
+    totals = np.asarray(measured.sum(axis=1, dtype=np.float64)).ravel()
+    kept = genes["ensembl_id"].notna().to_numpy()
+    ids, symbols = genes["ensembl_id"].to_numpy()[kept], genes["symbol"].to_numpy()[kept]
+    given_ids = ids if by_symbol else genes["name"].to_numpy()[kept]
+    given_counts = measured if kept.all() else measured[:, np.flatnonzero(kept)]
     counts, first, summed = _sum_duplicates(given_counts, ids)
     # Upstream's tokenizer does not sum all that is summed here, so `tokens.upstream` needs both.
     apart = {"given_id": given_ids[summed], "ensembl_id": ids[summed]}
     ids, symbols = ids[first], symbols[first]
     counts = _as_stored(counts)
 
-    totals = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
     for name in obs:
         obs[name] = plain_column(obs[name])
     for name in NUMBER_COLUMNS:
@@ -332,9 +317,9 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     else:
         obs["n_counts"] = totals
     obs["n_genes"] = np.diff(counts.indptr).astype(np.int64)
-    mito = is_mitochondrial(ids, symbols)
+    mito = is_mitochondrial(genes["ensembl_id"], genes["symbol"])
     if mito.any():
-        in_mito = np.asarray(counts[:, mito].sum(axis=1, dtype=np.float64)).ravel()
+        in_mito = np.asarray(measured[:, mito].sum(axis=1, dtype=np.float64)).ravel()
         obs["percent_mito"] = 100 * in_mito / np.maximum(obs["n_counts"].to_numpy(), 1)
 
     for name in TEXT_COLUMNS:
@@ -342,10 +327,10 @@ def canonical_matrix(counts, obs, ids, symbols, path):
             texts = pd.Series(texts_of(obs[name])).astype(object)
             texts = texts.fillna(UNASSIGNED) if name == "drug" else texts
             obs[name] = pd.Categorical(texts)
-            _require_names(list(obs[name].cat.categories), name, path)
+            require_names(list(obs[name].cat.categories), name, path)
     for name in ("well", "replicate"):
-        names = obs[name].cat.categories if name in obs else []
-        if words := [text for text in names if text.lower() in MISSING]:
+        values = obs[name].cat.categories if name in obs else []
+        if words := [text for text in values if text.lower() in MISSING]:
             log.warning(
                 "%s: '%s' is taken as the name of a %s; leave it empty where there is none",
                 *(path, words[0], name),
@@ -364,7 +349,11 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         f"{counts.shape[1]:,}",
         f"{len(given_ids) - len(ids):,}",
     )
+    if lost := left_out(genes):
+        log.warning("%s: genes left out, though their counts are part of n_counts: %s", path, lost)
     adata = ad.AnnData(X=counts, obs=obs, var=var)
+    if len(rows := noted(genes)):
+        adata.uns["named_genes"] = rows
     if len(summed):
         adata.obsm["given_counts"] = _as_stored(given_counts[:, summed])
         adata.uns["given_columns"] = apart

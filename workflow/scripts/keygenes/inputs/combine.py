@@ -139,4 +139,6 @@ def combine(parts):
     var = pd.DataFrame(
         {"symbol": _symbols(parts, ids)}, index=pd.Index(ids, name="ensembl_id", dtype=object)
     )
-    return ad.AnnData(X=counts, obs=obs, var=var)
+    named = [p.uns["named_genes"] for p in parts.values() if "named_genes" in p.uns]
+    uns = {"named_genes": pd.concat(named, ignore_index=True).astype(str)} if named else {}
+    return ad.AnnData(X=counts, obs=obs, var=var, uns=uns)

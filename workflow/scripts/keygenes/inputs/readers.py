@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError, input_error
+from keygenes.core.tables import read_table
 from keygenes.inputs.canonical import (
     OBS_COLUMNS,
     VAR_COLUMNS,
@@ -43,6 +45,8 @@ def read_dataset(entry, files, name=None):
     files : dict of str to path-like
         ``matrix``; ``counts``, ``genes`` and ``cells`` for geo. For 10x_mtx ``matrix`` is a folder,
         or ``barcodes`` and ``features`` come with it. A table of ``cells`` adds columns to obs.
+        ``gene_names``, a table, says which gene each symbol is, for cells without ids
+        (`core.datasets.has_symbols_alone`).
     name : str, optional
         Name of the entry, for messages.
 
@@ -156,11 +160,11 @@ READERS = {  # layout: reader, files it needs, files it may be given
     "scperturb": (_read_scperturb, ("matrix",), ()),
     "kaggle": (_read_kaggle, ("matrix",), ()),
     "geo": (_read_geo, ("counts", "genes", "cells"), ()),
-    "h5ad": (_read_h5ad, ("matrix",), ("cells",)),
-    "zarr": (_read_zarr, ("matrix",), ("cells",)),
-    "loom": (_read_loom, ("matrix",), ("cells",)),
-    "10x_h5": (_read_10x_h5, ("matrix",), ("cells",)),
-    "10x_mtx": (_read_10x_mtx, ("matrix",), ("barcodes", "features", "cells")),
+    "h5ad": (_read_h5ad, ("matrix",), ("cells", "gene_names")),
+    "zarr": (_read_zarr, ("matrix",), ("cells", "gene_names")),
+    "loom": (_read_loom, ("matrix",), ("cells", "gene_names")),
+    "10x_h5": (_read_10x_h5, ("matrix",), ("cells", "gene_names")),
+    "10x_mtx": (_read_10x_mtx, ("matrix",), ("barcodes", "features", "cells", "gene_names")),
 }
 
 
@@ -211,7 +215,9 @@ def _from_columns(entry, parts, files, defaults=None):
     if "dose_token" in obs and "dose_um" not in obs:
         require_columns(obs, ["drug"], path, "obs")
         add_dose(obs, entry, path)
-    return _canonical(entry, counts, obs, *_genes_of(var, columns, path), path)
+    genes = _genes_of(var, columns, path, has_symbols_alone(entry))
+    names = read_table(files["gene_names"]) if "gene_names" in files else None
+    return _canonical(entry, counts, obs, *genes, path, names)
 
 
 def _mapped(obs, columns, path):
@@ -226,20 +232,23 @@ def _mapped(obs, columns, path):
     return renamed.assign(**{name: obs[source] for name, source in mapped.items()})
 
 
-def _genes_of(var, columns, path):
-    """Return gene ids and symbols (None where the entry names none) of var."""
+def _genes_of(var, columns, path, alone):
+    """Return gene ids and symbols of var: None where the entry names none, or has symbols alone."""
     id_column = columns.get("ensembl_id") or "index"
     symbol_column = columns.get("symbol")
     wanted = [column for column in (id_column, symbol_column) if column not in (None, "index")]
     require_usable(var, wanted, path, "var")
     require_columns(var, wanted, path, "var")
     ids = var.index if id_column == "index" else var[id_column]
-    if symbol_column is None:
-        return ids, None
-    return ids, var.index if symbol_column == "index" else var[symbol_column]
+    symbols = None if symbol_column is None else var.index
+    if symbol_column not in (None, "index"):
+        symbols = var[symbol_column]
+    if alone:
+        return None, var.index if symbols is None else symbols
+    return ids, symbols
 
 
-def _canonical(entry, counts, obs, ids, symbols, path):
+def _canonical(entry, counts, obs, ids, symbols, path, names=None):
     if (entry.get("counts") or {}).get("round"):
         counts = rounded(counts, path)
-    return canonical_matrix(counts, usable_frame(obs, path, "obs"), ids, symbols, path)
+    return canonical_matrix(counts, usable_frame(obs, path, "obs"), ids, symbols, path, names)
