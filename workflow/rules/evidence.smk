@@ -45,7 +45,7 @@ rule check_study:
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        gene_sets=[RESOLVED["gene_set_files"][name] for name in SETS],
+        gene_sets=[gene_set_table(name) for name in SETS],
     output:
         checks=out("cells/checks.parquet"),
         shown=carried(out("cells/checks.tsv"), "checks", "Data", "table"),

@@ -7,6 +7,8 @@ import pytest
 from keygenes.cells.label import label_cells
 from keygenes.cells.split import split_cells
 from keygenes.evidence.checks import FINE, LOOK, study_checks
+from keygenes.evidence.gene_sets import find_listed
+from keygenes.inputs.gene_names import KnownGenes
 
 GENES = pd.DataFrame(
     {"symbol": [f"G{i}" for i in range(40)]}, index=[f"ENSG{i:011d}" for i in range(40)]
@@ -34,15 +36,17 @@ def checks_of(obs, *, members=20, primary=PRIMARY, permutations=20, vocabulary=4
     splits = split_cells(
         obs, labels["state"], folds=[1, 2], by=by, test_fraction=0.2, valid_fraction=0.2
     )
+    symbols = [f"G{i}" for i in range(40 - members, 60 - members)]
+    listed = pd.DataFrame({"ensembl_id": None, "symbol": symbols}, dtype=object)
     checks = study_checks(
         obs=obs,
-        genes=GENES,
+        genes=GENES.index,
         totals=np.ones(len(GENES)),
         labels=labels,
         splits=splits,
         vocabulary=pd.DataFrame({"ensembl_id": [None, *GENES.index[:vocabulary]]}),
         columns={"state": "treatment"},
-        sets={"mine": {f"G{i}" for i in range(40 - members, 60 - members)}},
+        sets={"mine": find_listed(listed, KnownGenes(GENES.index, GENES["symbol"]))},
         primary=primary,
         permutations=permutations,
         brought=False,

@@ -13,13 +13,13 @@ import pandas as pd
 from keygenes.cells.confounding import batch_columns, confounding
 from keygenes.cells.relabel import labelled_units, n_relabellings
 from keygenes.core.runs import ALPHA, FEWEST
-from keygenes.evidence.gene_sets import membership
+from keygenes.evidence.gene_sets import is_partial, members_in, set_counts
 from keygenes.evidence.primary import MIN_POSITIVES, smallest_p
 
 log = logging.getLogger("keygenes")
 
 FINE, LOOK = "fine", "look"
-MOSTLY = 0.5  # of what there is to be told: what batches may tell of a class, and a set may lack
+MOSTLY = 0.5  # of what there is to be told of a class, which batches may tell
 MOST_LOST = 0.5  # share of the counts that may lie outside the vocabulary
 
 
@@ -153,18 +153,27 @@ def vocabulary_check(ensembl_ids, totals, vocabulary):
     )
 
 
-def set_check(name, size, n_found):
-    """Return the check of a gene set: how many of its genes the study has."""
-    few = n_found < MOSTLY * size
+def set_check(name, table):
+    """Return the check of a gene set: how many of its genes the data have.
+
+    Parameters
+    ----------
+    name : str
+    table : table 'gene_set'
+    """
+    counts = set_counts(table)
+    said = {"of several genes": "ambiguous", "unknown": "unknown"}
+    lost = [f"{counts[key]:,} {what}" for what, key in said.items() if counts[key]]
+    few = is_partial(counts)
     return Check(
         "gene set",
         name,
         LOOK if few else FINE,
-        f"{n_found:,} of {size:,} genes are in the data",
+        ", ".join([f"{counts['matched']:,} of {counts['listed']:,} genes are in the data", *lost]),
         "check species, ids and symbols of the set; what is found speaks for these genes alone"
         if few
         else "",
-        size,
+        counts["listed"],
     )
 
 
@@ -213,31 +222,28 @@ def study_checks(*, obs, genes, totals, labels, splits, vocabulary, columns, set
     Parameters
     ----------
     obs : DataFrame, indexed by cell
-    genes : DataFrame, indexed by Ensembl id
-        With the column symbol.
+    genes : Index of str [n_genes]
+        Ensembl ids of the study.
     totals : float array [n_genes]
         Counts of each gene.
     labels, splits, vocabulary : DataFrame
         Tables.
     columns : dict {task: column of obs}
-    sets : dict {name: set of str}
-        Gene sets.
+    sets : dict {name: table 'gene_set'}
     primary : dict
         ``primary`` (section 'evidence.primary' or None), ``permutations``, ``brought``.
     """
-    checks, found = [], {}
+    checks = []
     for task, column in columns.items():
         of_task = labels.set_index("cell")[task]
         obs_of_task = obs.loc[of_task.index]
         checks += class_checks(of_task, obs_of_task)
         checks += split_checks(of_task, splits)
         checks += batch_checks(of_task, obs_of_task, splits, column)
-    checks.append(vocabulary_check(genes.index, totals, vocabulary))
-    for name, members in sets.items():
-        found[name] = int(membership(genes.index, genes["symbol"], members).sum())
-        checks.append(set_check(name, len(members), found[name]))
+    checks.append(vocabulary_check(genes, totals, vocabulary))
+    checks += [set_check(name, table) for name, table in sets.items()]
     if asked := primary.pop("primary"):
-        n_positive = found[asked["gene_set"]]
+        n_positive = int(genes.isin(members_in(sets[asked["gene_set"]])).sum())
         checks.append(primary_check(asked, labels, obs, n_positive=n_positive, **primary))
     for check in checks:
         level = logging.WARNING if check.outcome == LOOK else logging.INFO

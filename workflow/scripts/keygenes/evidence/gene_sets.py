@@ -13,8 +13,8 @@ from keygenes.inputs.gene_names import (
     AS_WRITTEN,
     KnownGenes,
     find_genes,
+    given_names,
     kind_of_names,
-    texts_of,
 )
 
 log = logging.getLogger("keygenes")
@@ -62,7 +62,7 @@ def read_gene_set(path, entry):
             table = table.rename(columns=lambda name: str(name).strip())
             found = f"columns {', '.join(table.columns)}"
             expected = "a column ensembl_id or symbol with genes in it"
-        listed = pd.DataFrame({c: texts_of(table[c]) for c in NAMES if c in table}, dtype=object)
+        listed = pd.DataFrame({c: given_names(table[c]) for c in NAMES if c in table}, dtype=object)
     except (OSError, ValueError) as error:  # pandas', Arrow's and Unicode's are ValueErrors
         reason = " ".join(str(error).split())
         listed, found = pd.DataFrame(), f"an unreadable file ({reason})"
@@ -138,10 +138,14 @@ def membership(ensembl_ids, symbols, members):
     return pd.Series(np.asarray(ensembl_ids, dtype=object)).isin(inside).to_numpy()
 
 
-def read_members(path):
+def members_in(table):
     """Return the ids of the genes of a table 'gene_set' that are in the data: set of str."""
-    table = read_table(path)
     return set(table.loc[table["status"].astype(str) == MATCHED, "ensembl_id"])
+
+
+def read_members(path):
+    """Return the `members_in` a file of a table 'gene_set'."""
+    return members_in(read_table(path))
 
 
 def set_counts(table):

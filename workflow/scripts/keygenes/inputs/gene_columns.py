@@ -15,9 +15,9 @@ from keygenes.inputs.gene_names import (
     UNKNOWN,
     KnownGenes,
     find_genes,
+    given_names,
     kind_of_names,
     one_name_per_gene,
-    given_names,
 )
 from keygenes.inputs.genes import clean_ids
 
