@@ -344,6 +344,7 @@ def other(kind, folder):
         target.write_bytes(b"%%MatrixMarket matrix coordinate integer general\n")
     elif kind in ("zip", "tar", "gztar"):
         (folder / "in").mkdir()
+        (folder / "in" / "x").write_text("x")
         target = shutil.make_archive(str(target), kind, folder / "in")
     else:
         with h5py.File(target, "w") as file:

@@ -16,6 +16,7 @@ from keygenes.inputs.genes import clean_ids
 from keygenes.inputs.hdf5 import rewrite_remedy
 
 LONGEST_LINE = 1 << 20  # bytes; what has none at all is no table
+MOST_EMPTY = 1000  # lines before or among the first of a table
 SMALL = 1 << 26  # bytes that may be packed at any rate
 MAX_PACKING = 100  # bytes of text per byte stored; tables of counts reach ten
 csv.field_size_limit(LONGEST_LINE)
@@ -85,7 +86,9 @@ def first_lines(path, n=50):
     """Return the first lines of a text that are not empty, without their ends."""
     with text_of(path) as handle:
         lines = []
-        for line in handle:
+        for number, line in enumerate(handle):
+            if number == MOST_EMPTY + n:
+                raise ValueError(f"more than {MOST_EMPTY:,} empty lines")
             text = line.decode("utf-8-sig" if not lines else "utf-8").rstrip("\r\n")
             lines += [text] if text.strip() else []
             if len(lines) == n:
@@ -109,10 +112,12 @@ def separator_of(lines):
 
 def fields_of(lines, separator):
     """Return the fields of each line, without quotes."""
-    if separator == r"\s+":
-        options = {"delimiter": " ", "skipinitialspace": True}
-        return [[f for f in fields if f] for fields in csv.reader(lines, **options)]
-    return list(csv.reader(lines, delimiter=separator))
+    blanks = separator == r"\s+"
+    try:
+        fields = list(csv.reader(lines, delimiter=" " if blanks else separator))
+    except csv.Error:  # a quote without an end, say
+        fields = [line.split(None if blanks else separator) for line in lines]
+    return [[field for field in row if field] for row in fields] if blanks else fields
 
 
 def read_table(path, **options):
