@@ -135,7 +135,8 @@ def test_categories_of_every_kind(path):
     obs = read_and_written(path).obs
     assert obs["missing"].isna().sum() == N // 2 and set(obs["missing"].dropna()) == {"x"}
     assert obs["none"].isna().all()
-    assert list(obs["numbers"])[:2] == [3, 1] and list(obs["flags"])[:2] == [True, False]
+    assert list(obs["numbers"])[:2] == ["3", "1"]
+    assert list(obs["flags"])[:2] == ["True", "False"]
     assert obs["whole"].isna().sum() == obs["truth"].isna().sum() == N // 2
 
 
@@ -148,7 +149,7 @@ def test_a_category_that_is_missing_itself(path):
         ad.io.write_elem(group, "codes", np.array([0, 1, 2, -1] * (N // 4), "i1"))
         ad.io.write_elem(group, "categories", np.array([1.5, np.nan, 2.5]))
     states = read_and_written(path).obs["state"].astype(object)
-    assert list(states[:3:2]) == [1.5, 2.5] and states[1:4:2].isna().all()
+    assert list(states[:3:2]) == ["1.5", "2.5"] and states[1:4:2].isna().all()
 
 
 def test_categories_of_anndata_0_7(path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.errors import input_error
-from keygenes.core.shown import gene_name, printable
+from keygenes.core.shown import gene_name
 from keygenes.core.tables import read_table
 from keygenes.inputs.gene_names import (
     AMBIGUOUS,
@@ -159,7 +159,7 @@ def set_counts(table):
     -------
     dict
         listed (each gene once), matched, other_name (of these, not by their id or symbol as it is
-        written), ambiguous, not_in_data, unknown; lost (names that were not matched).
+        written), ambiguous, not_in_data, unknown; lost (symbols that were not matched).
     """
     table = table.astype({"status": str, "how": str})
     once = table[table["status"] != AGAIN]
@@ -172,7 +172,7 @@ def set_counts(table):
         "ambiguous": int(n.get(AMBIGUOUS, 0)),
         "not_in_data": int(n.get(ABSENT, 0)),
         "unknown": int(n.get(UNKNOWN, 0)),
-        "lost": [printable(name) for name in once.loc[once["status"] != MATCHED, "name"]],
+        "lost": once.loc[once["status"] != MATCHED, "symbol"].tolist(),
     }
 
 

@@ -91,7 +91,8 @@ def _read_scperturb(entry, files):
     path = files["matrix"]
     counts, obs, var = read_h5ad_parts(path, _layer_of(entry))
     columns = _columns_of(entry)
-    ids, symbols = _genes_of(var, {"ensembl_id": "ensembl_id", "symbol": "index", **columns}, path)
+    of_genes = {"ensembl_id": "ensembl_id", "symbol": "index", **columns}
+    ids, symbols = _genes_of(var, of_genes, path)
     if not columns.get("drug"):
         require_columns(obs, ["perturbation"], path, "obs")
         obs = rename_columns(obs, {"perturbation": "drug"})
@@ -232,7 +233,7 @@ def _mapped(obs, columns, path):
     return renamed.assign(**{name: obs[source] for name, source in mapped.items()})
 
 
-def _genes_of(var, columns, path, alone):
+def _genes_of(var, columns, path, alone=False):
     """Return gene ids and symbols of var: None where the entry names none, or has symbols alone."""
     id_column = columns.get("ensembl_id") or "index"
     symbol_column = columns.get("symbol")
