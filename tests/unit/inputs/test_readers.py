@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from keygenes.core.errors import InputError
+from keygenes.core.tables import write_table
 from keygenes.inputs.canonical import dose_in_um, parse_oligo, replicate_of_well
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
 from keygenes.inputs.readers import read_dataset
@@ -401,6 +402,12 @@ NAMES = pd.DataFrame(
 )
 
 
+def names_in(folder):
+    """Write the table of names; return it as a file of a dataset."""
+    write_table(NAMES, folder / "gene_names.parquet", "gene_names")
+    return {"gene_names": folder / "gene_names.parquet"}
+
+
 @pytest.mark.parametrize(
     "columns", [{"ensembl_id": None, "symbol": "name"}, {"ensembl_id": None}, {"symbol": "index"}]
 )
@@ -409,7 +416,7 @@ def test_symbols_alone_are_mapped_by_a_dictionary(counts, expected, tmp_path, co
     matrix = ad.read_h5ad(files["matrix"])
     matrix.var["name"] = matrix.var_names = SYMBOLS
     matrix.write_h5ad(files["matrix"])
-    found = read_dataset({"layout": "h5ad", "columns": columns}, files, NAMES)
+    found = read_dataset({"layout": "h5ad", "columns": columns}, {**files, **names_in(tmp_path)})
     assert found.var_names.tolist() == IDS
     np.testing.assert_array_equal(found.X.toarray(), expected)
     assert found.var["symbol"].tolist() == ["MDM2", "CDKN1A", "MT-ND1", "CD99", "TP53"]
@@ -423,13 +430,14 @@ def test_symbols_alone_are_mapped_by_a_dictionary(counts, expected, tmp_path, co
 def test_symbols_that_no_dictionary_knows_are_left_out_and_counted(counts, tmp_path, caplog):
     entry, files = generic(counts, tmp_path / "m.h5ad", ensembl_id=None, symbol="name")
     values = with_var(files, name=["GFP", "1-Mar"])
-    matrix = read_dataset(entry, files, NAMES)
+    files |= names_in(tmp_path)
+    matrix = read_dataset(entry, files)
     assert matrix.var_names.tolist() == IDS[2:]
     np.testing.assert_array_equal(matrix.obs["n_counts"], values.sum(axis=1))
     assert "GFP, 1-Mar" in caplog.text
     with_var(files, name=["Mdm2", "Cdkn1a", "Mt1", "Cd99"])
     with pytest.raises(InputError, match="mouse symbols such as 'Mdm2'"):
-        read_dataset(entry, files, NAMES)
+        read_dataset(entry, files)
 
 
 def test_ids_in_place_of_symbols_need_no_dictionary(counts, tmp_path):
