@@ -24,3 +24,14 @@ def sentences_on(text, *names):
     """Return the sentences of a text that mention all of some names, as one text."""
     sentences = re.split(r"(?<=[.!?:]) ", text)
     return " ".join(s for s in sentences if names_in(s, names) == set(names))
+
+
+def logged(caplog, *facts):
+    """Return the logged messages that have every one of some facts: numbers, or texts."""
+    numbers = [fact for fact in facts if not isinstance(fact, str)]
+    texts = [fact for fact in facts if isinstance(fact, str)]
+    return [
+        message
+        for message in caplog.messages
+        if states(message, *numbers) and all(text in message for text in texts)
+    ]
