@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from messages import assert_sentence
+from stated import states
 
 from keygenes.cells import select
 from keygenes.core.errors import InputError
@@ -124,7 +125,8 @@ def test_without_doses_the_subsample_is_of_each_value_of_the_vehicle_s_column(tm
     options["vehicle"] = {"column": "line", "value": "A549"}
     counts, _, selection = selected(tmp_path, matrix_of(obs), **options)
     assert counts.obs["line"].value_counts().to_dict() == {"A549": 6, "H838": 6, "H1975": 4}
-    assert "at most 6 per value of line" in set(selection["note"])
+    (note,) = (note for note in selection["note"] if "line" in str(note))
+    assert states(note, 6)
 
 
 def test_a_subsample_keeps_at_most_n_of_each_group():
@@ -200,7 +202,7 @@ def test_a_dataset_without_drugs_doses_and_hashes(tmp_path):
     counts, screen, table = selected(tmp_path, matrix_of(obs), **options)
     assert counts.n_obs == screen.n_obs == 12
     assert table["step"].tolist() == ["dataset", "hash filter", "quality", "detected genes"]
-    assert table["note"][1] == "no hash columns: skipped"
+    assert "hash" in table["note"][1]
     counts, _, table = selected(tmp_path, matrix_of(obs), **options, max_cells_per_dose=2)
     assert counts.obs["treatment"].value_counts().to_dict() == {"nutlin": 2, "vehicle": 2}
 

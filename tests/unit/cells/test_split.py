@@ -3,6 +3,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from stated import logged
 
 from keygenes.cells.split import random_split, replicate_split, split_cells
 from keygenes.cells.units import resampling_units
@@ -112,7 +113,7 @@ def test_without_replicates_it_falls_back_to_cells_and_says_so(caplog, missing):
     with caplog.at_level(logging.WARNING, "keygenes"):
         table = table_of(obs)
     assert set(table["unit"]) == {"cell"}
-    assert "falling back to a split by cell" in caplog.text
+    assert logged(caplog, "split.by", "replicate", "cell")
     assert set(table["split"]) == {"train", "valid", "test"}
 
 

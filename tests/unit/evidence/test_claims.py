@@ -210,10 +210,10 @@ def test_a_study_of_something_else_can_test_nothing(document):
     frame = judge(document, {}, classes)
     assert set(frame["verdict"]) == {UNTESTABLE}
     assert frame[["value", "ci_low", "p", "p_holm"]].isna().all().all()
-    assert (frame.loc[frame["task"] == "dose", "why"] == "the study has no task 'dose'").all()
+    assert frame.loc[frame["task"] == "dose", "why"].str.contains("'dose'").all()
     level = frame.loc[frame["task"] == "level", "why"].unique()
     assert len(level) == 1
-    assert "has the classes low, middle, high, the claim is about low, high" in level[0]
+    assert "low, middle, high" in level[0] and "low, high" in level[0]
 
 
 @pytest.mark.slow

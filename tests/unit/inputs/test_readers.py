@@ -249,10 +249,7 @@ def test_counts_from_raw_or_a_layer(counts_in, counts, expected, tmp_path):
         matrix.layers["umi"] = matrix.X.copy()
     matrix.X = np.log1p(matrix.X.toarray())
     matrix.write_h5ad(files["matrix"])
-    with pytest.raises(
-        InputError,
-        match=f"no counts in X, .* 'layer: {counts_in}'",
-    ):
+    with pytest.raises(InputError, match=f"layer: {counts_in}"):
         read_dataset(entry, files)
     entry["columns"]["counts"] = counts_in
     np.testing.assert_array_equal(read_dataset(entry, files).X.toarray(), expected)

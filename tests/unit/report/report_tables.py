@@ -1,5 +1,6 @@
 """Made-up tables with the schemas of the pipeline, small or at their widest."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -402,7 +403,13 @@ def input_length_table(
     return pd.DataFrame(rows)
 
 
-def primary_tables(signal=2.0, n=20, seeds=(1, 2, 3), learnt=True, n_positive=40, seed=0):
+def primary_tables(**options):
+    """Return relabelled_scores, track_tests and primary, as `drawn_primary` makes them once."""
+    return tuple(table.copy() for table in drawn_primary(**options))
+
+
+@functools.cache
+def drawn_primary(signal=2.0, n=20, seeds=(1, 2, 3), learnt=True, n_positive=40, seed=0):
     """Return relabelled_scores, track_tests and primary, made of drawn gene scores.
 
     Parameters
