@@ -1,6 +1,6 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="3f3952c38f6473209eb17c6621c7389db15048fb6a72514c1e8b6a69ecf844ce"
+LABEL io.github.snakemake.conda_env_hash="7e329e7fe4a9d786af2ce504db135ea1cc5771fa589c946424b5d1360e0748ef"
 # Conda environment:
 #   source: envs/attribution.yaml
 #   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
@@ -182,7 +182,7 @@ RUN mkdir -p /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62
 COPY envs/figures.yaml /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62/environment.yaml
 # Conda environment:
 #   source: envs/matrices.yaml
-#   prefix: /conda-envs/179d1dc74aa91188ab2cac03ee6041be
+#   prefix: /conda-envs/d37666f19f313aa7ef3900938145da97
 #   # Simulating and reading datasets. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -196,8 +196,12 @@ COPY envs/figures.yaml /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62/environment.
 #     - pandas ==2.3.3
 #     - pyarrow ==26.0.1
 #     - scipy ==1.17.1
-RUN mkdir -p /conda-envs/179d1dc74aa91188ab2cac03ee6041be
-COPY envs/matrices.yaml /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml
+#     - zarr ==3.1.6
+#     - pip
+#     - pip:  # its plugins serve any h5py, conda-forge may be a version behind
+#         - hdf5plugin ==7.1.0
+RUN mkdir -p /conda-envs/d37666f19f313aa7ef3900938145da97
+COPY envs/matrices.yaml /conda-envs/d37666f19f313aa7ef3900938145da97/environment.yaml
 # Conda environment:
 #   source: envs/models.yaml
 #   prefix: /conda-envs/29e5c5913be02c446cab2122cd99fa60
@@ -329,7 +333,7 @@ RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --fil
     conda env create --prefix /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1 --file /conda-envs/010371f4b7b54cc0fa3e14a8c23ffca1/environment.yaml && \
     conda env create --prefix /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c --file /conda-envs/4bd6081821627e7e01d7e04f0bf9e70c/environment.yaml && \
     conda env create --prefix /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62 --file /conda-envs/c0e6fe51f4e7fc169b021816ee6dda62/environment.yaml && \
-    conda env create --prefix /conda-envs/179d1dc74aa91188ab2cac03ee6041be --file /conda-envs/179d1dc74aa91188ab2cac03ee6041be/environment.yaml && \
+    conda env create --prefix /conda-envs/d37666f19f313aa7ef3900938145da97 --file /conda-envs/d37666f19f313aa7ef3900938145da97/environment.yaml && \
     conda env create --prefix /conda-envs/29e5c5913be02c446cab2122cd99fa60 --file /conda-envs/29e5c5913be02c446cab2122cd99fa60/environment.yaml && \
     conda env create --prefix /conda-envs/01d8170795666e391567f09f07e93711 --file /conda-envs/01d8170795666e391567f09f07e93711/environment.yaml && \
     conda env create --prefix /conda-envs/45a5402f1b650a53d75772754104ea5c --file /conda-envs/45a5402f1b650a53d75772754104ea5c/environment.yaml && \

@@ -21,7 +21,7 @@ include: "workflow/rules/compare_studies.smk"
 
 if COMPARED:  # these targets are of a study, which is not read here
 
-    for target in ("all", "de_only", "train_only", "gene_classes_only"):
+    for target in ("all", "check_only", "de_only", "train_only", "gene_classes_only"):
 
         rule:
             name:
@@ -54,6 +54,10 @@ else:
         default_target: True
         input:
             all_targets(),
+
+    rule check_only:
+        input:
+            check_targets,
 
     rule de_only:
         input:

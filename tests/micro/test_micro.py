@@ -42,6 +42,12 @@ def test_relabelled_models_are_scored_beside_the_true_one(results):
     assert row.smallest_p == pytest.approx(1 / 3)
 
 
+def test_what_the_primary_test_found_was_known_before(results):
+    checks = read_table(results / "cells/checks.parquet").set_index("check")
+    assert checks.loc["primary test", "outcome"] == "look"
+    assert checks.loc["primary test", "n"] == 2
+
+
 def test_the_report_lies_there_whole(results):
     report = results / "report"
     assert {"index.html", "assets", "data", "figures", "tables"} <= {

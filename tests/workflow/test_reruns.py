@@ -260,7 +260,7 @@ FILES = {
     "workflow/report/forest.rst": PAGE_ONLY,
     "workflow/scripts/keygenes/report/model_card.md": {"write_model_cards"},
     "config/claims.yaml": ["judge_claims"],
-    "resources/gene_sets/p53_textbook.tsv": ["score_genes"],
+    "resources/gene_sets/p53_textbook.tsv": ["match_gene_set"],
 }
 
 

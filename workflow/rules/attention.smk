@@ -61,6 +61,7 @@ use rule extract_attention as extract_relabelled with:
     wildcard_constraints:
         regime=LOOKED_AT,
         run=DEALT_LABELS,
+    priority: LONGEST_WAY
 
 
 rule extract_shard:

@@ -56,6 +56,7 @@ use rule attribute_genes as attribute_relabelled with:
     wildcard_constraints:
         regime="|".join(ATTRIBUTED) or "(?!)",
         run=DEALT_LABELS,
+    priority: LONGEST_WAY
 
 
 rule collect_attribution:

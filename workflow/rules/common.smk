@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
+from snakemake.utils import update_config, validate
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 sys.path.insert(0, str(WORKFLOW / "scripts"))
@@ -15,6 +15,7 @@ sys.path.insert(0, str(WORKFLOW / "scripts"))
 from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError
 from keygenes.core.files import check_room, digest_of
 from keygenes.core.regimes import (
@@ -43,6 +44,8 @@ def registry(name):
 try:
     for path in workflow.overwrite_configfiles:  # Snakemake has read them, and takes more
         settings.read_yaml(path)
+    for part in settings.command_line(workflow.config_settings.config_args):
+        update_config(config, part)
     settings.check(config, schema("config"), "config key")
     settings.check_relations(config)
     DATASETS = registry("datasets")["datasets"]
@@ -121,6 +124,9 @@ PLACES = range(1, PER_JOB + 1)
 # What the models depend on; fine-tuning alone has processes and compile.
 COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
+# Priority of the rules on the way to the models of relabelled wells, the longest way through a study:
+# started first, it leaves short jobs for the end, when there are cores for all of them.
+LONGEST_WAY = 1
 COMBINED = RESOLVED["combined"]
 MEMBERS = COMBINED.get(config["dataset"], [config["dataset"]])
 SIMULATED = next(  # what is simulated, if anything
@@ -145,10 +151,13 @@ wildcard_constraints:
 
 
 def dataset_has(*columns):
-    """Return whether the study's cells have any of these columns; sci-Plex's layouts have all."""
+    """Return whether the study's cells have any of these columns; those of sci-Plex have all."""
+    entries = [DATASETS[name] for name in MEMBERS]
     return any(
-        DATASETS[name]["layout"] != "h5ad" or set(columns) & set(DATASETS[name].get("columns", {}))
-        for name in MEMBERS
+        entry["layout"] in ("kaggle", "geo")
+        or (entry["layout"] == "scperturb" and "dose_factor" in entry)
+        or set(columns) & set(entry.get("columns", {}))
+        for entry in entries
     )
 
 
@@ -157,9 +166,18 @@ def out(path):
     return f"results/{STUDY}/{path}"
 
 
+# What the models' dictionaries call which gene: one table, or none where no dictionary is at hand.
+GENE_NAMES = [out("inputs/gene_names.parquet")] if RESOLVED["name_files"]["names"] else []
+
+
 def logfile(rule_and_wildcards):
     """Return a path for a log."""
     return f"results/{STUDY}/logs/{rule_and_wildcards}.log"
+
+
+def gene_set_table(name):
+    """Return the path of the table that says which genes of the study a gene set lists."""
+    return out(f"evidence/gene_sets/{name}.parquet")
 
 
 def base_model(part):
@@ -186,7 +204,13 @@ def files_of_dataset(wildcards):
     """Return the files that a dataset is read from, by part."""
     if "simulate" in DATASETS[wildcards.dataset]:
         return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
-    return RESOLVED["dataset_files"][wildcards.dataset]
+    files = RESOLVED["dataset_files"][wildcards.dataset]
+    # A folder is as old as its list of names: what lies in it is looked at as well.
+    inside = [p for f in files.values() if os.path.isdir(f) for p in sorted(Path(f).iterdir())]
+    files = {**files, "inside": [str(path) for path in inside if path.is_file()]}
+    if has_symbols_alone(DATASETS[wildcards.dataset]) and GENE_NAMES:
+        return {**files, "gene_names": GENE_NAMES[0]}
+    return files
 
 
 def to_tokenize(counts):

@@ -1,13 +1,72 @@
 # Comes in: attention statistics, attributions, differential expression, gene sets. Goes out:
+# evidence/gene_sets/{gene_set} (.parquet, .tsv: the genes of a set among the study's),
 # evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed, gene_ranks,
 # gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
 # Of the primary test's task: relabelled_genes, relabelled_scores, trained_accuracy, track_tests; evidence/primary.parquet.
 
 EVIDENCE = config["evidence"]
-SETS = {
-    name: {k: v for k, v in GENE_SETS[name].items() if k in ("format", "set")}
-    for name in EVIDENCE["gene_sets"]
-}
+SETS = EVIDENCE["gene_sets"]
+
+
+rule match_gene_set:
+    """Find the genes that a gene set lists among those of the study; refuse a set without any."""
+    input:
+        gene_set=lambda wildcards: RESOLVED["gene_set_files"][wildcards.gene_set],
+        matrix=out(f"inputs/{config['dataset']}.h5ad"),
+        vocabulary=out("vocabulary.parquet"),
+        names=GENE_NAMES,
+    output:
+        table=out("evidence/gene_sets/{gene_set}.parquet"),
+        shown=out("evidence/gene_sets/{gene_set}.tsv"),
+    log:
+        logfile("match_gene_set.{gene_set}"),
+    wildcard_constraints:
+        gene_set="|".join(map(re.escape, SETS)) or "(?!)",
+    priority: 1  # a set that does not fit is known before anything is trained
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        entry=lambda wildcards: {
+            k: v for k, v in GENE_SETS[wildcards.gene_set].items() if k in ("format", "set")
+        },
+        code=code_digest("match_gene_set"),
+    script:
+        "../scripts/match_gene_set.py"
+
+
+rule check_study:
+    """Say what is to be known of the study before anything trains: classes, batches, sets, test."""
+    input:
+        counts=out("cells/counts.h5ad"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits.parquet"),
+        vocabulary=out("vocabulary.parquet"),
+        gene_sets=[gene_set_table(name) for name in SETS],
+    output:
+        checks=out("cells/checks.parquet"),
+        shown=carried(out("cells/checks.tsv"), "checks", "Data", "table"),
+    log:
+        logfile("check_study"),
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=10,
+    params:
+        columns={task["name"]: task["column"] for task in CELL_TASKS},
+        gene_sets=SETS,
+        primary=PRIMARY,
+        permutations=EVIDENCE["permutations"],
+        brought=bool(PRIMARY) and PRIMARY["regime"] in BROUGHT,
+        simulated=SIMULATED,
+        code=code_digest("check_study"),
+    script:
+        "../scripts/check_study.py"
 
 
 rule score_genes:
@@ -25,7 +84,7 @@ rule score_genes:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        gene_sets=[RESOLVED["gene_set_files"][name] for name in SETS],
+        gene_sets=[gene_set_table(name) for name in SETS],
     output:
         genes=out("evidence/{task}/genes.parquet"),
         key_genes=out("evidence/{task}/key_genes.parquet"),
@@ -126,7 +185,7 @@ rule score_tracks:
         labels=out("cells/labels.parquet"),
         tokens=out("tokens.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        gene_sets=[RESOLVED["gene_set_files"][name] for name in SETS],
+        gene_sets=[gene_set_table(name) for name in SETS],
     output:
         scorecard=out("evidence/{task}/scorecard.parquet"),
         agreement=out("evidence/{task}/agreement.parquet"),
@@ -189,7 +248,7 @@ rule test_primary:
         metrics=out(f"models/{PRIMARY_TASK}/metrics.parquet"),
         labels=out("cells/labels.parquet"),
         screen=out("cells/screen.h5ad"),
-        gene_set=[RESOLVED["gene_set_files"][PRIMARY["gene_set"]]] if PRIMARY else [],
+        gene_set=[gene_set_table(PRIMARY["gene_set"])] if PRIMARY else [],
     output:
         relabelled_scores=out(f"evidence/{PRIMARY_TASK}/relabelled_scores.parquet"),
         trained_accuracy=out(f"evidence/{PRIMARY_TASK}/trained_accuracy.parquet"),
@@ -210,7 +269,6 @@ rule test_primary:
         named=PRIMARY,
         min_effect=EVIDENCE["min_effect"],
         n_null_draws=EVIDENCE["n_null_draws"],
-        gene_set=SETS[PRIMARY["gene_set"]] if PRIMARY else None,
         brought=bool(PRIMARY) and PRIMARY["regime"] in BROUGHT,
         code=code_digest("test_primary"),
     script:

@@ -10,7 +10,7 @@ rule write_gene_table:
     input:
         genes=out("evidence/{task}/genes.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
-        gene_sets=[RESOLVED["gene_set_files"][name] for name in config["evidence"]["gene_sets"]],
+        gene_sets=[gene_set_table(name) for name in config["evidence"]["gene_sets"]],
     output:
         table=out("export/{task}/genes.parquet"),
         tsv=out("export/{task}/genes.tsv"),
@@ -28,11 +28,7 @@ rule write_gene_table:
         study=STUDY,
         regime=SHOWN_REGIME,
         gene_sets={
-            name: {
-                k: v
-                for k, v in GENE_SETS[name].items()
-                if k in ("format", "set", "title", "simulated")
-            }
+            name: {k: v for k, v in GENE_SETS[name].items() if k in ("title", "simulated")}
             for name in config["evidence"]["gene_sets"]
         },
         simulated=SIMULATED,

@@ -1,5 +1,6 @@
 # Comes in: addresses from the registries. Goes out: verified files under resources/, and one
-# canonical matrix per dataset, results/{study}/inputs/{dataset}.h5ad.
+# canonical matrix per dataset, results/{study}/inputs/{dataset}.h5ad, beside it {dataset}.genes.tsv
+# (what became of genes without an Ensembl id), and gene_names.parquet where a dictionary is at hand.
 
 
 # Of all machines, the one that Snakemake runs on is the likeliest to reach the network.
@@ -68,12 +69,34 @@ rule simulate_dataset:
         "../scripts/simulate_dataset.py"
 
 
+rule name_genes:
+    """Put the symbols and aliases of the models' dictionaries into one table."""
+    input:
+        names=RESOLVED["name_files"]["names"],
+        mappings=RESOLVED["name_files"]["mapping"],
+    output:
+        names=out("inputs/gene_names.parquet"),
+    log:
+        logfile("name_genes"),
+    conda:
+        "../../envs/tokens.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(2000),
+        runtime=10,
+    params:
+        code=code_digest("name_genes"),
+    script:
+        "../scripts/name_genes.py"
+
+
 rule read_dataset:
     """Read one of the known layouts into the canonical matrix of raw counts."""
     input:
         unpack(files_of_dataset),
     output:
-        out("inputs/{dataset}.h5ad"),
+        matrix=out("inputs/{dataset}.h5ad"),
+        genes=out("inputs/{dataset}.genes.tsv"),
     log:
         logfile("read_dataset.{dataset}"),
     benchmark:
@@ -90,8 +113,9 @@ rule read_dataset:
         entry=lambda wildcards: {
             k: v
             for k, v in DATASETS[wildcards.dataset].items()
-            if k in ("layout", "columns", "dose_factor")
+            if k in ("layout", "layer", "counts", "columns", "dose_factor")
         },
+        name="{dataset}",
         code=code_digest("read_dataset"),
     script:
         "../scripts/read_dataset.py"

@@ -26,6 +26,7 @@ rule pretrain:
         logfile("pretrain"),
     benchmark:
         out("benchmarks/pretrain.tsv")
+    priority: LONGEST_WAY
     conda:
         "../../envs/models.yaml"
     threads: config["compute"]["torch_threads"]
@@ -137,6 +138,7 @@ use rule finetune as finetune_relabelled with:
     wildcard_constraints:
         regime="|".join(FINETUNED) or "(?!)",
         run=DEALT_LABELS,
+    priority: LONGEST_WAY
 
 
 rule adopt_model:

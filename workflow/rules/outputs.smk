@@ -86,6 +86,7 @@ def recorded_results():
     cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
     tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
     found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
+    found += [f"evidence/gene_sets/{name}" for name in config["evidence"]["gene_sets"]]
     for task in TASKS:
         found += [f"models/{task}/metrics", f"models/{task}/confusion"]
         found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
@@ -130,6 +131,19 @@ def export_targets():
 def all_targets():
     """Return what the default target needs: the page, which needs what it shows, and the export."""
     return [out("report/index.html"), *export_targets()]
+
+
+def check_targets(wildcards):
+    """Return what is to be known of a study before anything trains; refuse where none trains."""
+    if not TASKS:
+        error = input_error(
+            "config key 'tasks'",
+            found="no task of type 'cell'",
+            expected="one, for the target check_only",
+            remedy="ask for gene_classes_only",
+        )
+        raise WorkflowError(str(error))
+    return out("cells/checks.tsv")
 
 
 def de_targets():

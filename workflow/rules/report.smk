@@ -11,6 +11,7 @@ rule write_report:
     """The folder that people read: a page with figures, charts, genes, methods and provenance."""
     input:
         selection=out("cells/selection.parquet"),
+        checks=out("cells/checks.parquet"),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
         tokens=out("tokens/report.parquet"),
@@ -21,6 +22,7 @@ rule write_report:
         comparison_bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
         genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
+        gene_sets=[gene_set_table(name) for name in config["evidence"]["gene_sets"]],
         gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=TASKS),
         gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=TASKS),
         gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),

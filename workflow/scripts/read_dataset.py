@@ -1,8 +1,14 @@
 """Read a dataset of any known layout into the canonical matrix."""
 
-from keygenes.core.step import step
-from keygenes.inputs.readers import open_dataset
+import pandas as pd
 
-with step(snakemake):
+from keygenes.core.step import step
+from keygenes.core.tables import write_tsv
+from keygenes.inputs.gene_columns import COLUMNS
+from keygenes.inputs.readers import named, open_dataset
+
+with step(snakemake), named(snakemake.params.name):
     dataset = open_dataset(snakemake.params.entry, dict(snakemake.input.items()))
-    dataset.write(snakemake.output[0])
+    dataset.write(snakemake.output.matrix)
+    genes = dataset.uns.get("named_genes", pd.DataFrame(columns=COLUMNS))
+    write_tsv(genes, snakemake.output.genes)

@@ -24,10 +24,7 @@ with step(snakemake):
         obs=obs,
         labels=labels,
         vehicle=vehicle_cells(obs, params.vehicle),
-        gene_sets={
-            name: (path, entry)
-            for (name, entry), path in zip(params.gene_sets.items(), files.gene_sets, strict=True)
-        },
+        gene_sets=dict(zip(params.gene_sets, files.gene_sets, strict=True)),
         out_genes=snakemake.output.genes,
         out_key_genes=snakemake.output.key_genes,
         out_attended=snakemake.output.attended,

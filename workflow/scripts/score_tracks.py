@@ -24,10 +24,7 @@ with step(snakemake):
         faithfulness=next(iter(files.faithfulness), None),
         metrics=files.metrics,
         track_tests=next(iter(files.track_tests), None),
-        gene_sets={
-            name: (path, entry)
-            for (name, entry), path in zip(params.gene_sets.items(), files.gene_sets, strict=True)
-        },
+        gene_sets=dict(zip(params.gene_sets, files.gene_sets, strict=True)),
         out_scorecard=snakemake.output.scorecard,
         out_agreement=snakemake.output.agreement,
         task=snakemake.wildcards.task,

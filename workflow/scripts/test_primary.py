@@ -16,7 +16,7 @@ with step(snakemake):
         metrics=files.metrics,
         labels=files.labels,
         counts=read_matrix(files.screen, read_table(files.labels)["cell"]),
-        gene_set=(files.gene_set[0], params.gene_set),
+        gene_set=files.gene_set[0],
         out=dict(snakemake.output.items()),
         named=params.named,
         min_effect=params.min_effect,

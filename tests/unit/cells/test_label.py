@@ -42,7 +42,7 @@ def test_text_columns_make_classes_too():
     ("n", "classes", "where", "parts"),
     [
         ((10, 10, 9), None, "high", ["a class of 9 cells", "at least 10", "merge"]),
-        ((10, 10, 10), {"low": [0], "high": [5]}, "high", ["5, which no", "among 0, 2.5, 25"]),
+        ((10, 10, 10), {"low": [0], "high": [5]}, "high", ["5, which no", "one of 0, 2.5, 25"]),
         (
             *((10, 10, 10), {"low": [0, 2.5], "high": [25, 0]}, "high"),
             ["0, which is in another class too", "every value in one class"],
@@ -64,3 +64,29 @@ def test_a_column_that_is_not_there():
 
 def test_ten_cells_are_enough():
     assert task_labels(obs_of(10, 0, 10), {**LEVEL, "classes": {"a": [0], "b": [25]}}) is not None
+
+
+def test_values_that_are_missing_are_in_no_class():
+    obs = pd.DataFrame({"state": pd.Categorical(["x", None] * 20)})
+    task = {"name": "t", "column": "state", "classes": {"x": ["x"], "rest": ["nan"]}}
+    with pytest.raises(InputError) as error:
+        task_labels(obs, task)
+    assert_sentence(error, "config key 'tasks.t.classes.rest'", "nan", "one of x")
+
+
+def test_a_dataset_without_a_cell_of_a_class_is_named(caplog):
+    obs = obs_of(20, 0, 20).assign(dataset=["blood"] * 20 + ["lines"] * 20)
+    task = {"name": "level", "column": "dose_um", "classes": {"low": [0], "high": [25]}}
+    task_labels(obs, task)
+    assert "'blood' has no cell of high" in caplog.text
+    assert "'lines' has no cell of low" in caplog.text
+    caplog.clear()
+    obs["dataset"] = np.repeat(["blood", "lines", "more"], [10, 20, 10])
+    obs.loc[obs["dataset"] == "more", "dose_um"] = np.nan
+    task_labels(obs, task)
+    assert "no cell of the dataset 'more' is in a class" in caplog.text
+
+
+def test_a_value_written_twice_in_one_class_is_there_once():
+    task = {**LEVEL, "classes": {"low": [0, 0.0, "0"], "high": [25]}}
+    assert task_labels(obs_of(10, 0, 10), task).codes.tolist() == [0] * 10 + [1] * 10

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from messages import assert_sentence
+from stated import logged
 
 from keygenes.cells.label import label_cells
 from keygenes.cells.relabel import (
@@ -222,7 +223,7 @@ def test_without_wells_of_one_class_cells_are_dealt_within_each_replicate(change
         obs["well"] = obs["replicate"] + np.resize(["a", "b"], len(obs))
     with caplog.at_level(logging.INFO, "keygenes"):
         table, own = relabelled_cells(labels, obs, splits, "level", 1, 0.25)
-    assert "deals the classes to 300 cells" in caplog.text
+    assert logged(caplog, "level", 300)
     before, after = (t.set_index("cell")["level"].astype(str) for t in (labels, table))
     counts = [s.groupby(obs["replicate"]).value_counts().to_dict() for s in (before, after)]
     assert counts[0] == counts[1]

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from messages import assert_sentence
+from stated import states
 
 from keygenes.cells import select
 from keygenes.core import blocks, matrix_file
@@ -104,7 +105,7 @@ def test_a_drug_that_is_not_there():
     assert select.drug_mask(obs_of(4), "Dex").tolist() == [False, False, False, True]
     with pytest.raises(InputError) as error:
         select.drug_mask(obs_of(4), "nutlin")
-    assert_sentence(error, "config key 'select.drug'", "'nutlin'", "one of Dex, Nutlin")
+    assert_sentence(error, "config key 'select.drug'", "nutlin", "one of Dex, Nutlin")
     with pytest.raises(InputError) as error:
         select.drug_mask(obs_of(4).drop(columns="drug"), "Nutlin")
     assert_sentence(error, "config key 'select.drug'", "the column 'drug'")
@@ -114,7 +115,7 @@ def test_a_dose_that_no_cell_has():
     assert select.dose_mask(obs_of(4), [0, 25.0]).tolist() == [True, False, True, True]
     with pytest.raises(InputError) as error:
         select.dose_mask(obs_of(4), [0, 1.25])
-    assert_sentence(error, "config key 'select.doses_um'", "1.25 uM", "doses among 0, 2.5, 25")
+    assert_sentence(error, "config key 'select.doses_um'", "1.25", "one of 0, 2.5, 25")
 
 
 @pytest.mark.slow
@@ -125,7 +126,8 @@ def test_without_doses_the_subsample_is_of_each_value_of_the_vehicle_s_column(tm
     options["vehicle"] = {"column": "line", "value": "A549"}
     counts, _, selection = selected(tmp_path, matrix_of(obs), **options)
     assert counts.obs["line"].value_counts().to_dict() == {"A549": 6, "H838": 6, "H1975": 4}
-    assert "at most 6 per value of line" in set(selection["note"])
+    (note,) = (note for note in selection["note"] if "line" in str(note))
+    assert states(note, 6)
 
 
 def test_a_subsample_keeps_at_most_n_of_each_group():
@@ -260,7 +262,7 @@ def test_a_dataset_without_drugs_doses_and_hashes(tmp_path):
     counts, screen, table = selected(tmp_path, matrix_of(obs), **options)
     assert counts.n_obs == screen.n_obs == 12
     assert table["step"].tolist() == ["dataset", "hash filter", "quality", "detected genes"]
-    assert table["note"][1] == "no hash columns: skipped"
+    assert "hash" in table["note"][1]
     counts, _, table = selected(tmp_path, matrix_of(obs), **options, max_cells_per_dose=2)
     assert counts.obs["treatment"].value_counts().to_dict() == {"nutlin": 2, "vehicle": 2}
 
@@ -319,5 +321,75 @@ def test_missing_filter_values_do_not_pass():
     assert select.passing_cells(pd.DataFrame({"filter_pass": values})).tolist() == [
         *(True, False, False, False)
     ]
-    text = pd.DataFrame({"filter_pass": ["1", None]})
-    assert not select.passing_cells(text).any()
+    text = pd.DataFrame({"filter_pass": ["1", None, "", "nan"]})
+    assert select.passing_cells(text).tolist() == [True, False, False, False]
+
+
+def two_datasets(n=24):
+    """Return cells of two datasets: the hash columns, filter and share are those of 'a' alone."""
+    obs = obs_of(n).assign(dataset=np.repeat(["a", "b"], n // 2), drug="Nutlin", filter_pass=1.0)
+    obs.loc[["cell0", "cell1"], "filter_pass"] = [0, np.nan]
+    obs.loc[["cell2", "cell3"], "hash_umis"] = [1, np.nan]
+    columns = ["filter_pass", *HASH, "percent_mito"]
+    obs.loc[obs["dataset"] == "b", columns] = np.nan
+    return obs
+
+
+def test_what_a_dataset_has_not_measured_it_does_not_fail(tmp_path, caplog):
+    counts, _, table = selected(
+        tmp_path, matrix_of(two_datasets()), max_percent_mito=10, doses_um=None
+    )
+    kept = set(counts.obs_names)
+    assert {f"cell{i}" for i in range(12, 24)} <= kept
+    assert not {f"cell{i}" for i in range(4)} & kept and len(kept) == 20
+    notes = table.set_index("step")["note"]
+    for step, column in (
+        ("filter_pass", "filter_pass"),
+        ("hash filter", "hash_umis"),
+        ("quality", "percent_mito"),
+    ):
+        assert f"no {column} in 'b'" in notes[step]
+        assert f"no {column} in 'b'" in caplog.text
+    assert "hash_umis > 30" in notes["hash filter"]
+
+
+def test_measured_is_asked_of_all_cells_not_of_those_that_earlier_steps_left(tmp_path):
+    obs = two_datasets().drop(columns="filter_pass")
+    obs.loc[obs["dataset"] == "b", list(HASH)] = [20.0, 0.001, 100.0]
+    none = obs["dataset"].eq("b") & obs["drug"].eq("Nutlin") & (np.arange(24) % 2 == 0)
+    obs.loc[none, "hash_umis"] = np.nan  # measured in 'b', though in no cell with the drug
+    obs.loc[obs["dataset"].eq("b") & ~none, "drug"] = "Dex"
+    counts, _, _ = selected(tmp_path, matrix_of(obs), doses_um=None)
+    assert set(counts.obs["dataset"]) == {"a"}
+
+
+def test_a_step_that_takes_all_cells_of_a_dataset_names_it(tmp_path, caplog):
+    obs = two_datasets().drop(columns="filter_pass")
+    obs.loc[obs["dataset"] == "b", "dose_um"] = np.nan
+    _, _, table = selected(tmp_path, matrix_of(obs))
+    notes = table.set_index("step")["note"]
+    assert "'b'" in notes["doses"] and "doses: no cell is left of 'b'" in caplog.text
+    assert "'a'" not in "".join(notes)
+
+
+def test_words_for_nothing_can_be_drugs_and_vehicles():
+    for word in ("none", "None", "NA"):
+        obs = pd.DataFrame({"drug": pd.Categorical([word, "DrugA", None])})
+        assert select.drug_mask(obs, word).tolist() == [True, False, False]
+        assert select.vehicle_cells(obs, {"column": "drug", "value": word}).sum() == 1
+
+
+def test_genes_that_were_left_out_are_a_row_with_their_names(tmp_path):
+    adata = matrix_of(obs_of())
+    lost = {"name": ["", "", "GFP"], "ensembl_id": ["", "", "GFP"], "symbol": ["G3", "G8", "GFP"]}
+    adata.uns["named_genes"] = pd.DataFrame({**lost, "how": ["no id", "no id", "other id"]})
+    counts, screen, table = selected(tmp_path, adata)
+    assert table["step"].tolist()[:2] == ["dataset", "genes without an id"]
+    assert table["n_genes"].tolist()[:2] == [42, 40]
+    assert "2 without an id (G3, G8)" in table["note"][1]
+    assert "named_genes" not in {*counts.uns, *screen.uns}
+
+
+def test_where_no_gene_was_left_out_there_is_no_such_row(tmp_path):
+    table = selected(tmp_path, matrix_of(obs_of()))[2]
+    assert "genes without an id" not in set(table["step"])

@@ -3,6 +3,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from stated import logged
 
 from keygenes.cells.split import random_split, replicate_split, split_cells
 from keygenes.cells.units import resampling_units
@@ -112,8 +113,17 @@ def test_without_replicates_it_falls_back_to_cells_and_says_so(caplog, missing):
     with caplog.at_level(logging.WARNING, "keygenes"):
         table = table_of(obs)
     assert set(table["unit"]) == {"cell"}
-    assert "falling back to a split by cell" in caplog.text
+    assert logged(caplog, "split.by", "replicate", "cell")
     assert set(table["split"]) == {"train", "valid", "test"}
+
+
+def test_a_dataset_without_replicates_is_named(caplog):
+    obs = plate().assign(dataset="lines")
+    obs.loc[obs.index[:5], ["replicate", "dataset"]] = [None, "blood"]
+    table = table_of(obs)
+    assert set(table["unit"]) == {"cell"}
+    assert f"5 of {len(obs):,} cells" in caplog.text and "blood" in caplog.text
+    assert "lines" not in caplog.text
 
 
 def test_a_random_split_is_the_thesis_s_and_needs_no_warning(caplog):

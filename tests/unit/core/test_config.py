@@ -331,3 +331,52 @@ def test_jobs_of_relabellings_are_all_of_one_size(study):
     with pytest.raises(InputError) as error:
         settings.check_relations(study)
     assert_sentence(error, "'evidence.relabellings_per_job'", "8 of 20", "permutations to 24")
+
+
+def test_the_command_line_says_what_a_file_would():
+    entries = ["folds=[1,2]", "select={drug: null, doses_um: [0, 1.25]}", "study=a=b", "mirror="]
+    assert settings.command_line(entries) == [
+        {"folds": [1, 2]},
+        {"select": {"drug": None, "doses_um": [0, 1.25]}},
+        {"study": "a=b"},
+        {"mirror": None},
+    ]
+    assert settings.command_line(None) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{a: [}", "{a: 1, a: 2}", "[" * 2000, "!!python/name:os.system x"]
+)
+def test_a_command_line_that_is_no_yaml_is_named(text):
+    with pytest.raises(InputError) as error:
+        settings.command_line([f"select={text}"])
+    assert_sentence(error, "--config select", "not valid YAML", "--configfile")
+
+
+def test_classes_and_vehicle_take_words_numbers_and_logicals(study):
+    study["select"]["vehicle"]["value"] = True
+    study["select"]["drug"] = 5
+    study["tasks"][0]["classes"] = {"no": [False, 0, "0"], "yes": [True, 1.5, "yes"]}
+    settings.check(study, schema("config"), "config key")
+
+
+def test_a_date_is_to_be_quoted(study):
+    import datetime
+
+    study["tasks"][0]["classes"] = {"a": ["x"], "b": [datetime.date(2024, 1, 2)]}
+    with pytest.raises(InputError) as error:
+        settings.check(study, schema("config"), "config key")
+    assert_sentence(error, "config key 'tasks[0].classes.b[0]'", "date", "quotes")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("folds", 1, ["'folds'", "found 1", "a list"]),
+        ("study", 2024, ["'study'", "found 2024", "quotes"]),
+        ("select", "Nutlin", ["'select'", "'Nutlin'", "braces"]),
+        ("select.drug:null", None, ["'select.drug'", "colon", "a space"]),
+    ],
+)
+def test_the_remedy_says_how_a_section_or_a_list_is_written(study, key, value, parts):
+    assert_sentence(refused(study, key, value), *parts)

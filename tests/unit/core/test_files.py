@@ -89,3 +89,16 @@ def test_text_and_json_round_trip(tmp_path):
     write_json({"b": [1.5, None], "a": "µ"}, tmp_path / "x.json")
     assert read_json(tmp_path / "x.json") == {"a": "µ", "b": [1.5, None]}
     assert (tmp_path / "x.json").read_text(encoding="utf-8").startswith('{\n  "a": "µ"')
+
+
+def test_the_checksum_of_a_folder_is_that_of_names_and_contents(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "x").write_text("1")
+        (tmp_path / name / "y").write_text("2")
+    first = checksum(tmp_path / "a")
+    assert first == checksum(tmp_path / "b") and len(first) == 64
+    (tmp_path / "b" / "deep" / "x").write_text("3")
+    assert checksum(tmp_path / "b") != first
+    (tmp_path / "a" / "y").rename(tmp_path / "a" / "z")
+    assert checksum(tmp_path / "a") != first

@@ -254,3 +254,56 @@ def test_a_dataset_is_read_from_a_layout_or_combined(here, tmp_path):
     with pytest.raises(InputError) as error:
         read_registry([path], schema("datasets"))
     assert_sentence(error, f"{path}, key 'datasets.x.layout'", "found nothing")
+
+
+def test_a_folder_is_a_file_of_the_layouts_that_have_one(study, tmp_path):
+    study["dataset"] = "mine"
+    (tmp_path / "cells").mkdir()
+    spec = {"path": f"{tmp_path}/cells/"}
+    entry = {"title": "mine", "layout": "zarr", "files": {"matrix": spec}}
+    for layout in ("zarr", "10x_mtx"):
+        found = resolved_with(study, datasets={"mine": {**entry, "layout": layout}})
+        assert found["dataset_files"]["mine"]["matrix"] == str(tmp_path / "cells")
+        assert found["downloads"]["dataset"] == {}
+    with pytest.raises(InputError) as error:
+        resolved_with(study, datasets={"mine": {**entry, "layout": "h5ad"}})
+    assert_sentence(error, "dataset 'mine', file 'matrix', key 'path'", "a folder", "layout: zarr")
+    spec["md5"] = "0" * 32
+    with pytest.raises(InputError) as error:
+        resolved_with(study, datasets={"mine": entry})
+    assert_sentence(error, "dataset 'mine', file 'matrix', key 'md5'", "remove it")
+
+
+def test_names_of_genes_come_from_the_study_s_vocabulary(study):
+    found = resolved(study)
+    assert found["name_files"] == {"names": [found["vocabulary_files"]["names"]], "mapping": []}
+
+
+@pytest.mark.parametrize(
+    ("columns", "alone"),
+    [
+        ({"ensembl_id": None, "symbol": "name"}, True),
+        ({"ensembl_id": None}, True),
+        ({"symbol": "index"}, True),
+        ({"symbol": "name"}, False),
+        ({"ensembl_id": "index", "symbol": "index"}, False),
+        ({}, False),
+    ],
+)
+def test_cells_with_symbols_alone_need_a_dictionary_with_aliases(study, tmp_path, columns, alone):
+    (tmp_path / "mine.h5ad").write_bytes(b"x")
+    files = {"matrix": {"path": str(tmp_path / "mine.h5ad")}}
+    entry = {"title": "mine", "layout": "h5ad", "columns": columns, "files": files}
+    settings.check({"datasets": {"mine": entry}}, schema("datasets"), "key")
+    study["dataset"] = "mine"
+    found = resolved_with(study, datasets={"mine": entry})
+    names = found["name_files"]
+    assert names["names"][0] == found["vocabulary_files"]["names"]
+    assert len(names["names"]) == 1 + alone and len(names["mapping"]) == alone
+    asked = [path for path in found["downloads"]["model"] if "gc104M" in path]
+    assert sorted(asked) == sorted(names["names"][1:] + names["mapping"])
+
+
+def test_without_any_vocabulary_there_is_no_dictionary(here):
+    config = settings.read_yaml("config/demo_thesis.yaml")
+    assert resolved(config)["name_files"] == {"names": [], "mapping": []}

@@ -210,10 +210,10 @@ def test_a_study_of_something_else_can_test_nothing(document):
     frame = judge(document, {}, classes)
     assert set(frame["verdict"]) == {UNTESTABLE}
     assert frame[["value", "ci_low", "p", "p_holm"]].isna().all().all()
-    assert (frame.loc[frame["task"] == "dose", "why"] == "the study has no task 'dose'").all()
+    assert frame.loc[frame["task"] == "dose", "why"].str.contains("'dose'").all()
     level = frame.loc[frame["task"] == "level", "why"].unique()
     assert len(level) == 1
-    assert "has the classes low, middle, high, the claim is about low, high" in level[0]
+    assert "low, middle, high" in level[0] and "low, high" in level[0]
 
 
 @pytest.mark.slow
@@ -317,7 +317,7 @@ def test_of_the_thesis_thirty_genes_four_are_targets(data_root):
         pytest.skip(f"no {table.name} or {targets.name} under {data_root}")
     thirty = pd.read_csv(table, sep="\t")["gene"]
     members = read_gene_set(targets, {"format": "tsv"})
-    flags = membership(pd.Series([""] * len(thirty)), thirty, members)
+    flags = membership(thirty, thirty, members)
     assert len(thirty) == 30
     assert sorted(thirty[flags]) == ["ITGA3", "MDM2", "MYOF", "TP53I3"]
     group = thirty.str.match("MT-|RPL|RPS")

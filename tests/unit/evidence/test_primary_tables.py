@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from evidence_tables import statistics
+from gene_set_tables import matched_set
 from scipy import sparse
 from sklearn.metrics import average_precision_score
 
@@ -121,7 +122,7 @@ def inputs(cells, tmp_path_factory):
         "predictions": predictions,
         **{name: folder / f"{name}.parquet" for name in ("genes", "metrics", "labels")},
         "counts": cells,
-        "gene_set": (folder / "planted.tsv", {"format": "tsv"}),
+        "gene_set": matched_set(folder / "planted.tsv", cells.var_names),
         "n_null_draws": 500,
         "brought": False,
     }

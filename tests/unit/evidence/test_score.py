@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from evidence_tables import GENES, HEADS, LAYERS, attributions, raw_attention, statistics
+from gene_set_tables import matched_set
 
 from keygenes.core.runs import Run
 from keygenes.core.schemas import TABLES
@@ -230,7 +231,7 @@ def scored(folder, folds, **options):
             "coefficients": coefficients,
             "vocabulary": folder / "vocabulary.parquet",
             **{"obs": obs, "labels": labels, "vehicle": vehicle},
-            "gene_sets": {"mine": (folder / "set.tsv", {"format": "tsv"})},
+            "gene_sets": {"mine": matched_set(folder / "set.tsv", GENES, SYMBOLS)},
             "task": "level",
             "tracks": [*ATTENTION, "occlusion", "attattr"],
             **{"relabelled_genes": None},

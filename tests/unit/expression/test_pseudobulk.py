@@ -92,7 +92,7 @@ def test_without_wells_there_is_an_empty_table(wells, tmp_path, caplog):
     counts, _, labels, vehicle = cells()
     frame = by_wells(counts, wells, labels, vehicle)
     assert frame.empty
-    assert "no test by wells" in caplog.text
+    assert any("wells" in message for message in caplog.messages)
     write_table(frame, tmp_path / "x.parquet", "pseudobulk")
 
 

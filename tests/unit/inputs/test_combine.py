@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from messages import assert_sentence
+from stated import numbers_in
 
+from keygenes.cells.columns import known_values, values_in
 from keygenes.core import blocks, matrix_file
 from keygenes.core.errors import InputError
 from keygenes.core.matrices import read_matrix, write_matrix
@@ -31,6 +33,13 @@ def written(parts, folder):
         write_matrix(one, folder / f"{name}.h5ad")
     write_combined({name: folder / f"{name}.h5ad" for name in parts}, folder / "both.h5ad")
     return read_matrix(folder / "both.h5ad")
+
+
+def stored(annotation, path):
+    """Return what `combine` says of the cells, as a file gives it back."""
+    annotation.X = sp.csr_matrix(annotation.shape, dtype=np.float32)
+    write_matrix(annotation, path)
+    return read_matrix(path)
 
 
 def test_genes_are_the_union_and_absent_ones_count_zero(two, tmp_path):
@@ -110,4 +119,101 @@ def test_three_datasets_share_what_all_of_them_measure(two, caplog):
     two["more"] = part(["d"], ["G3"], [[2]])
     with caplog.at_level("INFO", "keygenes"):
         assert combine(two).n_obs == 4
-    assert "4 cells, 4 genes, 1 in every dataset" in caplog.text
+    assert [4, 4, 1] in map(numbers_in, caplog.messages), "cells, genes, genes of every dataset"
+
+
+SAME = {
+    "whole and float": ([1, 2], [1.0]),
+    "number and text": ([1, 2], ["1"]),
+    "text of floats and number": (["1.0", "2.0"], [1]),
+    "categories of numbers and text": (pd.Categorical([1, 2]), ["1.0"]),
+    "ordered and plain": (pd.Categorical(["1", "2"], ["2", "1"], ordered=True), ["1"]),
+    "nullable and float": (pd.array([1, 2], dtype="Int64"), [1.0]),
+    "string and whole": (pd.array(["1", "2"], dtype="string"), [1]),
+    "float32 and float": (np.array([1, 2], "f4"), [1.0]),
+    "object and categories": (np.array([1, "2"], object), pd.Categorical([1.0])),
+}
+
+
+@pytest.mark.parametrize(("blood", "lines"), SAME.values(), ids=SAME)
+def test_a_value_of_two_datasets_is_one(two, tmp_path, blood, lines):
+    two["blood"].obs["cluster"] = blood
+    two["lines"].obs["cluster"] = lines
+    column = stored(combine(two), tmp_path / "both.h5ad").obs["cluster"]
+    assert known_values(column) == "1, 2"
+    for value in (1, 1.0, "1", "1.0"):
+        assert values_in(column, [value]).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("blood", "lines"),
+    [
+        ([True, False], [1]),
+        ([True, False], ["TRUE"]),
+        (["TRUE", "FALSE"], [1.0]),
+        ([1, 0], pd.array([True], dtype="boolean")),
+        (pd.Categorical(["True", "False"]), [True]),
+    ],
+)
+def test_logicals_of_two_datasets_are_one(two, blood, lines):
+    two["blood"].obs["responds"] = blood
+    two["lines"].obs["responds"] = lines
+    column = combine(two).obs["responds"]
+    for value in (True, "TRUE", "True", 1, "1"):
+        assert values_in(column, [value]).tolist() == [True, False, True]
+
+
+def test_doses_of_two_datasets_are_the_same_number(two):
+    two["blood"].obs["dose"] = np.array([0.1, 10 / 3], "f4")
+    two["lines"].obs["dose"] = [10 / 3]
+    column = combine(two).obs["dose"]
+    assert known_values(column) == "0.1, 3.333333"
+    assert values_in(column, [0.1]).tolist() == [True, False, False]
+    assert values_in(column, [10 / 3]).tolist() == [False, True, True]
+
+
+def test_text_beside_numbers_of_another_dataset_is_numbers_and_else_names(two):
+    two["blood"].obs["dose"] = ["2.50", "10"]
+    two["lines"].obs["dose"] = [2.5]
+    assert known_values(combine(two).obs["dose"]) == "2.5, 10"
+    two["blood"].obs["dose"] = ["1.1", "1.2"]
+    two["lines"].obs["dose"] = ["1.10"]
+    assert known_values(combine(two).obs["dose"]) == "1.1, 1.10, 1.2"
+
+
+ABSENT = {
+    "logical": ([True, False], ["True", "False", None]),
+    "whole": ([1, 2], [1, 2, None]),
+    "large": ([2**60 + 1, 2], [str(2**60 + 1), "2", None]),
+    "ordered": (pd.Categorical(["b", "a"], ["b", "a"], ordered=True), ["b", "a", None]),
+    "numbers": (pd.Categorical([2.5, 0.0]), ["2.5", "0", None]),
+    "nullable": (pd.array([1, None], dtype="Int64"), [1, None, None]),
+    "nullable logical": (pd.array([True, None], dtype="boolean"), ["True", None, None]),
+    "string": (pd.array(["x", None], dtype="string"), ["x", None, None]),
+    "dates": (pd.to_datetime(["2024-01-02", None]), ["2024-01-02", None, None]),
+    "nothing": ([None, None], [None, None, None]),
+}
+
+
+@pytest.mark.parametrize(("blood", "expected"), ABSENT.values(), ids=ABSENT)
+@pytest.mark.parametrize("lines", [None, [None]], ids=["absent", "empty"])
+def test_any_column_combines_with_none(two, tmp_path, blood, expected, lines):
+    two["blood"].obs["column"] = blood
+    if lines:
+        two["lines"].obs["column"] = lines
+    column = stored(combine(two), tmp_path / "both.h5ad").obs["column"].astype(object)
+    assert column.where(column.notna(), None).tolist() == expected
+
+
+def test_wells_that_are_numbers_clash_as_the_same_number(two):
+    two["blood"].obs["well"] = [1, 2]
+    two["lines"].obs["well"] = [1.0]
+    assert combine(two).obs["well"].tolist() == ["blood_1", "blood_2", "lines_1"]
+
+
+def test_genes_that_were_left_out_are_remembered(two, tmp_path):
+    lost = {"name": "", "ensembl_id": "", "how": "no id"}
+    for name, symbols in (("blood", ["X", "Y"]), ("lines", ["X"])):
+        two[name].uns["named_genes"] = pd.DataFrame({"symbol": symbols, **lost})
+    genes = written(two, tmp_path).uns["named_genes"]
+    assert genes["symbol"].tolist() == list("XYX")

@@ -199,7 +199,7 @@ def test_no_network_and_no_mirror(tmp_path):
         mirror_path="zenodo/file.h5ad",
         attempts=2,
     )
-    assert "put it at zenodo/file.h5ad in a folder" in message and "'mirror'" in message
+    assert "zenodo/file.h5ad" in message and "'mirror'" in message
     assert left(tmp_path) == []
     message = refused(
         tmp_path / "f",
@@ -216,7 +216,7 @@ def test_file_that_the_user_must_supply(tmp_path):
     message = refused(
         tmp_path / "f", "no such file", mirror_path="kaggle/f.h5ad", mirror=tmp_path / "mirror"
     )
-    assert f"kaggle/f.h5ad below the mirror {tmp_path / 'mirror'}" in message
+    assert "kaggle/f.h5ad" in message and str(tmp_path / "mirror") in message
 
 
 @pytest.mark.parametrize("kind", ["folder", "file url", "http"])

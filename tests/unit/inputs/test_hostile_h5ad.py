@@ -183,26 +183,20 @@ DAMAGED = {  # all of these named what could not be read by a traceback, or cras
     "a last row behind the end": entry("X/indptr", -1, 10**6),
     "a first row behind the start": entry("X/indptr", 0, 4),
     "too many values": dataset("X/data", data=np.ones(1000, "f4")),
-    "counts of another shape": attribute("X", "shape", [N, 50]),
     "counts of no shape": attribute("X", "shape", [-N, G]),
     "counts of an endless shape": attribute("X", "shape", [2**62, 2**62]),
-    "an unknown encoding": attribute("X", "encoding-type", "someone's"),
-    "an encoding that is a number": attribute("X", "encoding-type", 7),
-    "an encoding of tomorrow": attribute("obs/treatment", "encoding-version", "99"),
     "counts within counts": lambda handle: handle["X"].__setitem__("loop", handle["X"]),
     "a column that is all columns": link("obs/total", h5py.SoftLink("/obs")),
     "a column that is itself": link("obs/total", h5py.SoftLink("/obs/total")),
     "a column that is nothing": link("obs/total", h5py.SoftLink("/nowhere")),
     "a trillion dictionaries": doubling("dict", "left", "right"),
     "a trillion categories": doubling("categorical", "codes", "categories"),
-    "columns of elsewhere": order("/chain/x", "treatment"),
     "a column that is missing": order("nope"),
     "column names that are a number": attribute("obs", "column-order", 3),
     "a name that is a number": attribute("obs", "_index", 7),
     "a category that is not there": entry("obs/treatment/codes", 0, 100),
     "a category twice": entry("obs/treatment/categories", 0, "b"),
     "a column that is too long": dataset("obs/total", data=np.zeros(60)),
-    "a column that is no UTF-8": dataset("obs/word", data=texts([b"\xff\xfe"] * N), dtype=TEXT),
 }
 
 
@@ -213,6 +207,36 @@ def test_a_damaged_file_is_refused(tmp_path, case):
     with h5py.File(path, "r+") as handle:
         DAMAGED[case](handle)
     refused(path, "a truncated or damaged HDF5 file", "write it again")
+
+
+ODD = {  # whole files all the same
+    "counts of another shape": (attribute("X", "shape", [N, 50]), "/X of shape (6, 50)"),
+    "an unknown encoding": (
+        attribute("X", "encoding-type", "someone's"),
+        "this version of anndata does not know",
+    ),
+    "an encoding that is a number": (
+        attribute("X", "encoding-type", 7),
+        "this version of anndata does not know",
+    ),
+    "an encoding of tomorrow": (
+        attribute("obs/treatment", "encoding-version", "99"),
+        "this version of anndata does not know",
+    ),
+    "a column that is no UTF-8": (
+        dataset("obs/word", data=texts([b"\xff\xfe"] * N), dtype=TEXT),
+        "no UTF-8",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_file_is_refused_and_not_called_damaged(tmp_path, case):
+    change, found = ODD[case]
+    path = file_of(tmp_path / "m.h5ad")
+    with h5py.File(path, "r+") as handle:
+        change(handle)
+    refused(path, found)
 
 
 MATRICES = {
@@ -233,7 +257,7 @@ def test_counts_that_are_no_matrix(tmp_path, case):
     path = file_of(tmp_path / "m.h5ad", dense=True)
     with h5py.File(path, "r+") as handle:
         put(handle, "X", **MATRICES[case])
-    refused(path, "a truncated or damaged HDF5 file", "/X")
+    refused(path, "found no matrix" if case == "nothing" else "/X of shape", "'layer:'")
 
 
 @pytest.mark.parametrize("value", [np.inf, 1e30, 2**24 + 2, -np.inf])

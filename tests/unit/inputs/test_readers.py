@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from keygenes.core.errors import InputError
+from keygenes.core.tables import write_table
 from keygenes.inputs.canonical import dose_in_um, parse_oligo, replicate_of_well
 from keygenes.inputs.genes import clean_ids, is_mitochondrial
 from keygenes.inputs.readers import read_dataset
@@ -248,12 +249,12 @@ def test_counts_from_raw_or_a_layer(counts_in, counts, expected, tmp_path):
         matrix.layers["umi"] = matrix.X.copy()
     matrix.X = np.log1p(matrix.X.toarray())
     matrix.write_h5ad(files["matrix"])
-    with pytest.raises(InputError, match="normalised values .* give raw counts, or name the layer"):
+    with pytest.raises(InputError, match=f"layer: {counts_in}"):
         read_dataset(entry, files)
     entry["columns"]["counts"] = counts_in
     np.testing.assert_array_equal(read_dataset(entry, files).X.toarray(), expected)
     entry["columns"]["counts"] = "spliced"
-    with pytest.raises(InputError, match=f"found matrices X, {counts_in}, expected the counts in"):
+    with pytest.raises(InputError, match=f"matrices 'X', '{counts_in}', of whole .* '{counts_in}'"):
         read_dataset(entry, files)
 
 
@@ -323,16 +324,126 @@ def test_symbols_instead_of_ids(counts, tmp_path):
     refused(entry, files, "symbols or other names .'MDM2'; 0% of 6")
 
 
-def test_some_unknown_ids_are_kept(counts, tmp_path):
-    entry, files = generic(counts, tmp_path / "m.h5ad")
+def with_var(files, **columns):
+    """Give a stored matrix other columns in var; a list stands for the first genes."""
     matrix = ad.read_h5ad(files["matrix"])
-    matrix.var["id"] = ["ERCC-00002", *list(GENES)[1:]]
+    for name, first in columns.items():
+        values = matrix.var[name].astype(object).to_numpy().copy()
+        values[: len(first)] = first
+        matrix.var[name] = pd.Categorical(values)
     matrix.write_h5ad(files["matrix"])
-    assert "ERCC-00002" in read_dataset(entry, files).var_names
+    return matrix.X.toarray()
+
+
+def test_an_id_that_is_no_ensembl_id_stands_for_itself(counts, tmp_path):
+    entry, files = generic(counts, tmp_path / "m.h5ad", symbol="name")
+    with_var(files, id=["ERCC-00002", "GFP"])
+    matrix = read_dataset(entry, files)
+    assert {"ERCC-00002", "GFP"} <= set(matrix.var_names)
+    how = matrix.uns["named_genes"]
+    assert how["name"].tolist() == how["ensembl_id"].tolist() == ["ERCC-00002", "GFP"]
+    assert matrix.var["given_id"].tolist()[:2] == ["ERCC-00002", "GFP"]
+
+
+@pytest.mark.parametrize("missing", [None, "", "NA", "None", "nan", "-", "unknown", "<NA>", "null"])
+def test_genes_without_an_id_are_left_out_and_counted_by_name(counts, tmp_path, missing, caplog):
+    entry, files = generic(counts, tmp_path / "m.h5ad", symbol="name")
+    values = with_var(files, id=[missing, missing])
+    matrix = read_dataset(entry, files)
+    assert matrix.var_names.tolist() == IDS[2:]
+    np.testing.assert_array_equal(matrix.obs["n_counts"], values.sum(axis=1))
+    left = matrix.uns["named_genes"]
+    assert left["symbol"].tolist() == ["MDM2", "CDKN1A"]
+    assert set(left["ensembl_id"]) == set(left["name"]) == {""} and set(left["how"]) == {"no id"}
+    assert "2 without an id (MDM2, CDKN1A)" in caplog.text
+
+
+def test_genes_without_id_and_symbol_are_counted(counts, tmp_path):
+    entry, files = generic(counts, tmp_path / "m.h5ad")
+    with_var(files, id=["NA", "NA"])
+    matrix = read_dataset(entry, files)
+    assert matrix.n_vars == 3 and len(matrix.uns["named_genes"]) == 2
+    assert not set(matrix.var["symbol"]) & {"NA", "nan"}
+
+
+def test_ids_that_are_none_are_never_summed(counts, tmp_path, caplog):
+    entry, files = generic(counts, tmp_path / "m.h5ad", symbol="name")
+    values = with_var(files, id=["Cas9", "Cas9"])
+    matrix = read_dataset(entry, files)
+    assert "Cas9" not in matrix.var_names
+    np.testing.assert_array_equal(matrix.obs["n_counts"], values.sum(axis=1))
+    assert set(matrix.uns["named_genes"]["how"]) == {"repeated id"}
+    assert "(MDM2, CDKN1A)" in caplog.text
+
+
+def test_mostly_missing_ids_are_refused(counts, tmp_path):
+    entry, files = generic(counts, tmp_path / "m.h5ad", symbol="name")
+    with_var(files, id=[None] * 5)
+    refused(entry, files, "no id for 5 of 6 genes")
+
+
+def test_mitochondrial_counts_are_known_without_an_id(counts, tmp_path):
+    entry, files = generic(counts, tmp_path / "m.h5ad", symbol="name")
+    values = with_var(files, id=[*list(GENES)[:2], None])
+    obs = read_dataset(entry, files).obs
+    np.testing.assert_allclose(obs["percent_mito"], 100 * values[:, 2] / values.sum(axis=1))
+
+
+SYMBOLS = ["MDM2", "CDKN1A", "MT-ND1", "CD99", "CD99-1", "P53"]
+NAMES = pd.DataFrame(
+    [
+        *dict.fromkeys((name, gene.split(".")[0], "symbol") for gene, name in GENES.items()),
+        ("P53", "ENSG00000141510", "alias"),
+    ],
+    columns=["name", "ensembl_id", "kind"],
+)
+
+
+def names_in(folder):
+    """Write the table of names; return it as a file of a dataset."""
+    write_table(NAMES, folder / "gene_names.parquet", "gene_names")
+    return {"gene_names": folder / "gene_names.parquet"}
+
+
+@pytest.mark.parametrize(
+    "columns", [{"ensembl_id": None, "symbol": "name"}, {"ensembl_id": None}, {"symbol": "index"}]
+)
+def test_symbols_alone_are_mapped_by_a_dictionary(counts, expected, tmp_path, columns):
+    _, files = generic(counts, tmp_path / "m.h5ad")
+    matrix = ad.read_h5ad(files["matrix"])
+    matrix.var["name"] = matrix.var_names = SYMBOLS
+    matrix.write_h5ad(files["matrix"])
+    found = read_dataset({"layout": "h5ad", "columns": columns}, {**files, **names_in(tmp_path)})
+    assert found.var_names.tolist() == IDS
+    np.testing.assert_array_equal(found.X.toarray(), expected)
+    assert found.var["symbol"].tolist() == ["MDM2", "CDKN1A", "MT-ND1", "CD99", "TP53"]
+    assert found.var["given_id"].tolist() == IDS
+    read = found.uns["named_genes"]
+    assert read["name"].tolist() == SYMBOLS
+    assert read["how"].tolist() == [*["symbol"] * 4, "suffix", "alias"]
+    refused({"layout": "h5ad", "columns": columns}, files, "'MDM2'; 0% of 6")
+
+
+def test_symbols_that_no_dictionary_knows_are_left_out_and_counted(counts, tmp_path, caplog):
+    entry, files = generic(counts, tmp_path / "m.h5ad", ensembl_id=None, symbol="name")
+    values = with_var(files, name=["GFP", "1-Mar"])
+    files |= names_in(tmp_path)
+    matrix = read_dataset(entry, files)
+    assert matrix.var_names.tolist() == IDS[2:]
+    np.testing.assert_array_equal(matrix.obs["n_counts"], values.sum(axis=1))
+    assert "GFP, 1-Mar" in caplog.text
+    with_var(files, name=["Mdm2", "Cdkn1a", "Mt1", "Cd99"])
+    with pytest.raises(InputError, match="mouse symbols such as 'Mdm2'"):
+        read_dataset(entry, files)
+
+
+def test_ids_in_place_of_symbols_need_no_dictionary(counts, tmp_path):
+    entry, files = generic(counts, tmp_path / "m.h5ad", ensembl_id=None, symbol="id")
+    assert read_dataset(entry, files).var_names.tolist() == IDS
 
 
 def test_layout_unknown_or_missing(tmp_path):
-    refused({"layout": "loom"}, {}, "found 'loom', expected one of scperturb, kaggle, geo, h5ad")
+    refused({"layout": "h5"}, {}, "found 'h5', expected one of scperturb, kaggle, geo, h5ad")
     refused({}, {}, "key 'layout': found nothing")
     refused({"layout": "geo"}, {"matrix": tmp_path}, "expected the files counts, genes, cells")
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from messages import assert_sentence
+from stated import logged
 from tiny_study import write_model, write_study
 
 from keygenes.core.errors import InputError
@@ -220,7 +221,7 @@ def test_a_run_stopped_in_an_epoch_gives_the_bytes_of_an_unbroken_one(
     torch.rand(7)
     with caplog.at_level(logging.INFO, "keygenes"):
         assert tuned(study, tmp_path) == whole
-    assert f"resuming after epoch {epoch - 1}" in caplog.text
+    assert logged(caplog, "epoch", epoch - 1)
     assert not (tmp_path / "resume.pt").exists()
 
 
@@ -261,7 +262,7 @@ def test_a_stopped_run_of_other_inputs_starts_over(study, tmp_path, monkeypatch,
         write_table(table, other["splits"], "splits")
     with caplog.at_level(logging.INFO, "keygenes"):
         tuned(other, tmp_path, options=options)
-    assert "belongs to another configuration" in caplog.text
+    assert logged(caplog, str(tmp_path / "resume.pt"))
 
 
 def test_a_frozen_encoder_stays_as_it_was_to_the_bit(study, tmp_path):
@@ -378,7 +379,7 @@ def test_validation_goes_on_in_halves_when_memory_runs_out(study, monkeypatch, c
     monkeypatch.setattr(module, "batch_logits", small)
     torch.testing.assert_close(class_logits(model, cells, **look), expected, atol=1e-5, rtol=0)
     assert sizes == [60, 30, 15, 15, 30, 15, 15]
-    assert "going on with 30 at a time" in caplog.text
+    assert logged(caplog, 60, 30)
 
 
 @pytest.mark.slow

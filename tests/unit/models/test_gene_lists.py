@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from messages import assert_sentence
+from stated import logged, numbers_in
 from tiny_study import write_study
 
 from keygenes.core.errors import InputError
@@ -55,7 +56,8 @@ def test_genes_are_found_by_id_without_version_and_the_others_keep_their_row(
     seen = [sum(token in cell for cell in cells) for token in (5, 2)]
     assert table["n_cells"].tolist() == [*seen, 0]
     assert table["symbol"].tolist() == ["S003", "S000", ""]
-    assert "class dull: 2 genes listed, 1 in the vocabulary, 1 expressed" in caplog.text
+    (said,) = logged(caplog, "dull", 2, 1)
+    assert numbers_in(said) == [2, 1, 1], "listed, in the vocabulary, expressed"
 
 
 def test_symbols_are_found_through_the_vocabulary(study, tmp_path):

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from stated import logged
 from tiny_study import N_GENES, random_cells, tiny_config, write_study
 
 from keygenes.core.tables import read_table
@@ -149,7 +150,7 @@ def test_pretraining_repeats_and_resumes_to_the_byte(study, tmp_path, monkeypatc
     monkeypatch.undo()
     with caplog.at_level(logging.INFO, "keygenes"):
         assert pretrained(study, tmp_path / "broken") == whole
-    assert "pretrain: resuming after epoch 1" in caplog.text
+    assert logged(caplog, "pretrain", "epoch", 1)
     assert not (tmp_path / "broken" / "resume.pt").exists()
 
 
@@ -162,7 +163,7 @@ def test_a_stopped_run_of_another_length_starts_over(study, tmp_path, monkeypatc
     monkeypatch.setattr(module, "write_table", original)
     with caplog.at_level(logging.INFO, "keygenes"):
         pretrained(study, tmp_path, max_length=30)
-    assert "belongs to another configuration" in caplog.text
+    assert logged(caplog, str(tmp_path / "resume.pt"))
 
 
 @pytest.mark.slow
@@ -171,8 +172,7 @@ def test_pretraining_learns_which_genes_there_are(study, tmp_path, caplog):
         pretrained(study, tmp_path, epochs=6, max_cells=1000, learning_rate=0.01)
     history = read_table(tmp_path / "history.parquet")
     uniform = math.log(N_GENES)
-    assert f"a uniform guess has loss {uniform:.3f}" in caplog.text
-    assert "on 80 cells, validating on 20" in caplog.text
+    assert logged(caplog, 80, 20, round(uniform, 3))
     # cells show no gene twice and often start with the same two: less than a blind guess
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
     assert history["valid_loss"].min() < uniform + 0.1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from messages import assert_sentence
+from stated import logged
 
 from keygenes.core.errors import InputError
 from keygenes.models.train import (
@@ -227,7 +228,7 @@ def test_out_of_memory_halves_what_goes_through_at_once(tmp_path, caplog, error,
     with caplog.at_level(logging.WARNING, "keygenes"):
         _, again, _ = fitted(tmp_path / "b", model=model, batch_loss=batch_loss, batch_tokens=40)
     assert failed == [8, 4], "once, then it is remembered"
-    assert "40 tokens in a batch: going on with at most 20" in caplog.text
+    assert logged(caplog, 40, 20, "compute.batch_tokens")
     torch.testing.assert_close(model.weight, whole.weight, atol=1e-6, rtol=0)
     np.testing.assert_allclose(again["valid_loss"], history["valid_loss"], rtol=1e-5)
 
@@ -275,9 +276,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path, caplog, epo
         fitted(tmp_path / "broken", valid_losses=stopped)
     with caplog.at_level(logging.INFO, "keygenes"):
         resumed, again, calls = fitted(tmp_path / "broken")
-    assert ("resuming after epoch" in caplog.text) == (epoch > 1)
-    if epoch > 1:
-        assert f"resuming after epoch {epoch - 1}" in caplog.text
+    assert epoch == 1 or logged(caplog, "epoch", epoch - 1)
     assert len(calls) == 5 * (3 - epoch + 1), "finished epochs are not computed again"
     assert torch.equal(resumed.weight, whole.weight)
     assert torch.equal(resumed.bias, whole.bias)
@@ -299,7 +298,7 @@ def test_the_checkpoint_of_another_run_is_ignored(tmp_path, caplog, change):
     fitted(tmp_path)
     with caplog.at_level(logging.INFO, "keygenes"):
         _, _, calls = fitted(tmp_path, **change)
-    assert "belongs to another configuration" in caplog.text
+    assert logged(caplog, str(tmp_path / "resume.pt"))
     assert len(calls) == 5 * change.get("epochs", 3)
 
 
@@ -308,7 +307,7 @@ def test_a_damaged_checkpoint_is_ignored(tmp_path, caplog):
     (tmp_path / "resume.pt").write_bytes(b"half")
     with caplog.at_level(logging.WARNING, "keygenes"):
         assert load_checkpoint(tmp_path / "resume.pt", "x") is None
-    assert "does not load" in caplog.text
+    assert logged(caplog, str(tmp_path / "resume.pt"))
 
 
 def test_without_validation_the_last_epoch_stays_also_after_a_stop(tmp_path, caplog):
@@ -339,7 +338,7 @@ def test_without_validation_the_last_epoch_stays_also_after_a_stop(tmp_path, cap
         run(stop_in=12)
     with caplog.at_level(logging.INFO, "keygenes"):
         again, history, _ = run()
-    assert "resuming after epoch 2" in caplog.text
+    assert logged(caplog, "epoch", 2)
     assert "nan" not in caplog.text
     assert torch.equal(again.weight, model.weight)
     assert history["best"].tolist() == [False, False, False, True]

@@ -1,5 +1,6 @@
 """Made-up tables with the schemas of the pipeline, small or at their widest."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -7,9 +8,11 @@ import pandas as pd
 
 from keygenes.core.regimes import BASELINES
 from keygenes.core.schemas import TABLES
+from keygenes.evidence.gene_sets import find_listed
 from keygenes.evidence.primary_tables import primary_row
 from keygenes.evidence.track_tests import score_rows, scored, track_table
 from keygenes.evidence.verdicts import VERDICTS
+from keygenes.inputs.gene_names import KnownGenes
 from keygenes.report.panels import pool
 
 DOSES = ["0", "1.25", "2.5", "12.5", "25"]
@@ -22,6 +25,12 @@ REGIMES = [
     "linear_probe",
     "logistic_genes",
 ]
+
+
+def gene_set_table(*symbols, lost=()):
+    """Return table 'gene_set' of a set of which the data have `symbols` and lack `lost`."""
+    listed = pd.DataFrame({"ensembl_id": None, "symbol": [*symbols, *lost]}, dtype=object)
+    return find_listed(listed, KnownGenes([f"ENSG_{s}" for s in symbols], symbols))
 
 
 def umap_tables(n=600, n_tasks=2, seed=0):
@@ -394,7 +403,13 @@ def input_length_table(
     return pd.DataFrame(rows)
 
 
-def primary_tables(signal=2.0, n=20, seeds=(1, 2, 3), learnt=True, n_positive=40, seed=0):
+def primary_tables(**options):
+    """Return relabelled_scores, track_tests and primary, as `drawn_primary` makes them once."""
+    return tuple(table.copy() for table in drawn_primary(**options))
+
+
+@functools.cache
+def drawn_primary(signal=2.0, n=20, seeds=(1, 2, 3), learnt=True, n_positive=40, seed=0):
     """Return relabelled_scores, track_tests and primary, made of drawn gene scores.
 
     Parameters

@@ -4,15 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_tables as tables
+from stated import numbers_in, states
 
 from keygenes.core.regimes import BASELINES
-from keygenes.report.figures_classes import gene_classes
+from keygenes.report.figures_classes import NAMES, gene_classes
 from keygenes.report.figures_cosine import figure4_cosine
 from keygenes.report.figures_data import dose_screen, figure1_umap
 from keygenes.report.figures_genes import figure7_attended_vs_de
 from keygenes.report.figures_inputs import equal_length
-from keygenes.report.figures_models import figure3_confusion, forest, roar, training_curves
-from keygenes.report.figures_norms import figure9_norms
+from keygenes.report.figures_models import (
+    FLAG,
+    FLAG_NOTE,
+    figure3_confusion,
+    forest,
+    roar,
+    training_curves,
+)
+from keygenes.report.figures_norms import NORM_NAMES, figure9_norms
 from keygenes.report.figures_rank_shift import (
     change_by_layer,
     change_by_rank,
@@ -24,6 +32,8 @@ from keygenes.report.figures_scorecard import agreement, scorecard, seriated
 from keygenes.report.panels import pool, spoken
 from keygenes.report.plates import save_plate
 from keygenes.report.style import empty_figure, save_figure
+from keygenes.report.summaries import covered, pooled
+from keygenes.report.wording import plural
 
 PAIRS = [
     ("full", "frozen"),
@@ -127,6 +137,20 @@ def text(figure):
     return " ".join(" ".join(words(figure)).split())
 
 
+def numbers_of(figure, name):
+    """Return the numbers of the first text of a figure that begins with a name."""
+    return numbers_in(next(word for word in words(figure) if word.startswith(name)))
+
+
+def is_empty(figure):
+    return bool(text(figure)) and not any(axes.has_data() for axes in figure.axes)
+
+
+def whole(panel):
+    """Return the line of a panel that all cells are behind."""
+    return next(line for line in panel.lines if "all cells" in str(line.get_label()))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout not applied")
 @pytest.mark.parametrize("case", CASES)
@@ -157,7 +181,7 @@ def test_umap_counts_each_class_and_the_cells_outside():
     found = text(figure1_umap(umap, labels, units={"dose": "µM"}))
     for name, n in labels.dose.value_counts().items():
         assert f"{name} (n = {n})" in found
-    assert f"not in task (n = {labels.extreme.isna().sum()})" in found
+    assert f"(n = {labels.extreme.isna().sum()})" in found
     assert "dose (µM)" in found
     assert "NK $x$" in found
 
@@ -170,9 +194,9 @@ def test_dose_screen_shows_the_doses_left_out_but_not_the_vehicle():
     assert "1,510" in found
     assert "777" not in found
     labels = [t.get_text() for t in figure.axes[0].get_xticklabels()]
-    assert labels[0] == "0.25\nn = 812\nleft out"
-    assert labels[4] == "25\nn = 980"
-    assert "vehicle (n = 1,022 cells)" in found
+    assert [numbers_in(labels[i]) for i in (0, 4)] == [[0.25, 812], [25, 980]]
+    assert [labels[i].count("\n") for i in (0, 4)] == [2, 1], "left out, or not"
+    assert states(found, 1022)
 
 
 def test_confusion_prints_counts_and_row_shares_of_the_pool():
@@ -192,7 +216,7 @@ def test_confusion_prints_counts_and_row_shares_of_the_pool():
     assert "30\n75 %" in found
     assert "10\n25 %" in found
     assert found.count("–") == 2  # no cell of the true class high: no share to give
-    assert "full\naccuracy 0.45 [0.40, 0.50]\nn = 40 cells" in found
+    assert numbers_of(figure, "full\n") == [0.45, 0.40, 0.50, 40]
 
 
 def test_the_majority_class_gets_no_matrix():
@@ -206,19 +230,19 @@ def test_models_that_have_not_learnt_are_flagged():
     confusion = tables.confusion_table(["full", "frozen"], ["low", "high"])
     for figure in (forest(metrics), figure3_confusion(confusion, metrics)):
         found = words(figure)
-        assert any(word.startswith("frozen †") for word in found)
-        assert not any(word.startswith("full †") for word in found)
-        assert "†: has not learnt its task" in text(figure)
-    assert "†" not in text(forest(tables.metrics_table(["full"])))
+        assert any(word.startswith(f"frozen{FLAG}") for word in found)
+        assert not any(word.startswith(f"full{FLAG}") for word in found)
+        assert FLAG_NOTE in text(figure)
+    assert FLAG not in text(forest(tables.metrics_table(["full"])))
 
 
 def test_intervals_say_what_they_cover():
     once = tables.metrics_table(["full", "hvg_lr"])
-    assert "95 % intervals over wells only, n = 18 wells" in text(forest(once))
     often = tables.metrics_table(["full", "hvg_lr"], seeds=(1, 2))
-    found = text(forest(often))
-    assert "over wells and trainings (of rows with one model per fold over wells only)" in found
-    assert "Ticks: 3 folds, mean over trainings" in found
+    words_of = [covered(pooled(metrics, "full")) for metrics in (once, often)]
+    found = [text(forest(metrics)) for metrics in (once, often)]
+    assert words_of[0] in found[0] and words_of[1] in found[1] and words_of[1] not in found[0]
+    assert states(found[0], 95, 18) and states(found[1], 3)
 
 
 def test_doses_in_a_confusion_are_ordered_by_value():
@@ -241,7 +265,7 @@ def test_a_forest_stands_on_length_and_first_gene_and_shows_the_majority_as_a_li
     assert len(names) == len(MANY)
     lines = [line.get_xdata() for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     np.testing.assert_allclose(lines, [[0.22, 0.22]])
-    assert "n = 1,440; bars: 95 % intervals over wells only, n = 18 wells" in text(figure)
+    assert states(text(figure), 1440, 95, 18)
 
 
 @pytest.mark.slow
@@ -276,8 +300,6 @@ def test_both_designs_of_a_regime_share_a_row():
     assert marks["o"] == [(0.45, 0), (0.47, 1)]
     assert [x for x, _ in marks["D"]] == [0.51, 0.53]
     assert [0 < y - i < 0.5 for i, (_, y) in enumerate(marks["D"])] == [True, True]
-    assert "one by one" in text(figure)
-    assert "one by one" not in text(forest(grouped))
 
 
 def test_roar_sets_each_track_against_its_matched_genes():
@@ -290,8 +312,7 @@ def test_roar_sets_each_track_against_its_matched_genes():
     matched, accuracy = figure.axes[0].lines
     np.testing.assert_allclose(matched.get_ydata(), 0.9)
     np.testing.assert_allclose(accuracy.get_ydata(), 0.9 - 3 * matched.get_xdata() / 100)
-    assert "n = 1,440 from 18 units" in text(figure)
-    assert "30 to 600 genes" in text(figure)
+    assert states(text(figure), 1440, 18, 30, 600)
 
 
 def test_only_an_exact_cosine_reads_as_one():
@@ -305,10 +326,11 @@ def test_cosine_averages_models_and_marks_missing_heads():
     table = tables.cosine_table([("full", "frozen")], (1, 2), layers=2, heads=2)
     table["cosine"] = np.where(table.fold == 1, 0.4, 0.8)
     table.loc[(table.layer == 2) & (table["head"] == 2), "cosine"] = np.nan
-    found = words(figure4_cosine(table))
+    figure = figure4_cosine(table)
+    found = words(figure)
     assert found.count("0.60") == 3
     assert found.count("–") == 1
-    assert "full vs frozen\nn = 960 cells, 2 folds, sd 0.03" in "\n".join(found)
+    assert numbers_of(figure, "full vs frozen")[:3] == [960, 2, 0.03]
 
 
 def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
@@ -327,7 +349,8 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
         }
     )
     figure = figure5_rank_shift(frame, min_cells=10)
-    line = next(x for x in figure.axes[0].lines if x.get_label() == "all cells of 2 folds")
+    line = whole(figure.axes[0])
+    assert numbers_in(line.get_label()) == [2], "folds"
     assert line.get_xdata().tolist() == [1]
     assert line.get_ydata().tolist() == [0.0]
 
@@ -336,14 +359,10 @@ def test_rank_shift_divides_sums_and_leaves_out_ranks_of_few_cells():
 def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
     table = tables.rank_shift_table(folds=(1, 2), longest=60, median=40)
     figure = rank_shift_corrected(table, **{**MARKS, "marker_rank": 12.0})
-    panels = [panel for panel in figure.axes if "correction" in panel.get_title("left")]
-    assert [panel.get_title("left") for panel in panels] == [
-        f"full vs frozen\n{when} correction" for when in ("before", "after")
-    ]
+    panels = [panel for panel in figure.axes if "full vs frozen" in panel.get_title("left")]
+    assert len({panel.get_title("left") for panel in panels}) == len(panels) == 2
     assert panels[0].get_ylim() == panels[1].get_ylim()
-    before, after = (
-        next(x for x in panel.lines if x.get_label() == "all cells of 2 folds") for panel in panels
-    )
+    before, after = map(whole, panels)
     pooled = table[table.layer.isna()].groupby("rank")[["sum_a", "sum_b", "n_cells"]].sum()
     pooled = pooled[pooled.n_cells >= 10]
     np.testing.assert_allclose(before.get_ydata(), 100 * (pooled.sum_a / pooled.sum_b - 1))
@@ -352,23 +371,24 @@ def test_the_corrected_shift_stands_beside_the_plain_one_on_one_scale():
     np.testing.assert_allclose(after.get_ydata(), 100 * np.expm1(logs))
     found = text(figure)
     n = table[table.layer.isna()].groupby("rank").n_cells.sum().max()
-    assert f"n = {n} cells for full vs frozen" in found
-    assert "mean rank of MDM2: 12" in found
-    assert "median cell length 683 →" in found
+    assert states(found, n, 683)
+    assert [numbers_in(word) for word in words(figure) if "MDM2" in word][0] == [12]
     table["percent_residual"] = np.nan
-    assert "no vehicle cell in training" in text(rank_shift_corrected(table))
+    plain, corrected = rank_shift_corrected(table).axes[:2]
+    assert corrected.texts and not plain.texts, "why there is no line"
 
 
 @pytest.mark.slow
 def test_the_cosine_stands_beside_that_of_the_same_training_again():
     cosine = tables.cosine_table(PAIRS[:1], (1,)).assign(pearson=0.61)
-    found = text(figure4_cosine(cosine, tables.bounds_table()))
-    assert "r 0.61; again: cos 0.97, r 0.90" in found
-    found = text(figure4_cosine(cosine, tables.bounds_table(("last_layer",))))
-    assert "r 0.61 " in found
-    assert "again:" not in found
-    bounds = tables.bounds_table().replace({"bound": {"other_seed": "other_fold"}})
-    assert "r 0.61; other fold: cos 0.97, r 0.90" in text(figure4_cosine(cosine, bounds))
+    bounds = tables.bounds_table()
+    of_fold = bounds.replace({"bound": {"other_seed": "other_fold"}})
+    alone = tables.bounds_table(("last_layer",))
+    figures = [figure4_cosine(cosine, beside) for beside in (bounds, of_fold, alone)]
+    seed, fold, none = (numbers_of(figure, "full vs frozen") for figure in figures)
+    assert seed[-3:] == fold[-3:] == [0.61, 0.97, 0.9]
+    assert none[-1] == 0.61
+    assert text(figures[0]) != text(figures[1]), "seeds and folds are told apart"
 
 
 @pytest.mark.slow
@@ -379,31 +399,26 @@ def test_the_trainings_of_a_fold_count_its_cells_once():
         assert len(pool(change(once))) == len(pool(change(often)))
     assert (pool(change_by_rank(once)).n_cells == pool(change_by_rank(often)).n_cells).all()
     assert len(change_by_rank(often)) > len(change_by_rank(once))
-    found = text(figure4_cosine(tables.cosine_table(PAIRS[:1], (1, 2), seeds=(1, 2, 3))))
-    assert "n = 960 cells, 2 folds × 3," in found
+    figure = figure4_cosine(tables.cosine_table(PAIRS[:1], (1, 2), seeds=(1, 2, 3)))
+    assert numbers_of(figure, "full vs frozen")[:3] == [960, 2, 3]
 
 
 def test_rank_shift_without_rows_of_all_layers_adds_the_layers_up():
-    whole = tables.rank_shift_table(longest=60, median=40)
-    parts = whole[whole.layer.notna()]
-
-    def drawn(frame):
-        figure = figure5_rank_shift(frame)
-        return next(x for x in figure.axes[0].lines if "all cells" in str(x.get_label()))
-
-    np.testing.assert_allclose(drawn(whole).get_ydata(), drawn(parts).get_ydata())
+    table = tables.rank_shift_table(longest=60, median=40)
+    parts = table[table.layer.notna()]
+    every, added = (whole(figure5_rank_shift(frame).axes[0]) for frame in (table, parts))
+    np.testing.assert_allclose(every.get_ydata(), added.get_ydata())
 
 
 @pytest.mark.slow
 def test_rank_shift_names_its_marks_only_where_they_are_known():
     table = tables.rank_shift_table(longest=60, median=40)
-    found = text(figure5_rank_shift(table, **{**MARKS, "marker_rank": 12.0}))
-    assert "median cell length 683 →" in found  # beyond the last rank drawn
-    assert "mean rank of MDM2: 12" in found
-    found = text(figure5_rank_shift(table, **MARKS))
-    assert "mean rank of MDM2: 120" in found
-    found = text(figure5_rank_shift(table, marker="MDM2", marker_rank=np.nan))
-    assert "MDM2" not in found
+    for rank in (12.0, 120.4):
+        figure = figure5_rank_shift(table, **{**MARKS, "marker_rank": rank})
+        (mark,) = [word for word in words(figure) if "MDM2" in word]
+        assert numbers_in(mark) == [round(rank)]
+        assert states(text(figure), 683), "beyond the last rank drawn"
+    assert "MDM2" not in text(figure5_rank_shift(table, marker="MDM2", marker_rank=np.nan))
 
 
 def test_equal_models_give_a_flat_line_and_a_sane_axis():
@@ -435,8 +450,8 @@ def test_attended_genes_are_coloured_by_de_and_the_base_rate_is_stated():
     assert "not tested" in found
     assert "DE rank 1" in found
     base = 100 * (genes.p_adj.dropna() < 0.05).mean()
-    assert f"{base:.0f} % are DE (the base rate)" in found
-    assert "1 gene in common" in found
+    assert states(found, base, digits=0)
+    assert plural(1, "gene") in found
 
 
 @pytest.mark.slow
@@ -444,7 +459,7 @@ def test_norms_print_values_and_scale_colours_per_map():
     figure = figure9_norms(tables.norms_table(("full",), (1,), layers=2, heads=2))
     colours = figure.axes[0].collections[0].get_array()
     assert (colours.min(), colours.max()) == (0.0, 1.0)
-    assert "full\noutput norm per layer" in words(figure)
+    assert f"full\n{NORM_NAMES['output']}" in words(figure)
 
 
 @pytest.mark.slow
@@ -468,8 +483,7 @@ def test_empty_tables_give_a_figure_that_says_so():
         figure9_norms(tables.norms_table().iloc[:0]),
         dose_screen(tables.screen_table().iloc[:0], **SCREEN),
     ]
-    for figure in empties:
-        assert text(figure).startswith("no ")
+    assert all(map(is_empty, empties))
 
 
 @pytest.mark.slow
@@ -496,14 +510,12 @@ def test_categorical_columns_as_read_from_parquet_are_accepted():
 def test_gene_classes_show_every_control_and_say_what_was_listed():
     metrics, genes, classes = tables.gene_class_tables()
     found = text(gene_classes(metrics, genes, classes, task="dosage"))
-    for part in (
-        *("pretrained encoder", "random encoder", "shuffled labels", "detection and rank"),
-        *("sensitive against insensitive", "0.74", "0.63", "0.49", "2 seeds pooled"),
-        "random encoder +0.11 (-0.01 to +0.20)",
-        "Of 300 listed genes 95 % are in the vocabulary and 90 % expressed",
-        f"insensitive n = {((classes['class'] == 'insensitive') & (classes.n_cells > 0)).sum()}",
-    ):
+    for part in (*NAMES.values(), "insensitive", plural(2, "seed")):
         assert part in found, part
+    assert states(found, 0.74, 0.63, 0.49)
+    assert states(found, 0.11, -0.01, 0.2), "what pretraining adds"
+    assert states(found, len(classes), 95, 90), "listed, in the vocabulary, expressed"
+    assert states(found, ((classes["class"] == "insensitive") & (classes.n_cells > 0)).sum())
 
 
 def test_every_gene_is_drawn_once_at_its_score():
@@ -535,12 +547,12 @@ def test_scorecard_prints_one_models_pooled_numbers_and_marks_what_is_planted():
 def test_scorecard_leaves_out_what_was_not_measured():
     card, _ = tables.scorecard_table(faithful=False)
     figure = scorecard(card, regime="full")
-    assert "gain over random" not in text(figure) and "Faithful" not in text(figure)
-    assert "AUPRC / base rate: 1 is chance" in text(figure) and "of the sets" in text(figure)
-    without_sets = text(scorecard(tables.scorecard_table(truths=())[0], regime="full"))
-    assert not [said for said in ("AUPRC", "p: random", "of the sets") if said in without_sets]
-    assert "Spearman's" in without_sets and "Faithful" in without_sets
-    assert "no track" in text(scorecard(card.iloc[:0], regime="full"))
+    assert "+0.33" not in words(figure), "the gain over random genes"
+    assert "AUPRC" in text(figure) and states(text(figure), 45)
+    without_sets = scorecard(tables.scorecard_table(truths=())[0], regime="full")
+    assert "AUPRC" not in text(without_sets) and not states(text(without_sets), 45)
+    assert "Spearman" in text(without_sets) and "+0.33" in words(without_sets)
+    assert is_empty(scorecard(card.iloc[:0], regime="full"))
 
 
 def test_similar_tracks_become_neighbours():
@@ -550,7 +562,7 @@ def test_similar_tracks_become_neighbours():
     order = seriated((similarity + similarity.T) / 2)
     assert group[order].tolist() in ([0, 0, 0, 1, 1, 1],), "the first track's group comes first"
     assert seriated(np.eye(2)).tolist() == [0, 1]
-    assert "fewer than two" in text(agreement(tables.scorecard_table()[1].iloc[:1], regime="full"))
+    assert is_empty(agreement(tables.scorecard_table()[1].iloc[:1], regime="full"))
 
 
 def test_equal_length_shows_every_regime_measure_and_pair():
@@ -567,14 +579,13 @@ def test_equal_length_shows_every_regime_measure_and_pair():
         table["value"].xs("accuracy", level="measure").tolist()
     )
     assert len([line for line in dots.lines if line.get_marker() != "o"]) == 5, "intervals"
-    assert genes.get_xlabel() == "of the 30 most attended genes"
+    assert numbers_in(genes.get_xlabel()) == [30]
     percent = [line.get_xdata()[0] for line in shares.lines if line.get_marker() == "o"]
     assert percent == pytest.approx([6, 5, 4, 3, 2, 20, 20, 20, 20, 20])
     labels = [text.get_text() for text in curve.get_legend().get_texts()]
-    assert labels == [
-        "full vs frozen, median length 200",
-        "full equal length vs frozen equal length, median length 150",
-    ]
+    assert [numbers_in(label) for label in labels] == [[200], [150]], "median lengths"
+    assert labels[0].startswith("full vs frozen")
+    assert labels[1].startswith("full equal length vs frozen equal length")
 
 
 def test_tables_of_the_shift_hold_what_the_figures_draw():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from stated import numbers_in, states
 
 from keygenes.report.figures_faithfulness import comprehensiveness, randomisation
 from keygenes.report.style import save_figure
@@ -85,8 +86,8 @@ def test_every_figure_is_drawn_and_saved(case, tmp_path):
 @pytest.mark.slow
 def test_orders_stand_by_what_they_gain_and_random_last():
     titles = [axes.get_title(loc="left") for axes in CASES["all orders"]().axes]
-    assert titles[0].startswith("detection\ngain 0.652 [")
-    assert titles[-1].startswith("random\nof all ranks")
+    assert titles[0].startswith("detection\n") and numbers_in(titles[0])[0] == 0.652
+    assert titles[-1].startswith("random\n")
     assert len(titles) == len(ORDERS)
 
 
@@ -100,35 +101,35 @@ def test_curves_and_their_random_genes_are_the_table_s():
     rows = rows[rows["fraction"].notna()]
     np.testing.assert_allclose(lines["sufficiency"].get_xdata(), [1, 2, 5, 10, 15])
     np.testing.assert_allclose(lines["sufficiency"].get_ydata(), rows["value"])
-    matched = lines["sufficiency, random genes of the same ranks"].get_ydata()
-    np.testing.assert_allclose(matched, 1 - rows["fraction"])
-    assert "n = 180 cells," in text(figure)
-    assert "wells," not in text(figure)
+    (matched,) = (of for label, of in lines.items() if label.startswith("sufficiency,"))
+    np.testing.assert_allclose(matched.get_ydata(), 1 - rows["fraction"])
+    assert states(text(figure), 180) and not states(text(figure), 18)
+    wells = comprehensiveness(faithfulness_table(["expression", "random"]), regime="full")
+    assert states(text(wells), 180, 18), "cells, wells"
 
 
 @pytest.mark.slow
 def test_only_the_regime_asked_for_is_drawn():
-    table = faithfulness_table(regimes=("full", "permuted_labels"))
+    table = faithfulness_table(["expression", "random"], ("full", "permuted_labels"))
     table.loc[table["regime"] == "permuted_labels", "n_cells"] = 7
-    assert "n = 7 cells" in text(comprehensiveness(table, regime="permuted_labels"))
-    assert "n = 180 cells" in text(comprehensiveness(table, regime="full"))
+    for regime, n in (("permuted_labels", 7), ("full", 180)):
+        assert states(text(comprehensiveness(table, regime=regime)), n)
 
 
 def test_randomisation_starts_at_the_trained_model_and_shows_the_pool_of_seeds():
     figure = CASES["randomisation"]()
     panel = figure.axes[0]
     labels = [t.get_text() for t in panel.get_xticklabels()]
-    assert labels == [
-        "as trained",
-        "classifier",
-        "pooler",
-        *(f"layer {n}" for n in range(6, 0, -1)),
-    ]
+    assert labels[1:] == list(dict.fromkeys(randomisation_table()["stage"]))
     line = next(x for x in panel.lines if x.get_label() == "integrated gradients")
     assert line.get_ydata()[0] == 1
     np.testing.assert_allclose(line.get_ydata()[1:], 1 - 0.09 * np.arange(1, 9))
 
 
 def test_nothing_to_draw_is_said_in_words():
-    assert "no faithfulness" in text(comprehensiveness(faithfulness_table(), regime="frozen"))
-    assert "no randomisation" in text(randomisation(randomisation_table(seeds=()), regime="full"))
+    for figure, regime in (
+        (comprehensiveness(faithfulness_table(), regime="frozen"), "frozen"),
+        (randomisation(randomisation_table(seeds=()), regime="full"), "full"),
+    ):
+        assert regime in text(figure)
+        assert not any(axes.has_data() for axes in figure.axes)

@@ -55,7 +55,7 @@ def test_only_classes_that_are_doses_have_a_unit(table):
     assert class_unit(dose, ["low", "high"]) == ""
     assert class_unit({"name": "age", "column": "weeks"}, ["1", "2"]) == ""
     shown = gene_rows(table, explained_columns(table, "all", {"p53": "targets"}), "µM")
-    assert "most different in (µM)" in [column["title"] for column in shown["columns"]]
+    assert any("µM" in column["title"] for column in shown["columns"])
 
 
 def test_details_stand_in_the_order_of_the_rows(table):

@@ -1,6 +1,7 @@
 import openpyxl
 import pandas as pd
 import pytest
+from gene_set_tables import matched_set
 
 from keygenes.attention.expected import LIMIT
 from keygenes.core.schemas import TABLES
@@ -79,7 +80,8 @@ def written(tmp_path):
     tests = tests.assign(n_cells=5, n_reference=7).reindex(columns=TABLES["wilcoxon"].names)
     write_table(tests, tmp_path / "in.wilcoxon.parquet", "wilcoxon")
     (tmp_path / "set.tsv").write_text("symbol\nS1\n")
-    entry = {"format": "tsv", "title": "what was planted", "simulated": True}
+    matched = matched_set(tmp_path / "set.tsv", *ids.values())
+    entry = {"title": "what was planted", "simulated": True}
 
     def write(simulated, *more):
         of_model = [
@@ -89,7 +91,7 @@ def written(tmp_path):
         write_gene_table(
             genes=tmp_path / "in.genes.parquet",
             wilcoxon=tmp_path / "in.wilcoxon.parquet",
-            gene_sets={"planted": (tmp_path / "set.tsv", entry)},
+            gene_sets={"planted": (matched, entry)},
             out_table=tmp_path / "genes.parquet",
             out_tsv=tmp_path / "genes.tsv",
             out_xlsx=tmp_path / "genes.xlsx",

@@ -7,17 +7,28 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from stated import names_in, numbers_in, states
 from tiny_study import tiny_config, write_study
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from keygenes.core.files import write_json
+from keygenes.core.files import read_json, write_json
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.encoder import save_model
 from keygenes.models.finetune import class_logits
 from keygenes.models.head import set_pooling
-from keygenes.report.model_card import front_matter, hub_repository, write_model_cards
+from keygenes.report.gene_export import simulated_note
+from keygenes.report.methods_cells import drawn_words
+from keygenes.report.methods_models import converging, kept_epoch, schedule, what_trains
+from keygenes.report.model_card import (
+    CONTROLS,
+    front_matter,
+    hub_repository,
+    training,
+    write_model_cards,
+)
+from keygenes.report.wording import number
 
 BASE = {
     "title": "a model of others",
@@ -150,63 +161,59 @@ def test_the_vocabulary_beside_it_is_exact(folder_of):
     assert list(found.columns) == ["token", "ensembl_id", "median"]
     assert found["median"].tolist() == given["median"].tolist()
     assert found["ensembl_id"].tolist() == given["ensembl_id"].tolist()
-    assert "tokens of the first 24." in card
+    assert states(card.split("```")[-1], 24), "genes that a cell has room for"
+
+
+def rows_of(card):
+    """Return the rows of all tables of a card: {first cell: text of the others}."""
+    lines = [line.strip("|").split("|", 1) for line in card.splitlines() if line.startswith("| ")]
+    return {name.strip(): text.strip(" |") for name, text in lines}
+
+
+def section_of(card, title):
+    return card.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
 def test_it_says_how_good_the_model_is_beside_the_commonest_class(folder_of):
     _, card = folder_of()
-    ours = (
-        "| this model (fold1.seed1) | 0.750 | 0.650 to 0.850 | wells only | 12 cells in 3 wells |"
-    )
-    assert ours in card
-    assert "| always the commonest class, fold 1 | 0.500 | 0.400 to 0.600 | wells only | 12" in card
-    assert (
-        "| `full`, all models | 0.750 | 0.650 to 0.850 | wells only | 60 cells in 3 wells" in card
-    )
-    assert "It has not learnt" not in card
-    assert "Whole wells are held out." in card
+    found = list(rows_of(section_of(card, "Test accuracy")).items())[1:]
+    assert [numbers_in(text) for _, text in found] == [
+        *([0.75, 0.65, 0.85, 12, 3], [0.5, 0.4, 0.6, 12, 3]),
+        *([0.75, 0.65, 0.85, 60, 3], [0.5, 0.4, 0.6, 60, 3]),
+    ]
+    assert "fold1.seed1" in found[0][0] and "`full`" in found[2][0]
+    assert all(names_in(text, ["wells"]) for _, text in found)
+    assert names_in(section_of(card, "Data"), ["wells"]), "held out whole"
+    assert "\n> " not in card, "nothing to warn of"
     assert "- 1: `high`" in card
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("changed", "rows"),
-    [
-        (
-            {},
-            [
-                "| epochs | 2; the last epoch was kept |",
-                "| batch | 12 cells |",
-                "| learning rate | 5 × 10⁻⁵, linear warm-up over 10 % of steps, 500 at most, and "
-                "decay |",
-                "| attention dropout | 0.1, as in the encoder |",
-            ],
-        ),
-        (
-            {"warmup_fraction": None, "attention_dropout": 0.1},
-            [
-                "| learning rate | 5 × 10⁻⁵, linear warm-up over 500 steps and decay |",
-                "| attention dropout | 0.1 |",
-            ],
-        ),
-        ({"warmup_steps": 0}, ["| learning rate | 5 × 10⁻⁵, linear decay |"]),
-        (
-            {"keep_epoch": "best"},
-            ["| epochs | 2; the epoch of least validation loss was kept |"],
-        ),
-        (
-            {"converge": {"learning_rate": 1e-3, "max_epochs": 1000, "patience": 20}},
-            ["| epochs | until its validation loss had not fallen for 20 epochs, 1,000 at most, "],
-        ),
-    ],
-)
-def test_it_says_what_was_used_in_training_and_nothing_else(folder_of, changed, rows):
-    _, card = folder_of(options={**OPTIONS, **changed})
-    assert all(row in card for row in rows)
-    assert "| parameters | 262,082, 4,290 of them trained |" in card
-    assert "Trained: all parameters (`*`)." in card
+def test_it_says_what_was_used_in_training_and_nothing_else(folder_of):
+    folder, card = folder_of()
+    rows = rows_of(card)
+    for what, how in training(OPTIONS, read_json(folder / "config.json")):
+        assert rows[what] == how
+    assert numbers_in(rows["parameters"]) == [262082, 4290]
+    assert what_trains(FULL["entry"]) in card and "`*`" in card
     assert "null" not in card and "None" not in card
     assert card.endswith(".\n")
+
+
+def test_options_of_a_training_are_told_as_they_were():
+    def told(**changed):
+        return dict(training({**OPTIONS, **changed}, {"attention_probs_dropout_prob": 0.1}))
+
+    plain = told()
+    assert [numbers_in(plain[what]) for what in ("epochs", "batch", "attention dropout")] == [
+        *([2], [12], [0.1]),
+    ]
+    assert kept_epoch(OPTIONS) in plain["epochs"]
+    assert number(5e-5) in plain["learning rate"] and schedule(OPTIONS) in plain["learning rate"]
+    assert told(attention_dropout=0.1) != plain, "whose own it is"
+    assert kept_epoch({"keep_epoch": "best"}) in told(keep_epoch="best")["epochs"]
+    how = {"converge": {"learning_rate": 1e-3, "max_epochs": 1000, "patience": 20}}
+    assert told(**how)["epochs"] == converging(how)
+    assert states(converging(how), 20, 1000)
 
 
 def head_of(card):
@@ -220,7 +227,7 @@ def test_its_head_names_what_it_was_made_from(folder_of):
     assert head["base_model"] == "owner/name"
     assert head["license"] == "apache-2.0"
     assert "simulated-data" not in head["tags"]
-    assert "It started from a model of others." in card
+    assert BASE["title"] in card
 
 
 @pytest.mark.slow
@@ -231,43 +238,42 @@ def test_simulated_data_are_said_aloud(folder_of, said):
     assert "simulated-data" in head["tags"]
     assert not {"base_model", "license"} & set(head)
     first = card.split("\n# ")[1].split("\n\n")[1]
-    assert first.startswith("> **SIMULATED DATA")
-    (path,) = re.findall(r"an encoder that the study pretrained itself \(`(.+)`\)", card)
+    assert first.startswith("> ") and simulated_note(said) in first
+    (path,) = re.findall(r"`([^`]*pretrained/?)`", card)
     assert (folder / path).resolve() == folder.parents[2] / "pretrained"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value"),
     [
-        ("labels", "permuted", "permuted labels"),
-        ("encoder", "random", "its encoder started at random"),
-        ("tokens", "equal_length", "cells that were changed"),
-        ("split", "random", "wells that test it"),
+        ("labels", "permuted"),
+        ("encoder", "random"),
+        ("tokens", "equal_length"),
+        ("split", "random"),
     ],
 )
-def test_a_control_says_that_it_is_one(folder_of, key, value, said):
+def test_a_control_says_that_it_is_one(folder_of, key, value):
     _, card = folder_of(entry={**FULL["entry"], key: value})
-    (note,) = re.findall(r"> \*\*A control, not a model to use:\*\* (.+)", card)
-    assert said in note
+    assert [of for of, said in CONTROLS.items() if said in card] == [key]
     assert ("base_model" in head_of(card)) == (key != "encoder")
-    assert ("one by one" in card) == (key == "split")
+    assert (not names_in(section_of(card, "Data"), ["wells"])) == (key == "split")
 
 
 def test_a_model_of_others_is_not_claimed_to_be_trained_here(folder_of):
     entry, theirs = {"name": "full", "finetuned": "mine"}, {"title": "theirs", "finetuned": "/a"}
     _, card = folder_of(entry=entry, patterns=None, options={}, finetuned=theirs)
-    assert "It was fine-tuned elsewhere: theirs." in card
-    assert "Taken over by keygenes" in card
-    assert "None here." in card
-    assert "| parameters | 262,082 |" in card
+    assert "theirs" in card and BASE["title"] not in card
+    assert not rows_of(section_of(card, "Training"))
+    assert numbers_in(rows_of(card)["parameters"]) == [262082]
     assert "base_model" not in head_of(card)
     assert "/a" not in card
 
 
 def test_it_names_the_variant_that_it_reads(folder_of):
-    _, card = folder_of(encoding={"length": {"subsample": 50}})
-    assert card.endswith(" This regime reads changed cells: 50 random genes per cell.\n")
+    encoding = {"length": {"subsample": 50}}
+    assert states(drawn_words(encoding), 50)
+    assert drawn_words(encoding) in folder_of(encoding=encoding)[1].split("```")[-1]
 
 
 def test_licences_that_the_hub_does_not_list_keep_their_name():

@@ -57,3 +57,11 @@ def test_filters_that_the_cells_have_no_columns_for_count_as_none():
     counts = study_counts(found, CONFIG)
     assert (counts["hash_columns"], counts["filter_pass"], counts["has_wells"]) == ([], True, False)
     assert "n_vocabulary" not in counts
+
+
+def test_datasets_that_lack_a_column_are_no_test_of_the_hash_filter():
+    found = tables()
+    lacking = "no hash_umis in 'b' and 'c': all cells kept, no cell left of 'd'"
+    found["selection"].loc[1, "note"] += f", {lacking}"
+    counts = study_counts(found, CONFIG)
+    assert counts["hash_columns"] == ["top_to_second_best_ratio", "hash_umis"]

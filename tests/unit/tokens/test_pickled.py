@@ -191,16 +191,19 @@ def test_a_file_larger_than_any_dictionary_is_not_read(tmp_path):
 def test_a_git_lfs_pointer_has_its_own_sentence(tmp_path):
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 788424\n"
     text = sentence_of(written(tmp_path / "lfs.pkl", pointer))
-    assert "git-LFS pointer" in text
     assert "git lfs pull" in text
 
 
 def test_truncated_empty_and_foreign_files_are_told_apart_from_pickles(tmp_path):
     whole = pickle.dumps({f"ENSG{i}": i for i in range(500)})
     path = tmp_path / "t.pkl"
-    for stop in (0, 1, 10, len(whole) // 2, len(whole) - 1):
-        assert "truncated" in sentence_of(written(path, whole[:stop])), stop
-    assert "not a whole pickle" in sentence_of(written(path, b"<html>sign in</html>"))
+
+    def found(content):
+        return sentence_of(written(path, content)).split(": found ")[1]
+
+    cut = {found(whole[:stop]) for stop in (0, 1, 10, len(whole) // 2, len(whole) - 1)}
+    assert len(cut) == 1 and "truncated" in cut.pop()
+    assert "truncated" not in found(b"<html>sign in</html>")
     assert "(EMPTY_LIST)" in sentence_of(written(path, pickle.dumps([1, 2])))
 
 

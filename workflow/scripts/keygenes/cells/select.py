@@ -7,16 +7,18 @@ import numpy as np
 import pandas as pd
 
 from keygenes.cells.columns import (
-    known_values,
+    cells_with,
+    not_measured,
     passing_cells,
     require_column,
-    values_in,
     vehicle_cells,
 )
 from keygenes.core.errors import input_error
 from keygenes.core.matrices import read_annotation, read_blocks, read_matrix
 from keygenes.core.matrix_file import matrix_file
 from keygenes.core.tables import write_table
+from keygenes.core.values import texts_of
+from keygenes.inputs.gene_columns import left_out, n_left_out
 
 log = logging.getLogger("keygenes")
 
@@ -32,37 +34,27 @@ HASH_TESTS = {
 def drug_mask(obs, drug):
     """Return which cells received `drug`."""
     require_column(obs, "drug", "select.drug")
-    mask = (obs["drug"].astype(str) == str(drug)).to_numpy()
-    if not mask.any():
-        raise input_error(
-            "config key 'select.drug'",
-            found=f"'{drug}', which no cell received",
-            expected=f"one of {known_values(obs['drug'])}",
-            remedy="correct the name or choose another dataset",
-        )
-    return mask
+    return cells_with(obs, "drug", drug, "select.drug")
 
 
 def dose_mask(obs, doses_um):
     """Return which cells received one of the doses; every dose must have cells."""
     require_column(obs, "dose_um", "select.doses_um")
-    for dose in doses_um:
-        if not values_in(obs["dose_um"], [dose]).any():
-            raise input_error(
-                "config key 'select.doses_um'",
-                found=f"{dose:g} uM, which no cell received",
-                expected=f"doses among {known_values(obs['dose_um'])}",
-                remedy="remove the dose or correct it",
-            )
-    return values_in(obs["dose_um"], doses_um)
+    return np.any(
+        [cells_with(obs, "dose_um", dose, "select.doses_um") for dose in doses_um], axis=0
+    )
 
 
 def hash_mask(obs, limits):
-    """Return which cells pass the authors' hash filter; columns that are absent are skipped."""
+    """Return which cells pass the authors' hash filter; columns that are absent are skipped.
+
+    So are those that a dataset lacks which is combined with others, for its own cells.
+    """
     mask = np.ones(len(obs), bool)
     for column, limit in limits.items():
         if column in obs:
-            mask &= HASH_TESTS[column](obs[column].astype(float).to_numpy(), limit)
+            passed = HASH_TESTS[column](obs[column].astype(float).to_numpy(), limit)
+            mask &= passed | not_measured(obs, column)
     return mask
 
 
@@ -71,15 +63,69 @@ def quality_mask(obs, *, min_counts, min_genes, max_percent_mito):
     mask = (obs["n_counts"] >= min_counts) & (obs["n_genes"] >= min_genes)
     if max_percent_mito is not None:
         require_column(obs, "percent_mito", "select.max_percent_mito")
-        mask &= obs["percent_mito"] <= max_percent_mito
+        passed = obs["percent_mito"] <= max_percent_mito
+        mask &= passed | not_measured(obs, "percent_mito")
     return mask.to_numpy()
+
+
+def cell_filters(obs, options):
+    """Yield the filters that ask nothing of other cells: step, mask and note.
+
+    All are asked of all cells: whether a dataset has measured a column shows in them all.
+
+    Parameters
+    ----------
+    obs : DataFrame [n_cells]
+    options : dict
+        Section 'select' of the config.
+    """
+    if "filter_pass" in obs:
+        note = _with_unmeasured("filter_pass = 1", obs, ["filter_pass"])
+        yield "filter_pass", passing_cells(obs), note
+    if options["drug"] is not None:
+        yield "drug", drug_mask(obs, options["drug"]), f"drug = {options['drug']}"
+    if (limits := options["hash_filter"]) is not None:
+        used = [column for column in limits if column in obs]
+        note = ", ".join(f"{c} {'<' if c.startswith('q') else '>'} {limits[c]:g}" for c in used)
+        note = _with_unmeasured(note or "no hash columns: skipped", obs, used)
+        yield "hash filter", hash_mask(obs, limits), note
+    limits = {k: options[k] for k in ("min_counts", "min_genes", "max_percent_mito")}
+    note = ", ".join(f"{k} = {v:g}" for k, v in limits.items() if v is not None)
+    mask = quality_mask(obs, **limits)
+    if limits["max_percent_mito"] is not None:
+        note = _with_unmeasured(note, obs, ["percent_mito"])
+    yield "quality", mask, note
+
+
+def _with_unmeasured(note, obs, columns):
+    """Return a filter's note with the combined datasets that have none of a column; warn of them.
+
+    What is added has no test such as 'hash_umis > 5', which the methods read from the note.
+    """
+    for column in columns:
+        if lacking := sorted(_datasets(obs[not_measured(obs, column)])):
+            added = f"no {column} in {_several(lacking)}: all cells kept"
+            log.warning("%s", added)
+            note += f", {added}"
+    return note
+
+
+def _datasets(obs):
+    """Return the names of the datasets that the cells are combined from."""
+    return set(obs["dataset"].astype(str)) if "dataset" in obs else set()
+
+
+def _several(names):
+    """Return names in quotes, with ' and ', as notes list with commas."""
+    more = [f"{len(names) - 5} more"] if names[5:] else []
+    return " and ".join([*(f"'{name}'" for name in names[:5]), *more])
 
 
 def subsample_mask(groups, n, seed):
     """Return which cells stay when each group keeps at most `n`, drawn without replacement."""
     rng = np.random.default_rng(seed)
     mask = np.zeros(len(groups), bool)
-    codes = pd.Categorical(groups).codes
+    codes = texts_of(groups).codes
     for code in np.unique(codes):
         members = np.flatnonzero(codes == code)
         mask[np.sort(rng.permutation(members)[:n])] = True
@@ -165,16 +211,24 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
     """
     # All that decides on cells is in obs: the counts are read for the genes, and to be copied.
     whole = adata = read_annotation(dataset_path)
-    rows = []
+    genes = adata.uns.pop("named_genes", None)
+    left = "" if genes is None else left_out(genes)
+    rows, datasets = [], _datasets(adata.obs)
 
     def keep(mask, step, note=""):
         nonlocal adata
         adata = adata[mask].copy()
         record(step, note)
 
-    def record(step, note):
-        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": adata.n_vars, "note": note})
-        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, adata.n_vars, note)
+    def record(step, note, n_more=0):
+        nonlocal datasets
+        before, datasets = datasets, _datasets(adata.obs)
+        if lost := sorted(before - datasets):
+            note += f", no cell left of {_several(lost)}"
+            log.warning("%s: no cell is left of %s", step, _several(lost))
+        n_genes = adata.n_vars + n_more
+        rows.append({"step": step, "n_cells": adata.n_obs, "n_genes": n_genes, "note": note})
+        log.info("%-24s %7d cells %7d genes  %s", step, adata.n_obs, n_genes, note)
         if adata.n_obs == 0:
             raise input_error(
                 f"dataset '{where}'",
@@ -183,24 +237,12 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
                 remedy="loosen that filter in the config",
             )
 
-    record("dataset", where)
-    if "filter_pass" in adata.obs:
-        keep(passing_cells(adata.obs), "filter_pass", "filter_pass = 1")
-    if options["drug"] is not None:
-        keep(drug_mask(adata.obs, options["drug"]), "drug", f"drug = {options['drug']}")
-    if options["hash_filter"] is not None:
-        used = [c for c in options["hash_filter"] if c in adata.obs]
-        note = ", ".join(
-            f"{c} {'<' if c.startswith('q') else '>'} {options['hash_filter'][c]:g}" for c in used
-        )
-        keep(
-            hash_mask(adata.obs, options["hash_filter"]),
-            "hash filter",
-            note or "no hash columns: skipped",
-        )
-    quality = {k: options[k] for k in ("min_counts", "min_genes", "max_percent_mito")}
-    note = ", ".join(f"{k} = {v:g}" for k, v in quality.items() if v is not None)
-    keep(quality_mask(adata.obs, **quality), "quality", note)
+    record("dataset", where, n_left_out(genes) if left else 0)
+    if left:
+        record("genes without an id", f"left out: {left}")
+    names = adata.obs_names
+    for step, mask, note in list(cell_filters(adata.obs, options)):
+        keep(pd.Series(mask, names).reindex(adata.obs_names).to_numpy(), step, note)
 
     screen = adata
     if options["doses_um"] is not None:

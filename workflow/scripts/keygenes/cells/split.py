@@ -13,6 +13,19 @@ def known(obs, column):
     return column in obs and obs[column].notna().all() and obs[column].nunique() > 1
 
 
+def _why_unknown(obs, column):
+    """Return why a column is not `known`, in words; where datasets are combined, of which."""
+    without = obs[column].isna() if column in obs else pd.Series(True, obs.index)
+    if without.all():
+        return f"the cells have no {column}s"
+    if not without.any():
+        return f"all cells are of one {column}"
+    of = sorted(obs.loc[without, "dataset"].astype(str).unique()) if "dataset" in obs else []
+    return f"{without.sum():,} of {len(obs):,} cells have no {column}" + (
+        f" (of {', '.join(of[:5])})" if of else ""
+    )
+
+
 def _draw(members, fraction, rng):
     n = min(max(1, round(fraction * len(members))), len(members) - 1)
     return rng.permutation(members)[:n]
@@ -98,8 +111,9 @@ def split_cells(obs, strata, *, folds, by, test_fraction, valid_fraction):
         unit = "well" if known(obs, "well") else "replicate"
     elif by == "replicate":
         log.warning(
-            "split.by is 'replicate', but the cells have no replicates: falling back to a split by "
-            "cell, whose test accuracy is optimistic (cells of one well resemble each other)"
+            "split.by is 'replicate', but %s: falling back to a split by cell, whose test accuracy "
+            "is optimistic (cells of one well resemble each other)",
+            _why_unknown(obs, "replicate"),
         )
     frames = []
     for fold in folds:

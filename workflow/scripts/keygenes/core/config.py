@@ -3,120 +3,23 @@
 Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
-import difflib
 import math
 from pathlib import Path
 
 import jsonschema
 import yaml
 
+from keygenes.core.config_errors import key_text, schema_error
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.regimes import check_regimes
 from keygenes.core.shown import printable, printable_lines, shortened, unfit_name
 from keygenes.core.tasks import cell_tasks
 
-VERSION = 2
-UPGRADES = {  # what to write instead in a config of an older layout
-    1: "write 'version: 2', 'folds: [...]' with what your 'seeds' had, and 'seeds: [1]' (how often "
-    "each fold is trained); docs/upgrading.md has the other lines"
-}
 MAX_BYTES = 1 << 20  # of a YAML file; the largest here has 20 kB
 MAX_VALUES, MAX_DEPTH = 100_000, 50  # with every alias written out
 LONGEST_TEXT = 10_000  # characters
 LONGEST_KEY = 200  # characters of a key's path in a message
 RESERVED_VARIANTS = ("main", "report", "corpus", "corpus_report")  # of files under tokens/
-
-
-def _key(path):
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
-    return text or "(top level)"
-
-
-def _looks_like_number(value):
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return isinstance(value, str)
-
-
-def _dotted(value):
-    text = repr(float(value))
-    return text if "." in text else text.replace("e", ".0e")
-
-
-def _unknown_key(error, where):
-    known = sorted(error.schema.get("properties", {}))
-    unknown = min(str(key) for key in error.instance if key not in known)
-    close = difflib.get_close_matches(unknown, known, 1)
-    return input_error(
-        f"{where} '{_key([*error.absolute_path, unknown])}'",
-        found="an unknown key",
-        expected=f"one of {', '.join(known)}",
-        remedy=f"write '{close[0]}'" if close else "remove it",
-    )
-
-
-def schema_error(error, where):
-    """Return the `InputError` of a jsonschema error: key, found, expected, remedy.
-
-    Parameters
-    ----------
-    error : jsonschema.ValidationError
-    where : str
-        E.g. ``"config key"`` or ``"config/datasets.yaml, key"``.
-    """
-    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
-        return _unknown_key(error, where)
-    if error.validator == "required":
-        missing = sorted(set(error.validator_value) - set(error.instance))[0]
-        return input_error(
-            f"{where} '{_key([*error.absolute_path, missing])}'",
-            found="nothing",
-            expected="a value",
-            remedy="add the key",
-        )
-    key, value = _key(error.absolute_path), error.instance
-    if error.absolute_path and list(error.absolute_path) == ["version"]:
-        return input_error(
-            f"{where} 'version'",
-            found=f"{value!r}",
-            expected=f"{VERSION}, the layout that this release reads",
-            remedy=(UPGRADES.get(value) if isinstance(value, int) else None)
-            or "start from a copy of config/config.yaml of this release",
-        )
-    if _looks_like_number(value) and error.validator == "type":
-        whole = "number" not in error.validator_value  # one type, or several
-        remedy = f"write {_dotted(value)}: YAML reads a number like 1e-5, without a dot, as text"
-        return input_error(
-            f"{where} '{key}'",
-            found=f"the text '{value}'",
-            expected="a whole number" if whole else "a number",
-            remedy="write it without quotes" if whole else remedy,
-        )
-    rules = {
-        "type": "type {}",
-        "enum": "one of {}",
-        "minimum": "at least {}",
-        "maximum": "at most {}",
-        "exclusiveMinimum": "more than {}",
-        "exclusiveMaximum": "less than {}",
-        "minItems": "at least {} entries",
-        "minProperties": "at least {} entries",
-        "pattern": "text that matches {}",
-        "maxLength": "at most {} characters",
-        "uniqueItems": "different entries",
-    }
-    expected = rules.get(error.validator, f"{error.validator} {{}}").format(error.validator_value)
-    if description := error.schema.get("description") if isinstance(error.schema, dict) else None:
-        expected += f" ({description})"
-    shown = repr(value) if len(repr(value)) < 80 else repr(value)[:77] + "..."
-    remedy = "correct it"
-    if isinstance(value, bool) and "string" in str(error.validator_value):
-        remedy = "write it in quotes: YAML reads yes, no, on and off as true and false"
-    return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy=remedy)
 
 
 # JSON's 5.0 is an integer; here what counts layers or epochs must be written as one.
@@ -205,6 +108,44 @@ def read_yaml(path):
     return document
 
 
+def command_line(entries):
+    """Return what --config says, read as a config file is.
+
+    Snakemake has laid it over the config already, but with what stands in lists and sections as
+    text: [1, 2] as ['1', '2'], and null as 'null'.
+
+    Parameters
+    ----------
+    entries : list of str
+        'key=value' each, the value in YAML.
+
+    Returns
+    -------
+    list of dict
+        One for each entry, in their order.
+
+    Raises
+    ------
+    InputError
+        If a value is no YAML.
+    """
+    parts = []
+    for entry in entries or ():
+        key, _, text = entry.partition("=")
+        try:
+            parts.append({key: yaml.load(text, _Loader)})
+        except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
+            problem = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise input_error(
+                f"--config {key}",
+                found=f"{shortened(text, 80)!r}, which is not valid YAML ({printable(problem)})",
+                expected="a value as in a config file",
+                remedy="correct it (a space follows each colon), or write it in a file that you "
+                "give with --configfile",
+            ) from error
+    return parts
+
+
 def check_values(document, where):
     """Raise an `InputError` for what YAML can say and nothing here can use.
 
@@ -220,7 +161,7 @@ def check_values(document, where):
 
     def refuse(path, found, expected, remedy):
         raise input_error(
-            f"{where} '{shortened(_key(path), LONGEST_KEY)}'",
+            f"{where} '{shortened(key_text(path), LONGEST_KEY)}'",
             found=found,
             expected=expected,
             remedy=remedy,

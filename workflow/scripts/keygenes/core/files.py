@@ -126,9 +126,18 @@ def intact(path, expected="the file that an earlier step wrote", remedy="delete 
         ) from error
 
 
+def files_in(folder):
+    """Return the paths of all files in a folder and its folders, in order."""
+    return sorted(path for path in Path(folder).rglob("*") if path.is_file())
+
+
 def checksum(path, algorithm="sha256"):
-    """Return the hex digest of a file, read in blocks of 1 MiB."""
+    """Return the hex digest of a file, read in blocks of 1 MiB; of a folder, that of its files'."""
     digest = hashlib.new(algorithm)
+    if Path(path).is_dir():
+        for file in files_in(path):
+            digest.update(f"{checksum(file, algorithm)}  {file.relative_to(path)}\n".encode())
+        return digest.hexdigest()
     with open(path, "rb") as handle:
         while block := handle.read(1 << 20):
             digest.update(block)

@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from keygenes.core.config import check, read_yaml
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import input_error
 from keygenes.core.tasks import gene_tasks
 
@@ -38,8 +39,30 @@ def entry(registry, name, key, files):
     return registry[name]
 
 
-def _location(spec, where):
-    """Return (path, needs a download) of a registry file."""
+FOLDERS = ("10x_mtx", "zarr")  # layouts of folders
+
+
+def _location(spec, where, layout=None):
+    """Return (path, needs a download) of a registry file; of some layouts it may be a folder."""
+    if Path(spec.get("path", "")).is_dir() and "path" in spec:
+        if layout not in FOLDERS:
+            raise input_error(
+                f"{where}, key 'path'",
+                found=f"a folder, {spec['path']}",
+                expected="a file",
+                remedy="give a file in it"
+                if layout is None
+                else "give a file in it, or set "
+                "'layout: 10x_mtx' for a folder of Cell Ranger, 'layout: zarr' for one of zarr",
+            )
+        if checksums := sorted({"sha256", "md5"} & set(spec)):
+            raise input_error(
+                f"{where}, key '{checksums[0]}'",
+                found=f"a checksum for the folder {spec['path']}",
+                expected="checksums of files alone",
+                remedy="remove it",
+            )
+        return str(Path(spec["path"])), False
     if "path" in spec and not {"sha256", "md5"} & set(spec):
         if not Path(spec["path"]).is_file():
             raise input_error(
@@ -89,7 +112,8 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         dataset, vocabulary, model : registry entries (vocabulary and model may be None);
         combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
         a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
-        {config, weights, classes}} of classifiers that were brought along; gene_set_files,
+        {config, weights, classes}} of classifiers that were brought along; name_files {names,
+        mapping: [paths]} of the dictionaries that say what genes are called; gene_set_files,
         gene_class_files {name: path}; given {what it is: path} of every file that the study is
         given; entries {kind: entry or {name: entry}} that are used; downloads {kind: {path: {name,
         spec}}} of what must be downloaded, with the kinds dataset, model and gene_set.
@@ -98,11 +122,11 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     downloads = {"dataset": {}, "model": {}, "gene_set": {}}
     given = {}
 
-    def locate(kind, what, specs):
+    def locate(kind, what, specs, layout=None):
         places = {}
         for part, spec in specs.items():
             title = what if list(specs) == ["file"] else f"{what}, file '{part}'"
-            places[part], remote = _location(spec, title)
+            places[part], remote = _location(spec, title, layout)
             given[title] = places[part]
             if remote:
                 others = [of_kind.get(places[part]) for of_kind in downloads.values()]
@@ -132,7 +156,15 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                 expected="the files of its layout",
                 remedy="add them to the registry",
             )
-        return locate("dataset", f"dataset '{name}'", found["files"])
+        return locate("dataset", f"dataset '{name}'", found["files"], found["layout"])
+
+    def richest_names():
+        """Return the files of the first dictionary that has aliases, else of any; as a list."""
+        known = models["vocabularies"].items()
+        for name, found in sorted(known, key=lambda item: "mapping" not in item[1]["files"])[:1]:
+            specs = {p: s for p, s in found["files"].items() if p in ("names", "mapping")}
+            return [locate("model", f"vocabulary '{name}'", specs)]
+        return []
 
     def model_entry(name, key):
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
@@ -200,6 +232,14 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             expected="the vocabulary of the pretrained model",
             remedy="set model to 'pretrain' or name the model's vocabulary",
         )
+    dictionaries = [vocabulary_files] if vocabulary else []
+    by_symbol = any(has_symbols_alone(datasets[member]) for member in all_places)
+    if by_symbol and not any("mapping" in places for places in dictionaries):
+        dictionaries += richest_names()
+    name_files = {
+        part: [places[part] for places in dictionaries if part in places]
+        for part in ("names", "mapping")
+    }
     set_files = {}
     for name in config["evidence"]["gene_sets"]:
         found = entry(gene_sets, name, "evidence.gene_sets", files["gene_sets"])
@@ -224,6 +264,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
         "model_files": model_files,
         "finetuned": finetuned,
         "vocabulary_files": vocabulary_files,
+        "name_files": name_files,
         "gene_set_files": set_files,
         "gene_class_files": class_files,
         "given": given,

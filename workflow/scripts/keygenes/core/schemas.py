@@ -39,8 +39,11 @@ TRACK_TEST = {
 }
 
 TABLES = {
+    # inputs/
+    "gene_names": _schema(name=TEXT, ensembl_id=TEXT, kind=CATEGORY),
     # cells/
     "selection": _schema(step=TEXT, n_cells=INT, n_genes=INT, note=TEXT),
+    "checks": _schema(check=CATEGORY, about=TEXT, outcome=CATEGORY, found=TEXT, advice=TEXT, n=INT),
     "splits": _schema(cell=TEXT, fold=INT, split=CATEGORY, unit=CATEGORY),
     # expression/
     "umap": _schema(cell=TEXT, umap1=FLOAT, umap2=FLOAT),
@@ -294,6 +297,7 @@ TABLES = {
         n_cells=INT,
     ),
     # evidence/
+    "gene_set": _schema(name=TEXT, ensembl_id=TEXT, symbol=TEXT, how=CATEGORY, status=CATEGORY),
     "genes": _schema(
         track=CATEGORY,
         regime=CATEGORY,

@@ -57,7 +57,7 @@ def gene_table(genes, tests, gene_sets, regime):
     ----------
     genes : table 'genes' of the task
     tests : table 'wilcoxon' of the task
-    gene_sets : dict {name: set of ids and symbols}
+    gene_sets : dict {name: set of str}
     regime : str
         Whose tracks are shown, pooled over folds and seeds, beside those that need no model.
 

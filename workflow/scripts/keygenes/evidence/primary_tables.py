@@ -9,7 +9,7 @@ from keygenes.cells.relabel import labelled_units, n_relabellings
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import primary
-from keygenes.evidence.gene_sets import read_gene_set
+from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.track_tests import score_rows, scored, track_table, wilcoxon_scores
 from keygenes.evidence.tracks import MIN_CELLS
 from keygenes.expression.normalise import counts_per_10k
@@ -169,13 +169,14 @@ def test_primary(
         Tables of the primary task.
     counts : AnnData
         All detected genes of the cells (`cells/screen.h5ad`), raw counts.
-    gene_set : (path, registry entry)
+    gene_set : path-like
+        Table 'gene_set'.
     out : dict {table: path}
         relabelled_scores, trained_accuracy, track_tests, primary.
     named : dict
         Section evidence.primary of the config.
     """
-    members, task = read_gene_set(*gene_set), named["task"]
+    members, task = read_members(gene_set), named["task"]
     facts = detected_genes(read_table(genes))
     of_models = {
         track: scored(scores, facts, members)

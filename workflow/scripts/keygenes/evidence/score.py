@@ -10,7 +10,7 @@ import scipy
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BY_WELL
-from keygenes.evidence.gene_sets import membership, read_gene_set
+from keygenes.evidence.gene_sets import membership, read_members
 from keygenes.evidence.tracks import (
     counted_once,
     expression_tests,
@@ -123,7 +123,7 @@ def key_genes(by_gene, genes, gene_sets, places=None):
         Each test cell counts once.
     genes : DataFrame
         ensembl_id, symbol; one row per gene.
-    gene_sets : dict {name: set of ids and symbols}
+    gene_sets : dict {name: set of str}
     places : int, optional
         Layers x heads, where `by_gene` has no rows per layer and head.
 
@@ -322,7 +322,7 @@ def score_genes(
     labels : categorical [n_cells]
         Classes of the task, in the order of `obs`.
     vehicle : bool array [n_cells]
-    gene_sets : dict {name: (path, registry entry)}
+    gene_sets : dict {name: path of table 'gene_set'}
     out_figure8 : path-like
         The first `n_key_genes` key genes, as TSV.
     regime : str
@@ -365,7 +365,7 @@ def score_genes(
     write_table(frame, out_genes, "genes")
     log.info("%s: %d tracks, %d rows", task, frame["track"].nunique(), len(frame))
 
-    sets = {name: read_gene_set(*where) for name, where in gene_sets.items()}
+    sets = {name: read_members(path) for name, path in gene_sets.items()}
     keys = key_genes(everything, names, sets, places)
     write_table(keys, out_key_genes)
     write_table(attended_and_expressed(keys, tests), out_attended)

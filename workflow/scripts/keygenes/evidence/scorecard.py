@@ -21,7 +21,7 @@ from keygenes.evidence.agreement import (
     spearman,
     wilson,
 )
-from keygenes.evidence.gene_sets import membership, read_gene_set
+from keygenes.evidence.gene_sets import membership, read_members
 from keygenes.evidence.matched import matched
 from keygenes.evidence.score import of_regime, read_well_sums
 from keygenes.evidence.tracks import MIN_CELLS, strongest_tests, track_scores
@@ -152,7 +152,7 @@ def truth_rows(runs, facts, sets, tests=None, *, n_bootstrap, n_null_draws):
     ----------
     runs : result of `scores_by_run`
     facts : result of `gene_facts`
-    sets : dict {name: set of ids and symbols}
+    sets : dict {name: set of str}
     tests : table 'track_tests', optional
         Without it the columns permuted_* stay empty.
     """
@@ -540,7 +540,7 @@ def score_tracks(
     metrics : path
         Table 'metrics' of the task: which regimes have learnt it.
     track_tests : path, or None where the primary test is another task's
-    gene_sets : dict {name: (path, registry entry)}
+    gene_sets : dict {name: path of table 'gene_set'}
     regime : str
         Whose tracks are compared with each other.
     tracks : collection of str
@@ -557,7 +557,7 @@ def score_tracks(
     ids = facts.index.to_numpy(str)
     runs = scores_by_run(genes, ids)
     log.info("%s: %d rankings of %d genes", task, len(runs), len(ids))
-    sets = {name: read_gene_set(*where) for name, where in gene_sets.items()}
+    sets = {name: read_members(path) for name, path in gene_sets.items()}
     own = read_table(track_tests) if track_tests else None
     rows = truth_rows(runs, facts, sets, own, n_bootstrap=n_bootstrap, n_null_draws=n_null_draws)
     rows += expression_rows(runs, facts) + confound_rows(runs, facts)

@@ -4,6 +4,8 @@ The canonical matrix is an AnnData with raw counts (CSR, float32, sorted indices
 genes. `var` is indexed by Ensembl gene id (no version, unique) and has the columns ``symbol`` and
 ``given_id``, the id as supplied. Where columns of one gene were summed, ``obsm["given_counts"]``
 (CSR, float32) keeps them apart and ``uns["given_columns"]`` names them (given_id, ensembl_id).
+``uns["named_genes"]`` has a row per column of the source that was not read by an Ensembl id: name,
+ensembl_id (empty: the column is left out of the matrix), symbol and how it was read.
 `obs` is indexed by cell name and has
 
 - ``n_counts`` (float64): the cell's total over all measured genes, as supplied where it is;
@@ -11,6 +13,8 @@ genes. `var` is indexed by Ensembl gene id (no version, unique) and has the colu
 - where known: ``drug``, ``dose_token``, ``well``, ``replicate`` (categorical text), ``dose_um``
   (float64, uM, NaN unknown) and the hash columns of `HASH_COLUMNS`;
 - every other column of the source under its own name.
+
+Text of obs is that of `keygenes.core.values`, so that a value has one spelling from here on.
 """
 
 import logging
@@ -20,9 +24,17 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.errors import input_error
-from keygenes.core.shown import LONGEST_ID, gene_name, shortened, unfit_name
+from keygenes.core.shown import LONGEST_ID
+from keygenes.core.values import plain_column, texts_of, value_text
 from keygenes.inputs.dataset import Dataset
-from keygenes.inputs.genes import clean_ids, is_mitochondrial
+from keygenes.inputs.gene_columns import (
+    columns_by_id,
+    columns_by_symbol,
+    left_out,
+    noted,
+    require_names,
+)
+from keygenes.inputs.genes import is_mitochondrial
 
 log = logging.getLogger("keygenes")
 
@@ -39,7 +51,7 @@ DOSE_TOKENS = ("0", "0.1", "0.5", "1", "5", "10", "50", "100")
 # Nutlin_100_AA01: drug, dose token, plate letter and well. SAHA_100_E09 lacks the plate letter.
 OLIGO = re.compile(r"(?P<drug>.+)_(?P<token>[0-9.]+)_(?P<well>[A-Z]?[A-H](?P<column>\d{2}))")
 
-MISSING = ("", "nan", "na", "none")  # spellings of an absent text
+MISSING = ("", "nan", "na", "n/a", "none", "<na>")  # spellings of an absent number or symbol
 
 
 def parse_oligo(oligos):
@@ -112,7 +124,7 @@ def doses_are_um(drugs, doses, factors):
     """Return whether doses are uM: none of the tokens, but each a token times its factor."""
     pairs = {
         (drug, float(dose))
-        for drug, dose in zip(to_texts(drugs), to_floats(doses), strict=True)
+        for drug, dose in zip(words_of(drugs), to_floats(doses), strict=True)
         if drug in factors and not np.isnan(float(dose))
     }
     tokens = np.array([float(token) for token in DOSE_TOKENS])
@@ -125,25 +137,28 @@ def add_dose(obs, entry, path):
     """Add dose_um and a tidy dose_token to obs that has drug and dose_token, in place."""
     if "dose_token" not in obs:
         return
-    drugs = to_texts(obs["drug"])
+    drugs = words_of(obs["drug"])
     factors = {
-        str(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
+        value_text(drug): float(factor) for drug, factor in (entry.get("dose_factor") or {}).items()
     }
-    unknown = sorted({drug for drug in drugs if drug is not None} - set(factors))
+    numbers = to_floats(obs["dose_token"])
+    # Nothing is nothing in any unit, and a dose that is not known needs no factor.
+    needed = {drug for drug, dose in zip(drugs, numbers, strict=True) if drug and abs(dose) > 0}
+    unknown = sorted(needed - set(factors))
     if unknown:
         raise input_error(
-            "dataset registry, key 'dose_factor'",
+            "registry key 'dose_factor'",
             found="factors for " + (", ".join(factors) or "no drug"),
             expected=f"one for each drug of {path}, also for " + ", ".join(unknown),
             remedy="add the uM per dose token of each drug",
         )
     # A cell without a drug has no dose, whatever its column says.
-    numbers = to_floats(obs["dose_token"])
     obs["dose_token"] = [
         None if drug is None or np.isnan(number) else f"{number:g}"
         for drug, number in zip(drugs, numbers, strict=True)
     ]
-    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], factors)
+    without = {drug: 1.0 for drug in drugs if drug is not None}
+    obs["dose_um"] = dose_in_um(drugs, obs["dose_token"], without | factors)
 
 
 def to_floats(column):
@@ -152,8 +167,17 @@ def to_floats(column):
     return pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
 
 
+def words_of(column):
+    """Return the texts of a column (`core.values`) as an object array, None where missing."""
+    texts = texts_of(column)
+    return np.where(texts.isna(), None, np.asarray(texts, dtype=object))
+
+
 def to_texts(column):
-    """Return a column as an object array of str, None where it is missing or says so."""
+    """Return symbols, or what is to be numbers, as an object array of str, None where missing.
+
+    Here the words none and NA say so too.
+    """
     values = pd.Series(np.asarray(column, dtype=object))
     texts = values.astype(str)
     return np.where(values.isna() | texts.str.lower().isin(MISSING), None, texts).astype(object)
@@ -180,16 +204,6 @@ def require_columns(frame, columns, path, what):
         )
 
 
-def _require_names(names, what, path):
-    if unfit := unfit_name(names):
-        raise input_error(
-            str(path),
-            found=f"a {what} that is none, {unfit[1]}: {shortened(names[unfit[0]], 40)!r}",
-            expected=f"at most {LONGEST_ID} characters, all of which can be seen",
-            remedy="rename it in the file",
-        )
-
-
 def _require_cells(names, path):
     repeated = names[names.duplicated()].unique()
     if len(repeated):
@@ -198,24 +212,6 @@ def _require_cells(names, path):
             found=f"{len(repeated):,} cell names more than once, such as {repeated[0]!r}",
             expected="a name of its own for each cell",
             remedy="make the names unique, e.g. with anndata's obs_names_make_unique",
-        )
-
-
-def _require_ids(ids, is_ensembl, path):
-    if not len(ids):
-        raise input_error(
-            str(path), found="no gene", expected="a gene per column", remedy="check the file"
-        )
-    share = is_ensembl.mean()
-    if share < 0.5:
-        example = ids[np.argmin(is_ensembl)]
-        raise input_error(
-            str(path),
-            found=f"symbols or other names ({example!r}; {share:.0%} of {len(ids):,} gene ids are "
-            "Ensembl ids)",
-            expected="Ensembl gene ids such as 'ENSG00000141510'",
-            remedy="name the column that has them under 'columns: ensembl_id:' in the dataset "
-            "registry, or add one",
         )
 
 
@@ -241,7 +237,7 @@ def _numbers(column, name, path):
     return numbers
 
 
-def canonical_matrix(counts, obs, ids, symbols, path):
+def canonical_matrix(counts, obs, ids, symbols, path, names=None):
     """Check the parts of a dataset and return what makes the matrix of this module's docstring.
 
     Parameters
@@ -250,10 +246,13 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         Checked as they are read.
     obs : pandas.DataFrame, [n_cells]
         Canonical names where the meaning is known.
-    ids : array-like of str, [n_genes]
+    ids : array-like of str, [n_genes], or None
+        None: genes are known by their symbols alone.
     symbols : array-like of str, [n_genes], or None
     path : path-like
         For messages.
+    names : table 'gene_names', optional
+        Which gene each symbol is; without ids only.
 
     Returns
     -------
@@ -263,31 +262,42 @@ def canonical_matrix(counts, obs, ids, symbols, path):
     obs.index = obs.index.astype(str)
     obs.index.name = "cell"
     _require_cells(obs.index, path)
-    _require_names(obs.index, "cell name", path)
-    given_ids = np.array([str(given) for given in ids], dtype=object)
-    _require_names(given_ids, "gene id", path)
-    ids, is_ensembl = clean_ids(given_ids)
-    _require_ids(ids, is_ensembl, path)
-    symbols = ids if symbols is None else to_texts(symbols)
-    symbols = np.where([symbol is None for symbol in symbols], ids, symbols).astype(object)
-    symbols = np.array([gene_name(symbol) for symbol in symbols], dtype=object)
-    genes, unique = pd.factorize(ids)  # in the order in which they come first
-    first = np.unique(genes, return_index=True)[1]
-    summed = np.flatnonzero(np.bincount(genes)[genes] > 1)
-    mitochondrial = is_mitochondrial(ids[first], symbols[first])[genes]
+    require_names(obs.index, "cell name", path)
+    by_symbol = ids is None
+    columns = (
+        columns_by_symbol(symbols, names, path) if by_symbol else columns_by_id(ids, symbols, path)
+    )
+    kept = columns["ensembl_id"].notna().to_numpy()
+    ids, symbols = columns["ensembl_id"].to_numpy()[kept], columns["symbol"].to_numpy()[kept]
+    given_ids = ids if by_symbol else columns["name"].to_numpy()[kept]
+    codes, unique = pd.factorize(ids)  # in the order in which they come first
+    first = np.unique(codes, return_index=True)[1]
+    summed = np.flatnonzero(np.bincount(codes)[codes] > 1)
+    genes = np.full(len(columns), -1)  # what is left out counts in the totals alone
+    genes[kept] = codes
+    mitochondrial = is_mitochondrial(columns["ensembl_id"], columns["symbol"])
+    mitochondrial[kept] = mitochondrial[kept][first][codes]  # as the first column of each gene
+    for name in obs:
+        obs[name] = plain_column(obs[name])
     for name in NUMBER_COLUMNS:
         if name in obs:
             obs[name] = _numbers(obs[name], name, path)
 
-    if "drug" in obs:
-        drugs = to_texts(obs["drug"])
-        obs["drug"] = np.where([drug is None for drug in drugs], UNASSIGNED, drugs)
     for name in TEXT_COLUMNS:
         if name in obs:
-            _require_names([t for t in to_texts(obs[name]) if t is not None], name, path)
-    for name in obs:
-        if name in TEXT_COLUMNS or obs[name].dtype == object:
-            obs[name] = pd.Categorical(to_texts(obs[name]))
+            texts = pd.Series(texts_of(obs[name])).astype(object)
+            texts = texts.fillna(UNASSIGNED) if name == "drug" else texts
+            obs[name] = pd.Categorical(texts)
+            require_names(list(obs[name].cat.categories), name, path)
+    for name in ("well", "replicate"):
+        values = obs[name].cat.categories if name in obs else []
+        if words := [text for text in values if text.lower() in MISSING]:
+            log.warning(
+                "%s: '%s' is taken as the name of a %s; leave it empty where there is none",
+                *(path, words[0], name),
+            )
+    if "dose_um" in obs:  # one number each, as they are compared: 0.3 also where it was computed
+        obs["dose_um"] = texts_of(obs["dose_um"]).astype(np.float64)
 
     var = pd.DataFrame(
         {"symbol": symbols[first], "given_id": given_ids[first]},
@@ -300,7 +310,11 @@ def canonical_matrix(counts, obs, ids, symbols, path):
         f"{len(var):,}",
         f"{len(given_ids) - len(var):,}",
     )
+    if lost := left_out(columns):
+        log.warning("%s: genes left out, though their counts are part of n_counts: %s", path, lost)
+    uns = {"named_genes": rows} if len(rows := noted(columns)) else {}
     # Upstream's tokenizer does not sum all that is summed here, so `tokens.upstream` needs both.
-    apart = {"given_id": given_ids[summed], "ensembl_id": ids[summed]}
-    uns = {"given_columns": apart} if len(summed) else {}
-    return Dataset(counts, obs, var, genes, mitochondrial, summed, uns, path)
+    if len(summed):
+        uns["given_columns"] = {"given_id": given_ids[summed], "ensembl_id": ids[summed]}
+    apart = np.flatnonzero(kept)[summed]
+    return Dataset(counts, obs, var, genes, mitochondrial, apart, uns, path)

@@ -7,32 +7,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from keygenes.core.blocks import blocks_in_memory
-from keygenes.core.errors import input_error
 from keygenes.core.matrix_file import matrix_file
+from keygenes.inputs.whole_numbers import require_counts
 
 log = logging.getLogger("keygenes")
-
-LARGEST_COUNT = 1 << 24  # float32 holds every whole number up to here
-
-
-def require_counts(counts, path):
-    """Raise an `InputError` unless a sparse matrix holds raw counts."""
-    data = counts.data
-    if not np.issubdtype(data.dtype, np.number) or np.iscomplexobj(data):
-        found = f"values of type {data.dtype}"
-    elif (bad := data != np.rint(data)).any() or (bad := data < 0).any():
-        found = f"normalised values such as {float(data[bad][0]):g}"
-    elif (bad := data > LARGEST_COUNT).any():
-        found = f"a count of {float(data[bad][0]):g}"
-    else:
-        return
-    raise input_error(
-        str(path),
-        found=found,
-        expected=f"raw counts (whole numbers from 0 to {LARGEST_COUNT:,})",
-        remedy="give raw counts, or name the layer that holds them under 'columns: counts:' in the "
-        "dataset registry",
-    )
 
 
 def as_stored(counts):
@@ -41,6 +19,13 @@ def as_stored(counts):
     counts.eliminate_zeros()
     counts.sort_indices()
     return counts
+
+
+def in_memory(counts):
+    """Return counts as one CSR matrix, also where they are read in blocks."""
+    if sp.issparse(counts):
+        return counts
+    return sp.vstack(list(counts.blocks()), format="csr")
 
 
 class Dataset:

@@ -1,45 +1,61 @@
 """Readers of the dataset layouts; each ends in the matrix of `keygenes.inputs.canonical`."""
 
 import contextlib
-import gzip
-import io
 import logging
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
+from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError, input_error
+from keygenes.core.tables import read_table
 from keygenes.inputs.canonical import (
     OBS_COLUMNS,
     VAR_COLUMNS,
     add_dose,
-    add_wells,
     canonical_matrix,
     doses_are_um,
-    parse_oligo,
     rename_columns,
     require_columns,
     to_floats,
     to_texts,
 )
+from keygenes.inputs.cell_tables import with_table
+from keygenes.inputs.dataset import in_memory
+from keygenes.inputs.frames import require_usable, usable_frame
+from keygenes.inputs.geo import read_geo_parts
 from keygenes.inputs.h5ad import read_h5ad_parts
+from keygenes.inputs.loom import default_columns, read_loom_parts
+from keygenes.inputs.scperturb import annotate_perturbations
+from keygenes.inputs.tenx import read_10x_h5_parts, read_10x_mtx_parts
+from keygenes.inputs.whole_numbers import rounded
+from keygenes.inputs.zarr_folder import read_zarr_parts
 
 log = logging.getLogger("keygenes")
 
-LONGEST_LINE = 1 << 20  # bytes; what has none at all is no table
-SMALL = 1 << 26  # bytes that may be packed at any rate
-MAX_PACKING = 100  # bytes of text per byte stored; tables of counts reach ten
 
-
-def read_dataset(entry, files):
+def read_dataset(entry, files, name=None):
     """Return a dataset of the registry as the canonical matrix (AnnData) in memory.
 
     See `open_dataset`, whose `write` needs memory for some of the cells only.
+
+    Parameters
+    ----------
+    entry, files : dict
+    name : str, optional
+        Name of the entry, for messages.
     """
-    return open_dataset(entry, files).in_memory()
+    with named(name):
+        return open_dataset(entry, files).in_memory()
+
+
+@contextlib.contextmanager
+def named(name):
+    """Let an `InputError` of the block begin with the name of a registry entry, if there is one."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"dataset '{name}', {error}" if name else str(error)) from None
 
 
 def open_dataset(entry, files):
@@ -48,11 +64,15 @@ def open_dataset(entry, files):
     Parameters
     ----------
     entry : dict
-        Registry entry: ``layout`` (scperturb, kaggle, geo or h5ad), for the sci-Plex layouts
-        ``dose_factor`` ({drug: uM per dose token}), for h5ad ``columns`` ({canonical name: column
-        of the file}; null means that there is none).
+        Registry entry: ``layout`` (a key of `READERS`); ``layer`` (where the counts lie: X, raw or
+        the name of a layer), ``counts`` ({round: true} for counts that are no whole numbers),
+        ``columns`` ({canonical name: column of the file}; null means that there is none) and, for
+        doses that are tokens, ``dose_factor`` ({drug: uM per token}).
     files : dict of str to path-like
-        ``matrix`` for the h5ad layouts; ``counts``, ``genes`` and ``cells`` for geo.
+        ``matrix``; ``counts``, ``genes`` and ``cells`` for geo. For 10x_mtx ``matrix`` is a folder,
+        or ``barcodes`` and ``features`` come with it. A table of ``cells`` adds columns to obs.
+        ``gene_names``, a table, says which gene each symbol is, for cells without ids
+        (`core.datasets.has_symbols_alone`).
 
     Returns
     -------
@@ -65,52 +85,43 @@ def open_dataset(entry, files):
         If the layout is unknown, or a file is not what the layout needs; of the counts, when these
         are read.
     """
-    readers = {
-        "scperturb": (_read_scperturb, ("matrix",)),
-        "kaggle": (_read_kaggle, ("matrix",)),
-        "geo": (_read_geo, ("counts", "genes", "cells")),
-        "h5ad": (_read_h5ad, ("matrix",)),
-    }
     layout = entry.get("layout")
-    if layout not in readers:
+    if layout not in READERS:
         raise input_error(
-            "dataset registry, key 'layout'",
+            "registry key 'layout'",
             found=repr(layout) if layout is not None else "nothing",
-            expected="one of " + ", ".join(readers),
+            expected="one of " + ", ".join(READERS),
             remedy="choose the layout the file has (h5ad takes any AnnData file)",
         )
-    reader, needed = readers[layout]
+    reader, needed, optional = READERS[layout]
     for key in needed:
         if key not in files:
             raise input_error(
-                f"dataset registry, layout {layout!r}, key 'files'",
+                f"layout {layout!r}, registry key 'files'",
                 found="the files " + (", ".join(sorted(files)) or "(none)"),
                 expected="the files " + ", ".join(needed),
                 remedy=f"add the file {key!r} to the entry",
             )
-    return reader(entry, {key: Path(files[key]) for key in needed})
+    return reader(entry, {key: Path(files[key]) for key in (*needed, *optional) if key in files})
 
 
 def _read_scperturb(entry, files):
     path = files["matrix"]
-    counts, obs, var = read_h5ad_parts(path)
-    require_columns(var, ["ensembl_id"], path, "var")
-    require_columns(obs, ["perturbation"], path, "obs")
-    obs = rename_columns(
-        obs, {"ncounts": "n_counts", "perturbation": "drug", "dose_value": "dose_token"}
-    )
-    obs = obs.drop(columns="ngenes", errors="ignore")
-    # scPerturb calls the cells without a hash 'control'; they are not the vehicle.
-    obs["drug"] = obs["drug"].astype(object).where(obs["drug"].astype(str) != "control", None)
-    if "top_oligo" in obs:
-        add_wells(obs, parse_oligo(obs["top_oligo"])["well"])
-    add_dose(obs, entry, path)
-    return canonical_matrix(counts, obs, var["ensembl_id"], var.index, path)
+    counts, obs, var = read_h5ad_parts(path, _layer_of(entry))
+    columns = _columns_of(entry)
+    of_genes = {"ensembl_id": "ensembl_id", "symbol": "index", **columns}
+    ids, symbols = _genes_of(var, of_genes, path)
+    if not columns.get("drug"):
+        require_columns(obs, ["perturbation"], path, "obs")
+        obs = rename_columns(obs, {"perturbation": "drug"})
+    obs = rename_columns(obs, {"ncounts": "n_counts"}).drop(columns="ngenes", errors="ignore")
+    obs = annotate_perturbations(_mapped(obs, columns, path), entry, path)
+    return _canonical(entry, counts, obs, ids, symbols, path)
 
 
 def _read_kaggle(entry, files):
     path = files["matrix"]
-    counts, obs, var = read_h5ad_parts(path)
+    counts, obs, var = read_h5ad_parts(path, _layer_of(entry))
     require_columns(var, ["Ensemble Id"], path, "var")
     require_columns(obs, ["drug", "dose"], path, "obs")
     obs = rename_columns(obs, {"n.umi": "n_counts", "dose": "dose_token"})
@@ -122,144 +133,141 @@ def _read_kaggle(entry, files):
         scale = pd.Series(to_texts(obs["drug"])).map(factors).to_numpy(float)
         obs["dose_token"] = to_floats(obs["dose_token"]) / scale
     add_dose(obs, entry, path)
-    return canonical_matrix(counts, obs, var["Ensemble Id"], var.index, path)
+    return _canonical(entry, counts, obs, var["Ensemble Id"], var.index, path)
 
 
 def _read_geo(entry, files):
-    genes = _read_table(files["genes"], sep="\t", header=None, dtype=str, na_filter=False)
-    if genes.shape[1] < 2:
-        raise input_error(
-            str(files["genes"]),
-            found=f"{genes.shape[1]} column",
-            expected="Ensembl id and symbol, separated by a tab, without header",
-            remedy="give the '..._gene.annotations.txt.gz' of the GEO sample",
-        )
-    cells = _read_table(files["cells"], sep=" ")
-    require_columns(cells, ["top_oligo"], files["cells"], "table")
-    name = next((column for column in ("Cell", "cell") if column in cells), None)
-    obs = cells.set_index(name) if name else cells
-    obs.index = obs.index.astype(str)
-    obs = rename_columns(
-        obs,
-        {"n.umi": "n_counts", "qval": "qval_demultiplexing", "pval": "pval_demultiplexing"},
-    )
-    parsed = parse_oligo(obs["top_oligo"])
-    for column in ("drug", "dose_token"):
-        obs[column] = parsed[column].to_numpy()
-    add_wells(obs, parsed["well"])
-    add_dose(obs, entry, files["cells"])
-    counts = _read_triplets(files["counts"], n_genes=len(genes), n_cells=len(cells))
-    return canonical_matrix(counts, obs, genes[0], genes[1], files["counts"])
+    counts, obs, ids, symbols = read_geo_parts(files, entry)
+    return _canonical(entry, counts, obs, ids, symbols, files["counts"])
 
 
 def _read_h5ad(entry, files):
+    return _from_columns(entry, read_h5ad_parts(files["matrix"], _layer_of(entry)), files)
+
+
+def _read_zarr(entry, files):
+    return _from_columns(entry, read_zarr_parts(files["matrix"], _layer_of(entry)), files)
+
+
+def _read_loom(entry, files):
     path = files["matrix"]
+    parts = read_loom_parts(path, _layer_of(entry))
+    ids, symbols = default_columns(parts[2])
+    if ids is None and not _columns_of(entry).get("ensembl_id"):
+        require_columns(parts[2], ["Accession"], path, "row_attrs")
+    return _from_columns(entry, parts, files, {"ensembl_id": ids, "symbol": symbols})
+
+
+def _read_10x_h5(entry, files):
+    parts = read_10x_h5_parts(files["matrix"], _layer_of(entry))
+    return _from_columns(entry, parts, files, OF_10X)
+
+
+def _read_10x_mtx(entry, files):
+    if layer := _layer_of(entry):
+        raise input_error(
+            "registry key 'layer'",
+            found=repr(layer),
+            expected="none, as a folder of Cell Ranger has one matrix",
+            remedy="remove it",
+        )
+    return _from_columns(entry, read_10x_mtx_parts(files), files, OF_10X)
+
+
+OF_10X = {"ensembl_id": "gene_ids", "symbol": "gene_names"}
+READERS = {  # layout: reader, files it needs, files it may be given
+    "scperturb": (_read_scperturb, ("matrix",), ()),
+    "kaggle": (_read_kaggle, ("matrix",), ()),
+    "geo": (_read_geo, ("counts", "genes", "cells"), ()),
+    "h5ad": (_read_h5ad, ("matrix",), ("cells", "gene_names")),
+    "zarr": (_read_zarr, ("matrix",), ("cells", "gene_names")),
+    "loom": (_read_loom, ("matrix",), ("cells", "gene_names")),
+    "10x_h5": (_read_10x_h5, ("matrix",), ("cells", "gene_names")),
+    "10x_mtx": (_read_10x_mtx, ("matrix",), ("barcodes", "features", "cells", "gene_names")),
+}
+
+
+def _layer_of(entry):
+    """Return where an entry says that the counts lie, None where it does not."""
+    layer, older = entry.get("layer"), (entry.get("columns") or {}).get("counts")
+    if layer and older and layer != older:
+        raise input_error(
+            "registry key 'layer'",
+            found=f"{layer!r}, and {older!r} under 'columns: counts:'",
+            expected="one place of the counts",
+            remedy="remove 'columns: counts:'",
+        )
+    return layer or older or None
+
+
+def _columns_of(entry):
+    """Return {canonical name: column of the file or None} of an entry."""
     columns = dict(entry.get("columns") or {})
-    known = {"counts", *VAR_COLUMNS, *OBS_COLUMNS}
+    columns.pop("counts", None)  # an older name of `layer`
+    known = {*VAR_COLUMNS, *OBS_COLUMNS}
     if unknown := sorted(set(columns) - known):
         raise input_error(
-            f"dataset registry, key 'columns: {unknown[0]}'",
+            f"registry key 'columns: {unknown[0]}'",
             found="an unknown name",
             expected="one of " + ", ".join(sorted(known)),
             remedy="remove it (other obs columns are kept under their own names anyway)",
         )
-    counts, obs, var = read_h5ad_parts(path, counts=columns.pop("counts", None) or "X")
-    id_column = columns.pop("ensembl_id", None) or "index"
-    symbol_column = columns.pop("symbol", None)
-    wanted = [column for column in (id_column, symbol_column) if column not in (None, "index")]
-    require_columns(var, wanted, path, "var")
+    return columns
+
+
+def _from_columns(entry, parts, files, defaults=None):
+    """Return the canonical matrix of parts whose columns the entry names.
+
+    Parameters
+    ----------
+    files : dict
+        ``matrix``, and where there is one a table of ``cells``.
+    defaults : dict, optional
+        The layout's own ``ensembl_id`` and ``symbol``.
+    """
+    counts, obs, var = parts
+    path = files["matrix"]
+    if "cells" in files:
+        obs = with_table(obs, files["cells"], path)
+    columns = {**(defaults or {}), **_columns_of(entry)}
+    obs = _mapped(obs, columns, path)
+    if "dose_token" in obs and "dose_um" not in obs:
+        require_columns(obs, ["drug"], path, "obs")
+        add_dose(obs, entry, path)
+    genes = _genes_of(var, columns, path, has_symbols_alone(entry))
+    names = read_table(files["gene_names"]) if "gene_names" in files else None
+    return _canonical(entry, counts, obs, *genes, path, names)
+
+
+def _mapped(obs, columns, path):
+    """Return obs with the canonical names that `columns` gives; null means that there is none."""
+    columns = {name: source for name, source in columns.items() if name not in VAR_COLUMNS}
     mapped = {name: source for name, source in columns.items() if source is not None}
+    require_usable(obs, mapped.values(), path, "obs")
     require_columns(obs, mapped.values(), path, "obs")
     # A column that already has a canonical name stands for itself, unless mapped to null.
     replaced = {name for name, source in columns.items() if source is None} | set(mapped.values())
     renamed = obs.drop(columns=[name for name in replaced if name in obs])
-    obs = renamed.assign(**{name: obs[source] for name, source in mapped.items()})
-    if "dose_token" in obs and "dose_um" not in obs:
-        require_columns(obs, ["drug"], path, "obs")
-        add_dose(obs, entry, path)
+    return renamed.assign(**{name: obs[source] for name, source in mapped.items()})
+
+
+def _genes_of(var, columns, path, alone=False):
+    """Return gene ids and symbols of var: None where the entry names none, or has symbols alone."""
+    id_column = columns.get("ensembl_id") or "index"
+    symbol_column = columns.get("symbol")
+    wanted = [column for column in (id_column, symbol_column) if column not in (None, "index")]
+    require_usable(var, wanted, path, "var")
+    require_columns(var, wanted, path, "var")
     ids = var.index if id_column == "index" else var[id_column]
     symbols = None if symbol_column is None else var.index
     if symbol_column not in (None, "index"):
         symbols = var[symbol_column]
-    return canonical_matrix(counts, obs, ids, symbols, path)
+    if alone:
+        return None, var.index if symbols is None else symbols
+    return ids, symbols
 
 
-class _Lines(io.RawIOBase):
-    """Bytes of a text, which has lines, and is not thousands of times what is stored of it."""
-
-    def __init__(self, handle, most):
-        self._handle, self._left, self._line = handle, max(most, SMALL), 0
-
-    def readable(self):
-        """Return True, as pandas asks."""
-        return True
-
-    def readinto(self, buffer):
-        """Fill a buffer; a ValueError where a line or the whole is longer than any table's."""
-        data = self._handle.read(len(buffer))
-        self._left -= len(data)
-        after = data.rfind(b"\n")
-        self._line = len(data) - 1 - after if after >= 0 else self._line + len(data)
-        if self._left < 0:
-            raise ValueError(f"unpacks to more than {MAX_PACKING} times its size")
-        if self._line > LONGEST_LINE:
-            raise ValueError(f"a line of more than {LONGEST_LINE:,} bytes")
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _read_table(path, **options):
-    with _text_of(path) as handle:
-        return pd.read_csv(handle, **options)
-
-
-@contextlib.contextmanager
-def _text_of(path):
-    """Open a text file, gzipped or not (by its content, whatever its name)."""
-    try:
-        with open(path, "rb") as start:
-            magic = start.read(4)
-        if magic.startswith(b"PK\x03\x04"):
-            raise ValueError("a zip archive")
-        zipped = magic.startswith(b"\x1f\x8b")
-        with gzip.open(path, "rb") if zipped else open(path, "rb") as handle:
-            yield io.BufferedReader(_Lines(handle, MAX_PACKING * path.stat().st_size), 1 << 16)
-    except InputError:
-        raise
-    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
-        reason = (str(error) or "empty").splitlines()[0].translate(str.maketrans("()", "[]"))
-        raise input_error(
-            str(path),
-            found=f"a file that cannot be read ({reason})",
-            expected="a whole text table, plain or gzipped",
-            remedy="delete it and download it again",
-        ) from None
-
-
-def _read_triplets(path, *, n_genes, n_cells, block=5_000_000):
-    """Read lines of gene, cell, count (tabs, both indices from 1) into a CSR cells x genes."""
-    rows, columns, values = [], [], []
-    with _text_of(path) as handle:
-        # In blocks, as the whole table would take three times the memory of the matrix.
-        for lines in pd.read_csv(handle, sep="\t", header=None, dtype=np.float64, chunksize=block):
-            if lines.shape[1] != 3:
-                raise input_error(
-                    str(path),
-                    found=f"{lines.shape[1]} columns",
-                    expected="gene, cell and count, separated by tabs, without header",
-                    remedy="give the '..._UMI.count.matrix.gz' of the GEO sample",
-                )
-            gene, cell = lines[0].to_numpy(), lines[1].to_numpy()
-            for name, index, size in (("gene", gene, n_genes), ("cell", cell, n_cells)):
-                if not (index.min() >= 1 and index.max() <= size and (index == index // 1).all()):
-                    raise input_error(
-                        str(path),
-                        found=f"{name} numbers from {index.min():g} to {index.max():g}",
-                        expected=f"whole numbers from 1 to {size:,}, the {name}s of the other file",
-                        remedy="give the three files of one GEO sample",
-                    )
-            rows.append((cell - 1).astype(np.int32))
-            columns.append((gene - 1).astype(np.int32))
-            values.append(lines[2].to_numpy(np.float32))
-    joined = [np.concatenate(part) for part in (rows, columns, values)]
-    return sp.coo_matrix((joined[2], (joined[0], joined[1])), shape=(n_cells, n_genes)).tocsr()
+def _canonical(entry, counts, obs, ids, symbols, path, names=None):
+    if (entry.get("counts") or {}).get("round"):
+        counts = rounded(in_memory(counts), path)
+    return canonical_matrix(counts, usable_frame(obs, path, "obs"), ids, symbols, path, names)

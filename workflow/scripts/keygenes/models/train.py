@@ -223,7 +223,8 @@ def train(
     """
     n_batches = -(-len(lengths) // batch_size)
     total = epochs * n_batches
-    optimizer = torch.optim.AdamW(parameter_groups(model, weight_decay), lr=learning_rate)
+    groups = parameter_groups(model, weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     factor = linear_schedule(total, warmup(total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

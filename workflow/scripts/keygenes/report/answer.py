@@ -13,6 +13,7 @@ from keygenes.report.summaries import (
     interval,
     n_trainings,
     not_learnt,
+    partial_sets,
     pooled,
     top_expressed_members,
     top_members,
@@ -32,8 +33,8 @@ def answer(tables, config, dataset, model):
     Parameters
     ----------
     tables : dict
-        labels, splits, claims, primary and track_tests (None where the study has none), and per
-        task metrics, cosine, comparison_bounds, key_genes and genes.
+        labels, splits, claims, primary and track_tests (None where the study has none), gene_sets
+        {name: table}, and per task metrics, cosine, comparison_bounds, key_genes and genes.
     config : dict
     dataset, model : str
         What they are called.
@@ -148,15 +149,32 @@ def _genes(tables, config, tasks):
             f"Of the {n_top} genes that receive most attention, {_each(both)} are among the "
             f"{n_top} most differentially expressed ones."
         )
+    said = "".join(map(_part, partial_sets(tables).items()))
+    without = [task for task in tasks if not keys[task][f"in_{sets[0]}"].any()]
+    if without:
+        said = (
+            f" No gene of {spoken(sets[0])} is read in the test cells of {listed(without)}.{said}"
+        )
+    if without == tasks:
+        return f"The genes that receive most attention are {_each(first)}.{said}"
     found, expected, tested = {}, {}, {}
-    for task in tasks:
+    for task in (task for task in tasks if task not in without):
         n, chance = top_members(keys[task], sets[0], n_top)
         found[task], expected[task] = f"{n} ({first[task]} first)", f"{chance:.1f}"
         tested[task] = top_expressed_members(tables["genes"][task], keys[task], sets[0], n_top)
     return (
         f"Of the {n_top} genes that receive most attention, {_each(found)} are of the set "
         f"{spoken(sets[0])}; {_each(expected)} would be by chance, and of the {n_top} most "
-        f"differentially expressed genes {_each(tested)} are."
+        f"differentially expressed genes {_each(tested)} are.{said}"
+    )
+
+
+def _part(item):
+    """Return a sentence about a gene set that is in the data in part alone."""
+    name, counts = item
+    return (
+        f" Only {counts['matched']} of the {counts['listed']} genes of {spoken(name)} are in the "
+        "data: whatever is said of the set is said of these."
     )
 
 

@@ -10,6 +10,7 @@ from keygenes.report.captions import caption
 from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
     metric_summary,
+    set_table,
     verdict_counts,
 )
 
@@ -83,6 +84,13 @@ def _limits(tables, tasks):
     return f" q of attention residual: {LIMIT}" if "attention_residual" in tracks else ""
 
 
+def _gene_sets(tables):
+    """Return the table of gene sets as the page takes it, in a list; empty without any."""
+    found = set_table(tables)
+    files = [f"evidence/gene_sets/{name}.tsv" for name in tables["gene_sets"]]
+    return [] if found.empty else [(caption("gene_sets"), found, ", ".join(files))]
+
+
 def class_counts(labels, splits):
     """Return how many cells each class of each task has, and how many of them were tested."""
     tested = labels["cell"].isin(splits["cell"][splits["split"] == "test"])
@@ -137,6 +145,8 @@ def page_sections(tables, config, shown, dataset):
             "figures": _figures(shown, "Data", None),
             "tables": [
                 (caption("selection"), tables["selection"], "cells/selection.parquet"),
+                (caption("checks"), tables["checks"], "cells/checks.parquet"),
+                *_gene_sets(tables),
                 (
                     "Cells per class, and those of them that some fold tests.",
                     class_counts(tables["labels"], tables["splits"]),

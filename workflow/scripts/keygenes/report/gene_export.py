@@ -12,7 +12,7 @@ from keygenes.core.files import written
 from keygenes.core.schemas import gene_table_schema
 from keygenes.core.shown import spreadsheet_cell
 from keygenes.core.tables import read_table, write_table, write_tsv
-from keygenes.evidence.gene_sets import read_gene_set
+from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.gene_table import explained_columns, gene_table, sets_of, tracks_of
 
 log = logging.getLogger("keygenes")
@@ -49,13 +49,13 @@ def write_gene_table(
     genes, wilcoxon : path-like
         Tables 'genes' of the task and 'wilcoxon'.
     gene_sets : dict {name: (path, registry entry)}
-        Entries with format, set, title and simulated.
+        Table 'gene_set', and an entry with title and simulated.
     out_table, out_tsv, out_xlsx, out_columns : path-like
         Parquet; text; spreadsheet with a second sheet about the columns; the same as text.
     simulated : str, bool
         What is simulated, if anything.
     """
-    sets = {name: read_gene_set(path, entry) for name, (path, entry) in gene_sets.items()}
+    sets = {name: read_members(path) for name, (path, _) in gene_sets.items()}
     tests = read_table(wilcoxon)
     table = gene_table(read_table(genes), tests[tests["task"] == task], sets, regime)
     write_table(table, out_table, schema=gene_table_schema(sets_of(table), tracks_of(table)))

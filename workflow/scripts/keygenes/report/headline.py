@@ -15,6 +15,7 @@ from keygenes.report.summaries import (
     interval,
     n_trainings,
     not_learnt,
+    partial_sets,
     pooled,
     top_expressed_members,
     top_members,
@@ -31,8 +32,8 @@ def headline_numbers(tables, config):
     Parameters
     ----------
     tables : dict
-        selection, splits, primary (or None), and per task metrics, cosine, key_genes; per task of
-        genes gene_metrics.
+        selection, splits, primary (or None), gene_sets {name: table}, and per task metrics, cosine,
+        key_genes; per task of genes gene_metrics.
     config : dict
     """
     regime, splits = config["evidence"]["regime"], tables["splits"]
@@ -76,22 +77,33 @@ def headline_numbers(tables, config):
     task = tasks[-1]
     rows.append(attention_headline(task, attention_change(tables, config, task)))
     n_top = config["evidence"]["n_key_genes"]
+    partial = partial_sets(tables)
     for name in config["evidence"]["gene_sets"][:1]:
         found, expected = top_members(tables["key_genes"][task], name, n_top)
         by_expression = top_expressed_members(
             tables["genes"][task], tables["key_genes"][task], name, n_top
         )
+        none = not tables["key_genes"][task][f"in_{name}"].any()
         rows.append(
             (
                 f"genes of {spoken(name)} among the {n_top} most attended, task {task}",
-                str(found),
-                f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
-                "differentially expressed",
+                "not testable" if none else str(found),
+                "no gene of the set is read in the test cells"
+                if none
+                else f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
+                "differentially expressed" + _part(partial.get(name)),
             )
         )
     return rows + [
         gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
     ]
+
+
+def _part(counts):
+    """Return what follows where a gene set is in the data in part alone (or None: nothing)."""
+    return (
+        f"; only {counts['matched']} of its {counts['listed']} genes in the data" if counts else ""
+    )
 
 
 def primary_headline(row):

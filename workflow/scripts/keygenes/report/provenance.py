@@ -8,7 +8,7 @@ from rocrate.model import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from keygenes import __version__
-from keygenes.core.files import checksum, digest_of
+from keygenes.core.files import checksum, digest_of, files_in
 from keygenes.core.tables import read_stamp
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"  # Process Run Crate (Leo et al. 2024)
@@ -48,8 +48,9 @@ def commit_of(folder):
 
 
 def described(path):
-    """Return {bytes, sha256} of a file."""
-    return {"bytes": Path(path).stat().st_size, "sha256": checksum(path)}
+    """Return {bytes, sha256} of a file, or of all files in a folder."""
+    files = files_in(path) if Path(path).is_dir() else [Path(path)]
+    return {"bytes": sum(file.stat().st_size for file in files), "sha256": checksum(path)}
 
 
 def given_files(given, sources):

@@ -25,7 +25,7 @@ from keygenes.report.run_times import run_times
 from keygenes.report.study_counts import study_counts
 from keygenes.report.style import count
 
-SHARED_TABLES = ("selection", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
+SHARED_TABLES = ("selection", "checks", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
 CELL_TABLES = ("metrics", "cosine", "comparison_bounds", "key_genes", "genes")
 SINGLE_TABLES = ("claims", "primary", "track_tests")  # that not every study has
 SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
@@ -38,8 +38,8 @@ def read_tables(files, config):
     Parameters
     ----------
     files : dict {name: path or list of paths}
-        Those of tasks in the order of the config's tasks; claims, primary and track_tests a list
-        of one path or none.
+        Those of tasks in the order of the config's tasks, gene_sets of its sets; claims, primary
+        and track_tests a list of one path or none.
     config : dict
     """
     tables = {name: read_table(files[name]) for name in SHARED_TABLES}
@@ -47,6 +47,8 @@ def read_tables(files, config):
         for name in names:
             read = map(read_table, files[name])
             tables[name] = dict(zip([task["name"] for task in tasks], read, strict=True))
+    sets = config["evidence"]["gene_sets"]
+    tables["gene_sets"] = dict(zip(sets, map(read_table, files["gene_sets"]), strict=True))
     for name in SINGLE_TABLES:
         tables[name] = next(map(read_table, files[name]), None)
     return tables

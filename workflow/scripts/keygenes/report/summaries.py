@@ -3,6 +3,8 @@
 import pandas as pd
 
 from keygenes.core.regimes import BASELINES
+from keygenes.core.shown import shortened
+from keygenes.evidence.gene_sets import is_partial, set_counts
 from keygenes.evidence.verdicts import (
     FAILS,
     HOLDS,
@@ -96,6 +98,32 @@ def top_members(key_genes, name, n_top):
     """Return how many of the first `n_top` key genes are in a gene set, and how many by chance."""
     flags = key_genes[f"in_{name}"].to_numpy()
     return int(flags[:n_top].sum()), flags.mean() * min(n_top, len(flags))
+
+
+def partial_sets(tables):
+    """Return what became of the gene sets less than half of which is in the data.
+
+    Parameters
+    ----------
+    tables : dict
+        gene_sets: {name: table 'gene_set'}.
+
+    Returns
+    -------
+    dict {name: result of `evidence.gene_sets.set_counts`}
+    """
+    counts = {name: set_counts(table) for name, table in tables["gene_sets"].items()}
+    return {name: found for name, found in counts.items() if is_partial(found)}
+
+
+def set_table(tables):
+    """Return what became of every gene set, a row each (see `partial_sets`)."""
+    rows = []
+    for name, table in tables["gene_sets"].items():
+        counts = set_counts(table)
+        lost = shortened(", ".join(counts.pop("lost")), 60)
+        rows.append({"gene_set": name, **counts, "lost": lost})
+    return pd.DataFrame(rows)
 
 
 def attention_change(tables, config, task):

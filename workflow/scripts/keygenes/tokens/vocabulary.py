@@ -10,6 +10,7 @@ from scipy import sparse
 
 from keygenes.core.errors import input_error
 from keygenes.core.shown import gene_name
+from keygenes.inputs.gene_names import ALIAS, COLUMNS, SYMBOL, dates_of
 from keygenes.tokens.pickled import read_pickled_dict
 
 TARGET_SUM = 10_000  # medians are of counts per 10,000
@@ -111,6 +112,36 @@ def geneformer_vocabulary(tokens_path, medians_path, names_path=None, mapping_pa
 def read_mapping(path):
     """Return V2's dictionary from any known gene id or alias to the id in the vocabulary."""
     return {str(key): str(value) for key, value in read_pickled_dict(path).items()}
+
+
+def gene_names(names_paths, mapping_paths):
+    """Return what dictionaries call which gene: table 'gene_names'.
+
+    Parameters
+    ----------
+    names_paths : sequence of path-like
+        Gene name to Ensembl id: of one that two dictionaries know, the first has the word.
+    mapping_paths : sequence of path-like
+        V2's: any known id, symbol or alias, in upper case, to Ensembl id.
+
+    Returns
+    -------
+    DataFrame
+        name (unique within a kind), ensembl_id, kind ('symbol' or 'alias'; left out are aliases of
+        the gene that has them as its symbol, and dates, which are damaged names here as anywhere).
+    """
+    symbols, aliases = {}, {}
+    for path in names_paths:
+        for name, gene in sorted(read_mapping(path).items()):
+            symbols.setdefault(name, gene)
+    own = {(name.upper(), gene) for name, gene in symbols.items()}
+    for path in mapping_paths:
+        for name, gene in sorted(read_mapping(path).items()):
+            if name != gene and (name.upper(), gene) not in own and not dates_of(name):
+                aliases.setdefault(name, gene)
+    rows = [(*pair, SYMBOL) for pair in symbols.items()]
+    rows += [(*pair, ALIAS) for pair in aliases.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def dataset_vocabulary(adata):

@@ -1,0 +1,76 @@
+"""Gene sets held against the genes of a study, before anything is scored."""
+
+import logging
+
+import numpy as np
+
+from keygenes.core.errors import input_error
+from keygenes.core.matrices import read_genes
+from keygenes.core.shown import shortened
+from keygenes.core.tables import read_table, write_table, write_tsv
+from keygenes.evidence.gene_sets import find_listed, is_partial, read_gene_set, set_counts
+from keygenes.inputs.gene_names import KnownGenes, kind_of_names
+
+log = logging.getLogger("keygenes")
+
+
+def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_shown):
+    """Write table 'gene_set': which genes of the study a set lists.
+
+    Parameters
+    ----------
+    path : path-like
+    entry : dict
+        Of the gene-set registry.
+    name : str
+        Of the set.
+    matrix : path-like
+        The canonical matrix of the dataset.
+    vocabulary : path-like
+        Table 'vocabulary': its symbols count where the dataset has none.
+    names : path-like or None
+        Table 'gene_names', for what genes are called elsewhere.
+    out, out_shown : path-like
+        Parquet and TSV.
+
+    Raises
+    ------
+    InputError
+        If none of its genes is in the data.
+    """
+    listed = read_gene_set(path, entry)
+    genes = read_genes(matrix)
+    ids = genes.index.to_numpy(str)
+    known = KnownGenes(
+        ids,
+        _symbols(genes, read_table(vocabulary)),
+        read_table(names) if names else None,
+    )
+    table = find_listed(listed, known)
+    counts = set_counts(table)
+    if not counts["matched"]:
+        raise input_error(
+            f"gene set '{name}' ({path})",
+            found=f"{kind_of_names(table['name'])}, none of {counts['listed']} in the dataset",
+            expected=f"genes of the dataset, which has {kind_of_names(ids)} and "
+            f"{kind_of_names(genes['symbol'].astype(str))} as symbols",
+            remedy="list the genes by the dataset's ids or symbols (of another species: those of "
+            "their orthologues), or take the set out of 'evidence.gene_sets'",
+        )
+    say = log.warning if is_partial(counts) else log.info
+    lost = shortened(", ".join(counts["lost"]), 200)
+    say(
+        "%s: {matched} of {listed} genes are in the dataset, {other_name} of them by another name; "
+        "{ambiguous} ambiguous, {not_in_data} not in it, {unknown} unknown%s".format(**counts),
+        *(name, f" ({lost})" if lost else ""),
+    )
+    write_table(table, out, "gene_set")
+    write_tsv(table, out_shown)
+
+
+def _symbols(genes, vocabulary):
+    """Return a symbol per gene of a matrix: where it has only an id, that of the vocabulary."""
+    own = genes["symbol"].astype(str)
+    others = vocabulary.set_index("ensembl_id")["symbol"].astype(str).reindex(genes.index)
+    nameless = (own.to_numpy() == genes.index.to_numpy()) & others.notna().to_numpy()
+    return np.where(nameless, others, own)
