@@ -26,6 +26,7 @@ from keygenes.cells.columns import passing_cells
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import checksum
 from keygenes.inputs.canonical import require_columns
+from keygenes.inputs.dataset import in_memory  # noqa: E402
 from keygenes.inputs.h5ad import read_h5ad_parts
 from keygenes.tokens.encode import encode_cells, frame_tokens, plan_genes, rank_values
 from keygenes.tokens.vocabulary import geneformer_vocabulary, read_mapping
@@ -70,6 +71,7 @@ def load_dictionaries(folder, version):
 def read_cells(path):
     """Return counts (CSR, or an array where stored so), n_counts, ids and names of the cells."""
     counts, obs, var = read_h5ad_parts(path)
+    counts = in_memory(counts)
     require_columns(var, ["ensembl_id"], path, "var")
     if "n_counts" not in obs:
         raise input_error(

@@ -66,7 +66,7 @@ def counts_of(n_cells=60, given=GIVEN):
 def write_canonical(folder, counts, given=GIVEN, **obs):
     names = [f"cell{i}" for i in range(counts.shape[0])]
     frame = pd.DataFrame({"dose_um": np.resize([0.0, 1.0], len(names)), **obs}, index=names)
-    adata = canonical_matrix(counts.copy(), frame, given, None, "x.h5ad")
+    adata = canonical_matrix(counts.copy(), frame, given, None, "x.h5ad").in_memory()
     write_matrix(adata, folder / "all.h5ad")
     return folder / "all.h5ad"
 
