@@ -168,6 +168,7 @@ def plainly_selected(adata, options):
     return adata[:, select.variable_genes(adata, options["highly_variable_genes"])].copy(), screen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_reading_in_blocks_selects_what_the_whole_matrix_does(tmp_path, monkeypatch, seed):
     rng = np.random.default_rng(seed)

@@ -185,6 +185,7 @@ def test_scores_are_pooled_over_folds_under_every_labels(found, inputs):
     assert row["effect"] == pytest.approx(scores[0] - scores[1:].mean())
 
 
+@pytest.mark.slow
 def test_differential_expression_stands_beside_under_as_many_relabellings_as_there_are(found):
     scores = found["relabelled_scores"]
     # 20 ways to deal three of six wells, in two replicates, and the exchange of equal classes

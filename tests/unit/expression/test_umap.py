@@ -69,6 +69,7 @@ def test_the_number_of_threads_does_not_move_a_cell():
         numba.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_cells", "n_genes"), [(40, 100), (16, 40), (5, 30), (30, 3)])
 def test_few_cells_or_genes_are_enough(n_cells, n_genes):
     coordinates = umap_coordinates(*two_kinds(n_cells, n_genes), **SETTINGS)

@@ -84,8 +84,12 @@ def file_of(path, form, seed=0, dtype=np.float32):
     return counts, obs
 
 
+SLOWER = pytest.mark.slow
+TYPES = [np.float32, *(pytest.param(t, marks=SLOWER) for t in (np.float64, np.uint8, np.int64))]
+
+
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
+@pytest.mark.parametrize("dtype", TYPES)
 def test_a_file_in_blocks_is_read_as_the_whole_is(tmp_path, monkeypatch, form, dtype):
     counts, obs = file_of(tmp_path / "given.h5ad", form, dtype=dtype)
     genes, first = pd.unique(np.array(IDS, object)), [0, 1, 2, 4, 5, 6, 8, 9, 10]

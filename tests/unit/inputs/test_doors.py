@@ -205,6 +205,7 @@ def test_a_header_of_features_is_no_gene(tmp_path):
     same(tmp_path, read_dataset(MTX, {"matrix": folder}))
 
 
+@pytest.mark.slow
 def test_a_folder_of_10x_without_genes_or_with_a_bomb(tmp_path):
     folder = folder_of(tmp_path / "f", zipped=False)
     text = (folder / "features.tsv").read_text()
@@ -287,6 +288,7 @@ def test_zarr_in_blocks_and_shards(tmp_path):
     same(tmp_path, read_dataset(ZARR, {"matrix": tmp_path / "m.zarr"}), states=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [2, 3])
 def test_zarr_places_of_counts(tmp_path, version):
     adata = cells()

@@ -140,6 +140,7 @@ def test_a_folder_that_declares_more_than_it_holds(folder, array):
     refused(folder, "bytes declared")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("array", ["X/data", "obs/total", "obs/_index"])
 @pytest.mark.parametrize("packer", ["gzip", "zstd"])
 def test_a_block_that_unpacks_to_a_thousand_times_its_size(folder, array, packer):
