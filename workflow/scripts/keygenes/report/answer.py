@@ -264,18 +264,20 @@ def _beside(row, tests):
             f"All other tracks are exploratory: {(known <= ALPHA).sum()} of {len(known)} reach "
             f"p = {ALPHA:g} after correction over tracks (max-T)."
         )
-        yield from _of_thesis(others[others["track"] == THESIS])
+        yield from _of_thesis(others[others["track"] == THESIS], row["min_effect"])
     elif len(others):
         yield f"All other tracks ({len(others)}) are exploratory, and no relabelling tests them."
 
 
-def _of_thesis(tests):
+def _of_thesis(tests, min_effect):
     """Yield how the thesis's own measure fares, which favours genes that many cells express."""
     for _, test in tests[tests["n_permuted"] > 0].iterrows():
+        small = f", less than the {min_effect:g} that would count"
         yield (
             f"Total attention, the thesis's measure, reaches {test['auprc']:.3f}, and "
             f"{test['permuted_mean']:.3f} in models of relabelled wells (p = "
-            f"{test['permuted_p']:.2g}): an effect of {_effect(test)}."
+            f"{test['permuted_p']:.2g}): an effect of {_effect(test)}"
+            f"{small if test['effect'] < min_effect else ''}."
         )
 
 
