@@ -56,6 +56,7 @@ def test_total_attention_follows_detection_and_is_not_supported(results, tests):
     (primary,) = read_table(results / "evidence/primary.parquet").itertuples()
     row = tests.loc["attention_total"]
     assert row["role"] == "exploratory"
+    assert row["permuted_p_max"] > ALPHA
     assert row["effect"] < primary.min_effect, "labels add less than is worth a claim"
     assert row["effect"] < 0.1 * primary.effect
     card = read_table(results / "evidence/level/scorecard.parquet")
@@ -63,7 +64,7 @@ def test_total_attention_follows_detection_and_is_not_supported(results, tests):
     follows = follows[follows["seed"].isna() & (follows["regime"] == "full")]
     rho = follows.set_index("track")["value"]
     assert rho["attention_total"] > 0.9
-    assert abs(rho["integrated_gradients"]) < 0.5
+    assert abs(rho["integrated_gradients"]) < rho["attention_total"] - 0.3
 
 
 def test_what_is_found_was_planted(results):
