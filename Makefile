@@ -54,7 +54,7 @@ micro: env
 test-demo: env
 	$(PYTEST) tests/demo
 
-## make test: these three and the demo with its assertions; about twelve minutes on two cores
+## make test: these three and the demo with its assertions; about eleven minutes on two cores
 test: dag unit micro test-demo
 
 ## make test-all: the rest as well: worlds of known answers, the demo of the thesis and what reads it, each rerun,
