@@ -33,18 +33,6 @@ def _opened(path):
         yield file
 
 
-def read_genes(path):
-    """Return var of an h5ad file that the pipeline wrote, without its counts.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read (half copied, damaged).
-    """
-    with _opened(path) as file:
-        return read_elem(file["var"])
-
-
 def read_matrix(path, cells=None):
     """Return the AnnData of an h5ad file that the pipeline wrote.
 

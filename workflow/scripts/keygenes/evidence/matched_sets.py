@@ -5,7 +5,7 @@ import logging
 import numpy as np
 
 from keygenes.core.errors import input_error
-from keygenes.core.matrices import read_genes
+from keygenes.core.matrices import read_annotation
 from keygenes.core.shown import shortened
 from keygenes.core.tables import read_table, write_table, write_tsv
 from keygenes.evidence.gene_sets import find_listed, is_partial, read_gene_set, set_counts
@@ -39,7 +39,7 @@ def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_sho
         If none of its genes is in the data.
     """
     listed = read_gene_set(path, entry)
-    genes = read_genes(matrix)
+    genes = read_annotation(matrix).var
     ids = genes.index.to_numpy(str)
     known = KnownGenes(
         ids,
