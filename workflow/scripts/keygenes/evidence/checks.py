@@ -7,7 +7,6 @@ are selected and labelled.
 import logging
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from keygenes.cells.confounding import batch_columns, confounding
@@ -134,13 +133,13 @@ def vocabulary_check(ensembl_ids, totals, vocabulary):
 
     Parameters
     ----------
-    ensembl_ids : array of str [n_genes]
+    ensembl_ids : Index of str [n_genes]
     totals : float array [n_genes]
         Counts of each gene.
     vocabulary : DataFrame
         Table 'vocabulary'.
     """
-    known = np.isin(np.asarray(ensembl_ids, str), vocabulary["ensembl_id"].dropna().astype(str))
+    known = pd.Index(ensembl_ids).isin(vocabulary["ensembl_id"].dropna())
     share = float(totals[known].sum() / max(1, totals.sum()))
     few = share < 1 - MOST_LOST
     return Check(
@@ -210,7 +209,7 @@ def primary_check(primary, labels, obs, *, n_positive, permutations, brought):
         "primary test",
         f"{primary['track']} of {primary['regime']} against {primary['gene_set']}",
         LOOK if reasons else FINE,
-        f"{len(units.codes):,} {units.unit}s, {possible:,.0f} relabellings of them",
+        f"{len(units.codes):,} {units.unit}s, {possible:,.6g} relabellings of them",
         f"it cannot come out as supported: {'; '.join(reasons)}" if reasons else "",
         n,
     )
