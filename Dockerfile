@@ -1,6 +1,6 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="7e329e7fe4a9d786af2ce504db135ea1cc5771fa589c946424b5d1360e0748ef"
+LABEL io.github.snakemake.conda_env_hash="a1316cbfa4330ab3894b9c541a3ade42a01e82fa844569aab274265ca55af42f"
 # Conda environment:
 #   source: envs/attribution.yaml
 #   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
@@ -48,7 +48,7 @@ RUN mkdir -p /conda-envs/7850d62f16d597916b388ea78f600b1e
 COPY envs/baselines.yaml /conda-envs/7850d62f16d597916b388ea78f600b1e/environment.yaml
 # Conda environment:
 #   source: envs/cells.yaml
-#   prefix: /conda-envs/d7560f60261e921f85fd2f07ec077d7f
+#   prefix: /conda-envs/094c63f8d7d3c3a1ea915837afec70d5
 #   # Selecting, labelling and splitting cells. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -61,10 +61,9 @@ COPY envs/baselines.yaml /conda-envs/7850d62f16d597916b388ea78f600b1e/environmen
 #     - numpy ==2.4.6
 #     - pandas ==2.3.3
 #     - pyarrow ==26.0.1
-#     - scanpy ==1.11.5
 #     - scipy ==1.17.1
-RUN mkdir -p /conda-envs/d7560f60261e921f85fd2f07ec077d7f
-COPY envs/cells.yaml /conda-envs/d7560f60261e921f85fd2f07ec077d7f/environment.yaml
+RUN mkdir -p /conda-envs/094c63f8d7d3c3a1ea915837afec70d5
+COPY envs/cells.yaml /conda-envs/094c63f8d7d3c3a1ea915837afec70d5/environment.yaml
 # Conda environment:
 #   source: envs/claims.yaml
 #   prefix: /conda-envs/879ae6d83512f0e9cf520d64adeec914
@@ -326,7 +325,7 @@ COPY envs/tokens.yaml /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.y
 
 RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --file /conda-envs/25934854d73c3f8af458f16e2dd3688d/environment.yaml && \
     conda env create --prefix /conda-envs/7850d62f16d597916b388ea78f600b1e --file /conda-envs/7850d62f16d597916b388ea78f600b1e/environment.yaml && \
-    conda env create --prefix /conda-envs/d7560f60261e921f85fd2f07ec077d7f --file /conda-envs/d7560f60261e921f85fd2f07ec077d7f/environment.yaml && \
+    conda env create --prefix /conda-envs/094c63f8d7d3c3a1ea915837afec70d5 --file /conda-envs/094c63f8d7d3c3a1ea915837afec70d5/environment.yaml && \
     conda env create --prefix /conda-envs/879ae6d83512f0e9cf520d64adeec914 --file /conda-envs/879ae6d83512f0e9cf520d64adeec914/environment.yaml && \
     conda env create --prefix /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81 --file /conda-envs/08c1d520bcdf5c78ef0e6974d098ec81/environment.yaml && \
     conda env create --prefix /conda-envs/f990ec8133828de67803533b32ba7c83 --file /conda-envs/f990ec8133828de67803533b32ba7c83/environment.yaml && \

@@ -25,7 +25,7 @@ from timing import arguments, emit, ratios, result
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
-from keygenes.expression.normalise import counts_per_10k  # noqa: E402
+from keygenes.cells.normalise import counts_per_10k  # noqa: E402
 from keygenes.expression.wilcoxon import compare_groups, rank_genes  # noqa: E402
 
 TOLERANCE, SMALLEST = 1e-10, 1e-300

@@ -40,8 +40,10 @@ REGIMES = [*TUNED, "linear_probe", "logistic_genes"]  # of both tasks; the contr
 LAYERS, HEADS = 6, 4
 # Tables whose columns depend on the study, or that belong to the simulation.
 OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth", "gene_table"}
-# That demo has no gene task, one shard, and no second study.
-NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard", "replication"}
+# That demo has no gene task, one shard, no second study, and ids that need no dictionary.
+NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard", "replication"} | {
+    "gene_names"
+}
 FIGURES = (
     ["figure1_umap", "dose_screen"]
     + [
@@ -89,6 +91,8 @@ def table_name(path):
         return {"cells": "attributed_cells", "well_scores": "well_scores"}.get(
             path.stem, f"cell_{path.stem}"
         )
+    if path.parent.name == "gene_sets":
+        return "gene_set"
     if path.parent.name == "tokens":  # variants, and the cells to pretrain on
         return "token_report" if "report" in path.name else "tokens"
     return path.name.split(".")[-2] if "truth" in path.name else path.name.split(".")[0]
@@ -681,7 +685,7 @@ def test_the_report_stays_light(results):
 # Snakemake's own report
 
 TABLES_CARRIED = {
-    "All tasks": {"selection", "claims"},
+    "All tasks": {"selection", "checks", "claims"},
     **{f"Task {task}": {"metrics", "figure8_key_genes", "scorecard"} for task in TASKS},
 }
 TABLES_CARRIED["Task level"].add("primary_test")

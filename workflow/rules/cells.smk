@@ -22,7 +22,7 @@ rule select_cells:
         "../../envs/cells.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 3 if config["select"]["highly_variable_genes"] else 0),
+        mem_mb=memory(2000),
         runtime=60,
     params:
         where=config["dataset"],

@@ -16,7 +16,7 @@ rule embed_cells:
         "../../envs/expression.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000, 4),
+        mem_mb=memory(2000, 1),
         runtime=60,
     params:
         options=config["expression"]["umap"],

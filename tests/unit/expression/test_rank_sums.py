@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from keygenes.cells.normalise import counts_per_10k
 from keygenes.cells.relabel import relabellings, units_of
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.rank_sums import strongest_z, unit_rank_sums
 from keygenes.expression.wilcoxon import rank_genes
 

@@ -9,11 +9,11 @@ import scanpy as sc
 from scipy import sparse
 from scipy.stats import false_discovery_control, mannwhitneyu
 
+from keygenes.cells.normalise import counts_per_10k
 from keygenes.core.errors import InputError
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression import wilcoxon
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.wilcoxon import dose_screen, rank_genes
 
 DATA = Path(os.environ.get("KEYGENES_TEST_DATA", Path(__file__).parents[4] / "shared"))

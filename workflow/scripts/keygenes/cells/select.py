@@ -13,8 +13,10 @@ from keygenes.cells.columns import (
     require_column,
     vehicle_cells,
 )
+from keygenes.cells.normalise import counts_per_10k
+from keygenes.cells.variable_genes import variable_genes
 from keygenes.core.errors import input_error
-from keygenes.core.matrices import read_annotation, read_blocks, read_matrix
+from keygenes.core.matrices import read_annotation, read_blocks
 from keygenes.core.matrix_file import matrix_file
 from keygenes.core.tables import write_table
 from keygenes.core.values import texts_of
@@ -132,17 +134,33 @@ def subsample_mask(groups, n, seed):
     return mask
 
 
-def variable_genes(adata, n):
-    """Return a boolean array of the `n` most variable genes (scanpy's dispersion on log CP10k)."""
-    if n >= adata.n_vars:
-        return np.ones(adata.n_vars, bool)
-    import scanpy  # a heavy package, and most studies keep all genes
+def most_variable(path, cells, genes, n):
+    """Return which genes of a canonical matrix are among the `n` most variable of some.
 
-    log_counts = adata.copy()
-    scanpy.pp.normalize_total(log_counts, target_sum=1e4)
-    scanpy.pp.log1p(log_counts)
-    frame = scanpy.pp.highly_variable_genes(log_counts, n_top_genes=n, inplace=False)
-    return frame["highly_variable"].to_numpy()
+    Parameters
+    ----------
+    path : path-like
+    cells, genes : bool array [n_cells], [n_genes]
+        What is looked at.
+
+    Returns
+    -------
+    bool array [n_genes]
+    """
+
+    def scaled():
+        start, n_counts = 0, read_annotation(path).obs["n_counts"].to_numpy(float)
+        for counts, _ in read_blocks(path):
+            rows = cells[start : start + counts.shape[0]]
+            totals = n_counts[start : start + counts.shape[0]][rows]
+            yield counts_per_10k(counts[rows][:, genes], totals)
+            start += counts.shape[0]
+
+    if n >= genes.sum():
+        return genes
+    chosen = np.zeros(len(genes), bool)
+    chosen[np.flatnonzero(genes)[variable_genes(scaled(), n)]] = True
+    return chosen
 
 
 def cells_per_gene(path, groups):
@@ -259,8 +277,9 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
     screen, adata = screen[:, detected[0]].copy(), adata[:, detected[1]].copy()
     record("detected genes", f"seen in >= {options['min_cells_per_gene']} cells")
     if options["highly_variable_genes"] is not None:
-        counts = read_matrix(dataset_path, adata.obs_names)[:, adata.var_names].copy()
-        adata = adata[:, variable_genes(counts, options["highly_variable_genes"])].copy()
+        n = options["highly_variable_genes"]
+        chosen = most_variable(dataset_path, groups[1], detected[1], n)
+        adata = adata[:, chosen[detected[1]]].copy()
         record("variable genes", f"{options['highly_variable_genes']} most variable")
     write_selected(dataset_path, {screen_path: screen, counts_path: adata})
     write_table(pd.DataFrame(rows), selection_path, "selection")

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 
+from keygenes.cells.normalise import counts_per_10k
 from keygenes.cells.relabel import labelled_units, n_relabellings
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
@@ -12,7 +13,6 @@ from keygenes.evidence import primary
 from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.track_tests import score_rows, scored, track_table, wilcoxon_scores
 from keygenes.evidence.tracks import MIN_CELLS
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.learnt import has_learnt, over_commonest
 
 log = logging.getLogger("keygenes")

@@ -16,13 +16,13 @@ from sklearn.feature_selection import f_classif
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from keygenes.cells.normalise import counts_per_10k
 from keygenes.cells.units import resampling_units
 from keygenes.core.jackknife import design_of, interval, left_out_sums, two_sided_p
 from keygenes.core.matrices import read_matrix
 from keygenes.core.progress import Progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.intervals import ratio_of_sums
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.baselines import fit_penalised
 
 log = logging.getLogger("keygenes")

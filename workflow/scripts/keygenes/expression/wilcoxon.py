@@ -15,9 +15,9 @@ from loguru import logger as illico_logger
 from scipy import sparse
 from scipy.stats import false_discovery_control
 
+from keygenes.cells.normalise import counts_per_10k
 from keygenes.core.blocks import values_per_column
 from keygenes.core.schemas import TABLES
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.expression.sides import REST, VEHICLE, class_codes
 
 illico_logger.disable("illico")  # it announces every call on stderr

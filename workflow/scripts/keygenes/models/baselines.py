@@ -17,11 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from threadpoolctl import threadpool_limits
 
+from keygenes.cells.normalise import counts_per_10k
+from keygenes.cells.variable_genes import moments, variable_genes
 from keygenes.core.matrices import read_matrix
 from keygenes.core.progress import Progress
 from keygenes.core.regimes import BASELINES
 from keygenes.core.tables import read_table, write_table
-from keygenes.expression.normalise import counts_per_10k
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.tokens.draws import thinned_counts
 from keygenes.tokens.vocabulary import is_special
@@ -31,7 +32,6 @@ log = logging.getLogger("keygenes")
 INVERSE_PENALTIES = tuple(10.0 ** (i / 2) for i in range(-8, 5))  # scikit-learn's C
 N_VARIABLE_GENES = 2000
 N_COMPONENTS = 50
-N_BINS = 20  # of mean expression, within which dispersions are compared
 DEPTH_PERCENTILE = 10
 NO_GENE = -1  # of a cell that holds nothing but special tokens
 
@@ -80,43 +80,6 @@ def length_features(presence, n_counts, train):
     features = np.log(np.column_stack([lengths, np.maximum(1, n_counts)]))
     mean, sd = features[train].mean(0), features[train].std(0)
     return (features - mean) / np.where(sd > 0, sd, 1)
-
-
-def _moments(matrix):
-    """Return mean and sample variance per column of a sparse matrix."""
-    n = matrix.shape[0]
-    mean = np.asarray(matrix.mean(0)).ravel()
-    squares = np.asarray(matrix.multiply(matrix).mean(0)).ravel()
-    return mean, np.maximum(0, squares - mean**2) * n / max(1, n - 1)
-
-
-def variable_genes(scaled, n_genes):
-    """Return the columns of the most variable genes, ascending.
-
-    Dispersion (variance over mean of counts per 10,000) standardised within bins of mean
-    expression: scanpy's default, "seurat" (Satija et al. 2015), without loading scanpy.
-
-    Parameters
-    ----------
-    scaled : scipy.sparse.csr_matrix [n_training_cells, n_genes]
-        Counts per 10,000, of training cells only.
-    n_genes : int
-        Genes wanted; all that vary where there are fewer.
-    """
-    mean, variance = _moments(scaled)
-    seen = np.flatnonzero((mean > 0) & (variance > 0))
-    if len(seen) <= n_genes:
-        return seen
-    dispersion = np.log(variance[seen] / mean[seen])
-    bins = pd.cut(np.log1p(mean), N_BINS, labels=False)[seen]
-    groups = pd.Series(dispersion).groupby(bins)
-    centre, spread = groups.transform("mean"), groups.transform("std")
-    # a gene alone in its bin has no spread to be measured by: it counts as one deviation above
-    alone = spread.isna()
-    spread = spread.where(~alone, centre)
-    centre = centre.where(~alone, 0)
-    score = ((dispersion - centre) / spread).fillna(0).to_numpy()
-    return np.sort(seen[np.argsort(-score, kind="stable")[:n_genes]])
 
 
 def _log_loss(probabilities, labels):
@@ -214,7 +177,7 @@ def expression_features(counts, n_counts, train):
     scipy.sparse.csr_matrix [n_cells, at most 2,000]
     """
     scaled = counts_per_10k(counts, n_counts)
-    return scaled[:, variable_genes(scaled[train], N_VARIABLE_GENES)].log1p()
+    return scaled[:, variable_genes([scaled[train]], N_VARIABLE_GENES)].log1p()
 
 
 def principal_components(features, train, seed):
@@ -241,7 +204,7 @@ def importance(model, features, train):
         if hasattr(model, "coef_")
         else np.vstack([one.coef_ for one in model.estimators_])
     )
-    _, variance = _moments(features[train])
+    _, variance = moments([features[train]])
     return np.abs(coefficients).mean(0) * np.sqrt(variance), np.sign(coefficients[-1])
 
 

@@ -1,4 +1,4 @@
-"""The one scale of this room: counts per 10,000 of a cell's counts over all measured genes."""
+"""The one scale of expression: counts per 10,000 of a cell's counts over all measured genes."""
 
 import numpy as np
 from scipy import sparse
