@@ -41,8 +41,9 @@ LAYERS, HEADS = 6, 4
 # Tables whose columns depend on the study, or that belong to the simulation.
 OWN_COLUMNS = {"labels", "key_genes", "attended_vs_expressed", "truth", "gene_table"}
 # That demo has no gene task, one shard, no second study, and ids that need no dictionary.
-NOT_HERE = {"gene_classes", "gene_predictions", "gene_metrics", "token_shard", "replication"} | {
-    "gene_names"
+NOT_HERE = {
+    *("gene_classes", "gene_predictions", "gene_metrics"),
+    *("token_shard", "replication", "gene_names"),
 }
 FIGURES = (
     ["figure1_umap", "dose_screen"]
@@ -114,7 +115,7 @@ def test_every_table_has_its_schema_and_says_where_it_comes_from(results):
         place = str(path.relative_to(results))
         for value in stamp["wildcards"].values():
             assert value in place
-        names = ("task", "regime", "design", "encoding", "dataset", "run", "batch")
+        names = ("task", "regime", "design", "encoding", "dataset", "run", "batch", "gene_set")
         parts = [stamp["wildcards"].get(name) for name in names]
         fold = stamp["wildcards"].get("fold")
         parts = [stamp["rule"], *parts, f"fold{fold}" if fold else None]
