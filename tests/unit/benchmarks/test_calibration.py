@@ -74,6 +74,7 @@ def test_too_few_relabellings_support_nothing(few_studies):
         assert sum(entries[f"{outcome} 20"]["yes"] for outcome in outcomes) == N_STUDIES
 
 
+@pytest.mark.slow
 def test_what_detection_alone_earns_is_seen_through(few_studies):
     entries = few_studies["detection"]
     assert entries["above base rate"]["yes"] > 0.8 * N_STUDIES

@@ -154,6 +154,7 @@ def test_equal_runs_write_equal_bytes(paths, tmp_path):
         assert a == b
 
 
+@pytest.mark.slow
 def test_every_track_and_every_control_is_an_order(found):
     table = found["faithfulness"]
     controls = {"expression", "wilcoxon", "detection", "random", "integrated_gradients_reversed"}

@@ -178,6 +178,7 @@ def test_every_reading_has_a_row_per_task(document, judged):
             assert verdicts(frame, claim, part)
 
 
+@pytest.mark.slow
 def test_p_belongs_to_the_primary_readings_alone(document, judged):
     frame = judged
     primary = {
