@@ -21,7 +21,10 @@ from keygenes.core.tables import read_table
 from keygenes.inputs.readers import read_dataset
 
 ADDING, COMPATIBILITY = "docs/adding-a-dataset.md", "docs/geneformer-compatibility.md"
-REGISTRIES = {"datasets": "datasets", "models": "models", "gene_classes": "gene_sets"}  # schemas
+REGISTRIES = {  # the schema of each
+    **{"datasets": "datasets", "models": "models"},
+    **{"gene_sets": "gene_sets", "gene_classes": "gene_sets"},
+}
 
 
 def blocks(path):

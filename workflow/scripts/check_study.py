@@ -1,5 +1,7 @@
 """Say what is to be known of a study before anything trains."""
 
+import logging
+
 import numpy as np
 
 from keygenes.core.matrices import read_matrix
@@ -25,3 +27,4 @@ with step(snakemake):
     )
     write_table(checks, snakemake.output.checks, "checks")
     write_tsv(checks, snakemake.output.shown, simulated=bool(params.simulated))
+    logging.getLogger("keygenes").info("the same as a table: %s", snakemake.output.shown)

@@ -30,7 +30,9 @@ def cells(**columns):
     )
 
 
-def checks_of(obs, *, members=20, primary=PRIMARY, permutations=20, vocabulary=40, by="replicate"):
+def checks_of(
+    obs, *, members=20, primary=PRIMARY, permutations=20, vocabulary=40, by="replicate", selected=40
+):
     """Return the table 'checks' of cells, indexed by check and about."""
     labels = label_cells(obs, [TASK])
     splits = split_cells(
@@ -40,8 +42,8 @@ def checks_of(obs, *, members=20, primary=PRIMARY, permutations=20, vocabulary=4
     listed = pd.DataFrame({"ensembl_id": None, "symbol": symbols}, dtype=object)
     checks = study_checks(
         obs=obs,
-        genes=GENES.index,
-        totals=np.ones(len(GENES)),
+        genes=GENES.index[:selected],
+        totals=np.ones(selected),
         labels=labels,
         splits=splits,
         vocabulary=pd.DataFrame({"ensembl_id": [None, *GENES.index[:vocabulary]]}),
@@ -52,6 +54,11 @@ def checks_of(obs, *, members=20, primary=PRIMARY, permutations=20, vocabulary=4
         brought=False,
     )
     return checks.set_index(["check", "about"])
+
+
+def mentions(text, *facts):
+    """Return whether a text has all of some names and numbers."""
+    return all(fact in text for fact in facts)
 
 
 def test_a_sound_study_wants_no_look():
@@ -93,7 +100,31 @@ def test_batches_within_classes_that_are_held_out_whole_are_fine():
 def test_a_batch_that_gives_most_of_a_class_away_is_named():
     mostly = np.where(np.where(N % 24 < 2, N + 1, N) % 2, "a", "b").astype(object)
     found = batch_check(mostly)
-    assert found["outcome"] == LOOK and "92%" in found["found"]
+    share = 11 / 12  # of each class in its batch; what is left to be told is the entropy of 1 in 12
+    told = 1 + share * np.log2(share) + (1 - share) * np.log2(1 - share)
+    assert found["outcome"] == LOOK and f"{told:.0%}" in found["found"]
+
+
+@pytest.mark.parametrize("replicates", [True, False])
+def test_a_class_in_one_batch_is_named_though_another_class_is_there_too(replicates):
+    donors = np.where(N % 2, "a", np.array(["a", "b", "c"])[N // 2 % 3]).astype(object)
+    obs = cells(donor=donors)
+    obs = obs if replicates else obs.drop(columns=["replicate", "well"])
+    found = checks_of(obs).loc[("batch", "state: donor")]
+    assert found["outcome"] == LOOK
+    assert mentions(found["found"], "yes", "'a'", "100%", "33%")
+
+
+def test_a_batch_that_holds_most_of_every_class_gives_none_away():
+    donors = np.where(N % 24 < 22, "a", "b").astype(object)
+    assert batch_check(donors)["outcome"] == FINE
+
+
+def test_cells_that_are_split_one_by_one_want_a_look():
+    obs = cells().drop(columns=["well", "replicate"])
+    found = checks_of(obs).loc["split"]
+    assert (found["outcome"] == LOOK).all() and (found["n"] == 240).all()
+    assert mentions(found["advice"].iloc[0], "replicate")
 
 
 @pytest.mark.parametrize(
@@ -119,6 +150,14 @@ def test_cells_without_a_batch_are_left_out_of_its_check():
     assert batch_check(donors)["n"] == 200
 
 
+def test_a_set_whose_genes_were_not_selected_is_named():
+    checks = checks_of(cells(), selected=30)  # the data have 20 of its genes, the study 10
+    found = checks.loc[("gene set", "mine")]
+    assert mentions(found["found"], "20 of 20", "10 of these") and found["outcome"] == FINE
+    found = checks_of(cells(), selected=28).loc[("gene set", "mine")]
+    assert found["outcome"] == LOOK and "select.highly_variable_genes" in found["advice"]
+
+
 def test_a_vocabulary_of_other_genes_is_named():
     checks = checks_of(cells(), vocabulary=10)
     assert checks.loc[("vocabulary", "genes"), "outcome"] == LOOK
@@ -140,7 +179,14 @@ def test_a_primary_test_that_cannot_be_supported_is_named(options, said):
 def test_cells_without_wells_support_nothing():
     obs = cells().drop(columns=["well", "replicate"])
     found = checks_of(obs).loc["primary test"].iloc[0]
-    assert found["outcome"] == LOOK and "cell" in found["advice"]
+    assert found["outcome"] == LOOK and mentions(found["advice"], "well")
+    assert "replicate" not in found["advice"]
+
+
+def test_cells_without_wells_are_relabelled_within_replicates():
+    found = checks_of(cells().drop(columns="well")).loc["primary test"].iloc[0]
+    assert found["outcome"] == LOOK and mentions(found["advice"], "well", "replicate")
+    assert mentions(found["found"], "240", "1,000,000") and "inf" not in found["found"]
 
 
 def test_a_design_of_few_wells_has_few_relabellings():

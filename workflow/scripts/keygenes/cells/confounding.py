@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 # How columns are named that say which cells were handled together; `dataset` comes of combining.
 BATCH = re.compile(
@@ -13,6 +13,8 @@ BATCH = re.compile(
     r"|replicate)",
     re.IGNORECASE,
 )
+# So much of a class in one batch, and no more of the other classes: they nearly are one another.
+GATHERED, OTHERS = 0.9, 0.75
 MOST_BATCHES = 0.1  # of the cells: what has more values than that names cells, not batches
 
 
@@ -24,10 +26,12 @@ class Confounding(NamedTuple):
     column : str
     n_batches, n_cells : int
         Batches, and labelled cells that have one.
-    told : float
-        Share of the cells whose class is the commonest of their batch.
-    commonest : float
-        Share of the commonest class: what `told` is if batches say nothing.
+    gain : float
+        Share of the classes' entropy that batches take away (mutual information over entropy): 0
+        where they say nothing of a cell's class, 1 where they name it.
+    gathered : list of (str, str, float, float)
+        Classes that lie in one batch, or nearly: class, batch, the share of its cells that are in
+        the batch, and that of the other classes' cells. Not asked where batches are nested.
     nested : bool
         Every batch has cells of one class alone.
     single : list of str
@@ -40,16 +44,22 @@ class Confounding(NamedTuple):
     column: str
     n_batches: int
     n_cells: int
-    told: float
-    commonest: float
+    gain: float
+    gathered: list
     nested: bool
     single: list
     split: bool
 
-    @property
-    def gain(self):
-        """Return the share of what there is to be told that batches tell: 0 nothing, 1 all."""
-        return (self.told - self.commonest) / max(1e-12, 1 - self.commonest)
+
+def _gathered(table):
+    """Yield class, batch and two shares, as in `Confounding`; `table` counts batches x classes."""
+    n_of_class, n_of_batch = table.sum(axis=0), table.sum(axis=1)
+    for name, top in table.idxmax().items():
+        inside = table.loc[top, name]
+        share = inside / n_of_class[name]
+        others = (n_of_batch[top] - inside) / (n_of_class.sum() - n_of_class[name])
+        if share >= GATHERED and others <= OTHERS:
+            yield str(name), str(top), float(share), float(others)
 
 
 def batch_columns(obs, but=()):
@@ -89,22 +99,22 @@ def confounding(classes, batches, splits):
     """
     known = classes.notna().to_numpy() & batches.notna().to_numpy()
     classes, batches = classes[known].astype(str), batches[known].astype(str)
-    table = pd.crosstab(batches.to_numpy(), classes.to_numpy()).to_numpy()
-    if min(table.shape, default=0) < 2:
+    table = pd.crosstab(batches.to_numpy(), classes.to_numpy())
+    if min(table.shape) < 2:
         return None
-    nested = bool(((table > 0).sum(axis=1) == 1).all())
-    names = np.unique(classes)
-    single = [str(names[i]) for i in np.flatnonzero((table > 0).sum(axis=0) == 1)]
+    n_batches, n_classes = (table > 0).sum(axis=0), (table > 0).sum(axis=1)
+    nested, counts = bool((n_classes == 1).all()), table.to_numpy(float)
+    weights = counts.sum(axis=1) / counts.sum()
     sides = splits.assign(batch=splits["cell"].map(dict(zip(classes.index, batches, strict=True))))
     sides = sides.assign(test=sides["split"] == "test").dropna(subset=["batch"])
     both = sides.groupby(["fold", "batch"], observed=True)["test"].nunique() > 1
     return Confounding(
         column=str(batches.name),
         n_batches=len(table),
-        n_cells=int(table.sum()),
-        told=float(table.max(axis=1).sum() / table.sum()),
-        commonest=float(table.sum(axis=0).max() / table.sum()),
+        n_cells=int(counts.sum()),
+        gain=float(1 - weights @ entropy(counts, axis=1) / entropy(counts.sum(axis=0))),
+        gathered=[] if nested else list(_gathered(table)),
         nested=nested,
-        single=single if nested else [],
+        single=list(map(str, table.columns[n_batches == 1])) if nested else [],
         split=bool(both.any()),
     )

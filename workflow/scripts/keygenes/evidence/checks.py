@@ -20,6 +20,7 @@ log = logging.getLogger("keygenes")
 FINE, LOOK = "fine", "look"
 MOSTLY = 0.5  # of what there is to be told of a class, which batches may tell
 MOST_LOST = 0.5  # share of the counts that may lie outside the vocabulary
+MANY = 1_000_000  # relabellings, beyond which nobody counts
 
 
 class Check(NamedTuple):
@@ -35,7 +36,8 @@ class Check(NamedTuple):
     advice : str
         What to do, or what it means; empty where all is fine.
     n : int
-        Cells, genes or relabellings that it rests on.
+        What it rests on: cells that have a class (class, split, batch), genes (vocabulary, gene
+        set), or relabellings (primary test).
     """
 
     check: str
@@ -44,6 +46,10 @@ class Check(NamedTuple):
     found: str
     advice: str
     n: int
+
+
+def _several(n, noun):
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def class_checks(labels, obs):
@@ -61,7 +67,7 @@ def class_checks(labels, obs):
         found = f"{n:,} cells"
         if column:
             units = obs[column][cells].nunique()
-            few, found = units < 2, f"{found} in {units} {column}s"
+            few, found = units < 2, f"{found} in {_several(units, column)}"
         advice = f"an interval takes two {column}s of each class" if few else ""
         yield Check("class", f"{labels.name}: {name}", LOOK if few else FINE, found, advice, n)
 
@@ -80,17 +86,18 @@ def split_checks(labels, splits):
         table = pd.crosstab(classes[rows.index], rows["split"].astype(str))
         table = table.reindex(labels.cat.categories, columns=["train", "test"], fill_value=0)
         lacking = [f"no {split} cell of {name}" for name, split in table[table == 0].stack().index]
-        found = (
-            f"{int(table['train'].sum()):,} cells to train, {int(table['test'].sum()):,} to test"
-        )
-        yield Check(
-            "split",
-            f"{labels.name}, fold {fold}",
-            LOOK if lacking else FINE,
-            "; ".join([found, *lacking]),
-            "hold out replicates that have every class, or set split.by: random" if lacking else "",
-            len(rows),
-        )
+        train, test = (f"{table[split].sum():,} cells" for split in ("train", "test"))
+        found, advice = [f"{train} to train, {test} to test", *lacking], ""
+        if lacking:
+            advice = "hold out replicates that have every class, or set split.by: random"
+        elif (rows["unit"] == "cell").all():
+            found.append("cells are split one by one")
+            advice = (
+                "cells that were handled together are on both sides, so that the accuracy may be "
+                "too high: map 'columns: replicate:' (plates, batches or donors) if you know it"
+            )
+        outcome, n = LOOK if advice else FINE, int(classes[rows.index].notna().sum())
+        yield Check("split", f"{labels.name}, fold {fold}", outcome, "; ".join(found), advice, n)
 
 
 def batch_checks(labels, obs, splits, column):
@@ -109,14 +116,20 @@ def batch_checks(labels, obs, splits, column):
         found = confounding(labels, obs[name], splits)
         if found is None:
             continue
-        said = f"{found.n_batches} values, which alone name the class of {found.told:.0%} of the "
-        said += f"cells (the commonest class: {found.commonest:.0%})"
+        said = f"{found.n_batches} values, which tell {found.gain:.0%} of the class"
         advice = ""
         if found.single:
             said += f"; {', '.join(found.single)} in one value alone"
             advice = (
-                f"nothing tells these classes from '{name}': take cells that were handled together"
+                f"these classes cannot be told from '{name}': take cells that were handled together"
             )
+        elif found.gathered:
+            said += "".join(
+                f"; of {about}, {share:.0%} of the cells are in '{batch}', and {others:.0%} of the "
+                "other cells"
+                for about, batch, share, others in found.gathered
+            )
+            advice = f"a model may learn '{name}' for the class: take cells of every class from it"
         elif found.nested and found.split:
             advice = (
                 f"'{name}' has cells of a value on both sides of a split: map it as 'columns: "
@@ -146,34 +159,39 @@ def vocabulary_check(ensembl_ids, totals, vocabulary):
         "vocabulary",
         "genes",
         LOOK if few else FINE,
-        f"{known.sum():,} of {len(known):,} genes are in it, with {share:.0%} of the counts",
+        f"{known.sum():,} of the study's {len(known):,} genes are in it, with {share:.0%} of their "
+        "counts",
         "check species and gene ids, or take the model of another vocabulary" if few else "",
         len(known),
     )
 
 
-def set_check(name, table):
-    """Return the check of a gene set: how many of its genes the data have.
+def set_check(name, table, genes):
+    """Return the check of a gene set: how many of its genes the data have, and the study.
 
     Parameters
     ----------
     name : str
     table : table 'gene_set'
+    genes : Index of str [n_genes]
+        Ensembl ids of the study.
     """
     counts = set_counts(table)
     said = {"of several genes": "ambiguous", "unknown": "unknown"}
     lost = [f"{counts[key]:,} {what}" for what, key in said.items() if counts[key]]
-    few = is_partial(counts)
-    return Check(
-        "gene set",
-        name,
-        LOOK if few else FINE,
-        ", ".join([f"{counts['matched']:,} of {counts['listed']:,} genes are in the data", *lost]),
-        "check species, ids and symbols of the set; what is found speaks for these genes alone"
-        if few
-        else "",
-        counts["listed"],
-    )
+    n_selected = int(genes.isin(members_in(table)).sum())
+    found = f"{counts['matched']:,} of {counts['listed']:,} genes are in the data"
+    selected = f"{n_selected:,} of these among the study's genes (section 'select')"
+    advice = ""
+    if is_partial(counts):
+        advice = (
+            "check species, ids and symbols of the set; what is found speaks for these genes alone"
+        )
+    elif 2 * n_selected < counts["listed"]:
+        advice = "keep more genes: select.highly_variable_genes: null, a lower min_cells_per_gene"
+    outcome = LOOK if advice else FINE
+    found = ", ".join([found, *lost, selected])
+    return Check("gene set", name, outcome, found, advice, counts["listed"])
 
 
 def primary_check(primary, labels, obs, *, n_positive, permutations, brought):
@@ -196,20 +214,26 @@ def primary_check(primary, labels, obs, *, n_positive, permutations, brought):
     units, _ = labelled_units(labels, obs, primary["task"])
     possible = n_relabellings(units)
     n = int(min(permutations, possible))
+    many = possible > MANY
+    relabellings = f"over {MANY:,} relabellings" if many else _several(possible, "relabelling")
     reasons = []
     if brought:
         reasons.append(f"'{primary['regime']}' was fine-tuned elsewhere and cannot be retrained")
     if n < FEWEST:
         reasons.append(f"{n} relabellings give no p below {smallest_p(n):.2g}, not {ALPHA:g}")
     if units.unit == "cell":
-        reasons.append("cells are relabelled, as no wells or replicates are known")
+        within = ", within each replicate" if len(units.blocks) > 1 else ""
+        reasons.append(
+            f"no wells are known, so single cells are relabelled{within}, which is inconclusive "
+            "at most: map 'columns: well:' if you know what was handled together"
+        )
     if n_positive < MIN_POSITIVES:
         reasons.append(f"the set has {n_positive} genes here, and the test takes {MIN_POSITIVES}")
     return Check(
         "primary test",
         f"{primary['track']} of {primary['regime']} against {primary['gene_set']}",
         LOOK if reasons else FINE,
-        f"{len(units.codes):,} {units.unit}s, {possible:,.6g} relabellings of them",
+        f"{_several(len(units.codes), units.unit)}, with {relabellings}",
         f"it cannot come out as supported: {'; '.join(reasons)}" if reasons else "",
         n,
     )
@@ -240,14 +264,15 @@ def study_checks(*, obs, genes, totals, labels, splits, vocabulary, columns, set
         checks += split_checks(of_task, splits)
         checks += batch_checks(of_task, obs_of_task, splits, column)
     checks.append(vocabulary_check(genes, totals, vocabulary))
-    checks += [set_check(name, table) for name, table in sets.items()]
+    checks += [set_check(name, table, genes) for name, table in sets.items()]
     if asked := primary.pop("primary"):
         n_positive = int(genes.isin(members_in(sets[asked["gene_set"]])).sum())
         checks.append(primary_check(asked, labels, obs, n_positive=n_positive, **primary))
-    for check in checks:
+    for check in sorted(checks, key=lambda check: check.outcome == LOOK):  # those at the end
         level = logging.WARNING if check.outcome == LOOK else logging.INFO
         advice = f": {check.advice}" if check.advice else ""
-        log.log(level, "%s, %s: %s%s", check.check, check.about, check.found, advice)
+        values = check.outcome, check.check, check.about, check.found, advice
+        log.log(level, "%s: %s, %s: %s%s", *values)
     due = sum(check.outcome == LOOK for check in checks)
     log.info("%d checks, %d of which want a look", len(checks), due)
     return pd.DataFrame(checks, columns=Check._fields)

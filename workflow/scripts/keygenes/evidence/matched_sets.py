@@ -49,19 +49,23 @@ def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_sho
     table = find_listed(listed, known)
     counts = set_counts(table)
     if not counts["matched"]:
+        own = genes["symbol"].astype(str)
+        own = own[own.to_numpy() != ids]
+        symbols = f"{kind_of_names(own)} as symbols" if len(own) else "no symbols"
         raise input_error(
             f"gene set '{name}' ({path})",
             found=f"{kind_of_names(table['name'])}, none of {counts['listed']} in the dataset",
-            expected=f"genes of the dataset, which has {kind_of_names(ids)} and "
-            f"{kind_of_names(genes['symbol'].astype(str))} as symbols",
+            expected=f"genes of the dataset, which has {kind_of_names(ids)} and {symbols}",
             remedy="list the genes by the dataset's ids or symbols (of another species: those of "
             "their orthologues), or take the set out of 'evidence.gene_sets'",
         )
     say = log.warning if is_partial(counts) else log.info
     lost = shortened(", ".join(counts["lost"]), 200)
     say(
-        "%s: {matched} of {listed} genes are in the dataset, {other_name} of them by another name; "
-        "{ambiguous} ambiguous, {not_in_data} not in it, {unknown} unknown%s".format(**counts),
+        "%s: {matched} of {listed} genes are in the dataset, {other_name} of them written "
+        "otherwise; {ambiguous} ambiguous, {not_in_data} that it lacks, {unknown} unknown%s".format(
+            **counts
+        ),
         *(name, f" ({lost})" if lost else ""),
     )
     write_table(table, out, "gene_set")

@@ -303,12 +303,10 @@ def canonical_matrix(counts, obs, ids, symbols, path, names=None):
         {"symbol": symbols[first], "given_id": given_ids[first]},
         index=pd.Index(unique, name="ensembl_id", dtype=object),
     )
+    n_summed = len(given_ids) - len(var)
     log.info(
-        "%s: %s cells x %s genes, %s ids summed that were there more than once",
-        path,
-        f"{len(obs):,}",
-        f"{len(var):,}",
-        f"{len(given_ids) - len(var):,}",
+        *("%s: %s cells x %s genes%s", path, f"{len(obs):,}", f"{len(var):,}"),
+        f"; columns summed, as their id was there before: {n_summed:,}" if n_summed else "",
     )
     if lost := left_out(columns):
         log.warning("%s: genes left out, though their counts are part of n_counts: %s", path, lost)
