@@ -73,7 +73,7 @@ def class_checks(labels, obs):
 
 
 def split_checks(labels, splits):
-    """Yield a check per fold and task: every class is trained on, and tested.
+    """Yield a check per fold, that every class is trained on and tested, and one of split cells.
 
     Parameters
     ----------
@@ -87,17 +87,21 @@ def split_checks(labels, splits):
         table = table.reindex(labels.cat.categories, columns=["train", "test"], fill_value=0)
         lacking = [f"no {split} cell of {name}" for name, split in table[table == 0].stack().index]
         train, test = (f"{table[split].sum():,} cells" for split in ("train", "test"))
-        found, advice = [f"{train} to train, {test} to test", *lacking], ""
-        if lacking:
-            advice = "hold out replicates that have every class, or set split.by: random"
-        elif (rows["unit"] == "cell").all():
-            found.append("cells are split one by one")
-            advice = (
-                "cells that were handled together are on both sides, so that the accuracy may be "
-                "too high: map 'columns: replicate:' (plates, batches or donors) if you know it"
-            )
-        outcome, n = LOOK if advice else FINE, int(classes[rows.index].notna().sum())
-        yield Check("split", f"{labels.name}, fold {fold}", outcome, "; ".join(found), advice, n)
+        found = "; ".join([f"{train} to train, {test} to test", *lacking])
+        advice = "hold out replicates that have every class, or set split.by: random"
+        outcome, n = LOOK if lacking else FINE, int(classes[rows.index].notna().sum())
+        about = f"{labels.name}, fold {fold}"
+        yield Check("split", about, outcome, found, advice if lacking else "", n)
+    if (splits["unit"] == "cell").all():
+        yield Check(
+            "split",
+            labels.name,
+            LOOK,
+            "cells are split one by one",
+            "cells that were handled together are on both sides, so that the accuracy may be too "
+            "high: map 'columns: replicate:' (plates, batches or donors) if you know it",
+            int(labels.notna().sum()),
+        )
 
 
 def batch_checks(labels, obs, splits, column):
