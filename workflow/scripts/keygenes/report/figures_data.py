@@ -43,7 +43,7 @@ def figure1_umap(umap, labels, *, units=None):
     # two legend columns fit under a panel while "class (n = 1,234)" stays short
     columns = {t: 1 if max(longest[t], cells[t].isna().any() * 11) > 6 else 2 for t in tasks}
     lines = max(-(-(cells[t].nunique() + cells[t].isna().any()) // columns[t]) for t in tasks)
-    figure, axes = panel_grid(len(tasks), columns=3, width=2.6, height=2.75 + 0.15 * lines)
+    figure, axes = panel_grid(len(tasks), columns=3, width=2.6, height=3.1 + 0.165 * lines)
     for panel, task in zip(axes, tasks, strict=True):
         values = cells[task]
         classes = class_order(values)
@@ -72,7 +72,7 @@ def figure1_umap(umap, labels, *, units=None):
             handletextpad=0.2,
             alignment="center",
         )
-        panel.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", box_aspect=1)
+        panel.set(xticks=[], yticks=[], xlabel="UMAP 1", ylabel="UMAP 2", box_aspect=1, anchor="N")
         panel.set_title(task, fontweight="bold")
     add_note(figure, f"n = {len(cells):,} cells; UMAP axes have no unit.")
     return figure
