@@ -224,7 +224,8 @@ def primary_check(primary, labels, obs, *, n_positive, permutations, brought):
     if brought:
         reasons.append(f"'{primary['regime']}' was fine-tuned elsewhere and cannot be retrained")
     if n < FEWEST:
-        reasons.append(f"{n} relabellings give no p below {smallest_p(n):.2g}, not {ALPHA:g}")
+        lowest = f"no p is below {smallest_p(n):.2g}, and {ALPHA:g} counts"
+        reasons.append(f"{_several(n, 'relabelling')}: {lowest}")
     if units.unit == "cell":
         within = ", within each replicate" if len(units.blocks) > 1 else ""
         reasons.append(
