@@ -106,7 +106,7 @@ KEYS = {
     "evidence.n_bootstrap": {"rules": ("score_tracks",)},
     "evidence.n_null_draws": {"rules": ("score_tracks", "test_primary")},
     "evidence.min_effect": {"rules": ("test_primary",)},
-    "evidence.permutations": {"rules": ("score_relabelled",), "besides": DEALT},
+    "evidence.permutations": {"rules": ("score_relabelled", "check_study"), "besides": DEALT},
     "evidence.attribution.costly_cells": {"rules": ("attribute_genes",)},
     "evidence.faithfulness.n_random": {"rules": ("attribute_genes",)},
     "tokens.variants.equal_length.length.subsample": {"rules": VARIANTS, "without": OF_FULL},
