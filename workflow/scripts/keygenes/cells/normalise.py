@@ -45,3 +45,18 @@ def counts_per_10k(counts, n_counts):
     scaled.data *= TARGET_SUM
     scaled.data /= np.repeat(n_counts, per_row)
     return scaled
+
+
+def scaled_blocks(blocks, n_counts):
+    """Yield `counts_per_10k` of cells that come some at a time.
+
+    Parameters
+    ----------
+    blocks : iterable of scipy.sparse.csr_matrix [n, n_genes]
+    n_counts : float array [n_cells]
+    """
+    start = 0
+    for counts in blocks:
+        stop = start + counts.shape[0]
+        yield counts_per_10k(counts, n_counts[start:stop])
+        start = stop

@@ -13,7 +13,7 @@ from keygenes.cells.columns import (
     require_column,
     vehicle_cells,
 )
-from keygenes.cells.normalise import counts_per_10k
+from keygenes.cells.normalise import scaled_blocks
 from keygenes.cells.variable_genes import variable_genes
 from keygenes.core.errors import input_error
 from keygenes.core.matrices import read_annotation, read_blocks
@@ -147,19 +147,19 @@ def most_variable(path, cells, genes, n):
     -------
     bool array [n_genes]
     """
-
-    def scaled():
-        start, n_counts = 0, read_annotation(path).obs["n_counts"].to_numpy(float)
-        for counts, _ in read_blocks(path):
-            rows = cells[start : start + counts.shape[0]]
-            totals = n_counts[start : start + counts.shape[0]][rows]
-            yield counts_per_10k(counts[rows][:, genes], totals)
-            start += counts.shape[0]
-
     if n >= genes.sum():
         return genes
+
+    def looked_at():
+        start = 0
+        for counts, _ in read_blocks(path):
+            stop = start + counts.shape[0]
+            yield counts[cells[start:stop]][:, genes]
+            start = stop
+
+    n_counts = read_annotation(path).obs["n_counts"].to_numpy(float)[cells]
     chosen = np.zeros(len(genes), bool)
-    chosen[np.flatnonzero(genes)[variable_genes(scaled(), n)]] = True
+    chosen[np.flatnonzero(genes)[variable_genes(scaled_blocks(looked_at(), n_counts), n)]] = True
     return chosen
 
 
@@ -280,6 +280,6 @@ def select_cells(dataset_path, counts_path, screen_path, selection_path, *, wher
         n = options["highly_variable_genes"]
         chosen = most_variable(dataset_path, groups[1], detected[1], n)
         adata = adata[:, chosen[detected[1]]].copy()
-        record("variable genes", f"{options['highly_variable_genes']} most variable")
+        record("variable genes", f"{n} most variable")
     write_selected(dataset_path, {screen_path: screen, counts_path: adata})
     write_table(pd.DataFrame(rows), selection_path, "selection")

@@ -7,20 +7,11 @@ import scanpy as sc
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
-from keygenes.cells.normalise import counts_per_10k
+from keygenes.cells.normalise import scaled_blocks
 from keygenes.cells.variable_genes import variable_genes
 from keygenes.core.errors import input_error
 
 MIN_CELLS = 5  # below this there is no neighbourhood to draw
-
-
-def _scaled(blocks, n_counts):
-    """Yield counts per 10,000 of some cells at a time."""
-    start = 0
-    for counts in blocks:
-        stop = start + counts.shape[0]
-        yield counts_per_10k(counts, n_counts[start:stop])
-        start = stop
 
 
 def _map(adata, *, n_components, n_neighbors, min_dist, seed):
@@ -68,7 +59,7 @@ def umap_coordinates(
     InputError
         If there are fewer than 5 cells, or fewer than 3 genes that vary.
     """
-    genes = variable_genes(_scaled(blocks(), n_counts), n_variable_genes)
+    genes = variable_genes(scaled_blocks(blocks(), n_counts), n_variable_genes)
     if len(n_counts) < MIN_CELLS or len(genes) < 3:
         raise input_error(
             "cells for the UMAP",
@@ -76,7 +67,7 @@ def umap_coordinates(
             expected=f"at least {MIN_CELLS} cells and 3 genes",
             remedy="loosen the limits under 'select'",
         )
-    logs = [part[:, genes].log1p().astype(np.float32) for part in _scaled(blocks(), n_counts)]
+    logs = [part[:, genes].log1p().astype(np.float32) for part in scaled_blocks(blocks(), n_counts)]
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
