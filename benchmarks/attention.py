@@ -5,7 +5,7 @@
 One process, an encoder of Geneformer V1's size with random weights (speed does not depend on
 them), cells of one length in batches of about 4,096 tokens:
 
-- plain: the forward pass with PyTorch's fused attention, which is what any use of the model costs;
+- plain: transformers' forward pass with fused attention, which is what any use of the model costs;
 - ours: with every statistic of attention but the norm over heads, summed by rank, gene and class;
 - ours_pairs: with that norm as well;
 - eager: ``output_attentions=True`` and the same statistics from the matrices it returns, which is
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 from keygenes.attention.stream import LayerStatistics, value_norms  # noqa: E402
 from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
+from keygenes.models.bert import Trunk  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, CLASSES, LONGEST = 25_426, 5, 2048
@@ -32,11 +33,11 @@ BATCH_TOKENS = 4096
 TARGETS = {683: "<= 1.5", 2048: "<= 1.6"}
 
 
-def encoder(device):
-    """Return an encoder of Geneformer V1's size with random weights."""
+def encoder(device, build=BertModel):
+    """Return an encoder of Geneformer V1's size with random weights, transformers' or our own."""
     config = small_config(vocabulary_size=TOKENS, max_length=LONGEST, layers=6, heads=4, hidden=256)
     torch.manual_seed(0)
-    return BertModel(config, add_pooling_layer=False).eval().to(device)
+    return build(config, False).eval().to(device)
 
 
 def random_cells(length):
@@ -108,7 +109,7 @@ def run_alone(name, length, threads):
     """Run one candidate; for the memory that it takes."""
     torch.set_num_threads(threads)
     {"plain": plain, "ours": ours, "eager": eager}[name](
-        encoder(torch.device("cpu")), random_cells(length)
+        encoder(torch.device("cpu"), Trunk if name == "ours" else BertModel), random_cells(length)
     )
 
 
@@ -127,19 +128,19 @@ def main():
     options = timing.arguments(__doc__, [("--device", {"default": device})], threads=2)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    trunk = encoder(device)
+    trunk, hub = encoder(device, Trunk), encoder(device)
     lengths = [256, 683] if options.quick else [256, 683, 1430, 2048]
     results, per_cell = [], {"plain": [], "ours": []}
     for length in lengths:
         cells = random_cells(length)
         candidates = {
-            "plain": lambda cells=cells: plain(trunk, cells),
+            "plain": lambda cells=cells: plain(hub, cells),
             "ours": lambda cells=cells: ours(trunk, cells),
             "ours_pairs": lambda cells=cells: ours(trunk, cells, pair_norms=True),
-            "eager": lambda cells=cells: eager(trunk, cells),
+            "eager": lambda cells=cells: eager(hub, cells),
         }
         if device.type == "cuda":
-            candidates["plain_bf16"] = lambda cells=cells: plain(trunk, cells, torch.bfloat16)
+            candidates["plain_bf16"] = lambda cells=cells: plain(hub, cells, torch.bfloat16)
         timed = timing.ratios(candidates, "plain", options.repeats)
         for name, of_name in timed.items():
             if name in per_cell:

@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import timing
 import torch
-from transformers import BertForSequenceClassification
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
-from keygenes.attention.stream import STREAM  # noqa: E402
 from keygenes.evidence import attribution  # noqa: E402
 from keygenes.evidence.attribute import ONE_PASS, one_pass_scores  # noqa: E402
+from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, LONGEST, BATCH_TOKENS = 25_426, 2048, 4096
@@ -41,9 +40,7 @@ def classifier(hidden):
     )
     config.num_labels = 2
     torch.manual_seed(0)
-    model = BertForSequenceClassification(config).eval().requires_grad_(False)
-    model.bert.set_attn_implementation(STREAM)
-    return model
+    return CellClassifier(config).eval().requires_grad_(False)
 
 
 def seconds(function, repeats):

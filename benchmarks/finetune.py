@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import timing
 import torch
-from transformers import BertForSequenceClassification
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
@@ -25,6 +24,7 @@ from keygenes.models.batches import (  # noqa: E402
     padding_waste,
     parts_of,
 )
+from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.device import set_up_torch  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.finetune import batch_logits, class_logits, loss_and_accuracy  # noqa: E402
@@ -43,7 +43,7 @@ def v1():
     config = small_config(vocabulary_size=25426, max_length=2048, layers=6, heads=4, hidden=256)
     config.num_labels, config.classifier_pooling, config.pooling_leaves_out = 5, "first", []
     torch.manual_seed(0)
-    return BertForSequenceClassification(config)
+    return CellClassifier(config)
 
 
 def cells_like_sciplex(n, length):

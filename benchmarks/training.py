@@ -16,7 +16,6 @@ import yaml
 from attribution import ATTATTR_STEPS, N_ORDERS, N_STEPS, classifier, costs
 from snakemake.utils import update_config
 from timing import arguments, emit, result
-from transformers import BertForSequenceClassification
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
@@ -25,8 +24,9 @@ from keygenes.attention.sums import attention_sums  # noqa: E402
 from keygenes.core.regimes import tasks_of, trained_patterns  # noqa: E402
 from keygenes.evidence.attribute import MANY_PASSES, ONE_PASS, RANDOMISED_STEPS  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
+from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
-from keygenes.models.head import cell_logits, head_logits  # noqa: E402
+from keygenes.models.head import cell_logits  # noqa: E402
 from keygenes.models.trained import frozen_layers, train_mode, train_only  # noqa: E402
 
 SHARES = {"train": 0.5, "valid": 1 / 6, "test": 1 / 3}  # 3, 1 and 2 of the 6 wells per dose
@@ -41,7 +41,7 @@ def v1(dropout):
     config = small_config(vocabulary_size=25426, max_length=2048, layers=6, heads=4, hidden=256)
     config.attention_probs_dropout_prob, config.num_labels = dropout, 5
     torch.manual_seed(0)
-    return BertForSequenceClassification(config)
+    return CellClassifier(config)
 
 
 def best_of(n, run):
@@ -74,7 +74,7 @@ def seconds_per_cell(length, batch_size, repeats):
 
             def step(model=model, first=first, kept=kept):
                 if first == model.config.num_hidden_layers:
-                    logits = head_logits(model, kept[:, 0])
+                    logits = model.head(kept[:, 0])
                 else:
                     logits = cell_logits(model, ids, mask, kept, first)
                 torch.nn.functional.cross_entropy(logits, labels).backward()
@@ -83,12 +83,12 @@ def seconds_per_cell(length, batch_size, repeats):
             seconds[key] = best_of(repeats, step) / batch_size
     model.eval()
     with torch.inference_mode():
-        plain = best_of(repeats, lambda: model(input_ids=ids, attention_mask=mask)) / batch_size
+        plain = best_of(repeats, lambda: cell_logits(model, ids, mask)) / batch_size
     seconds["forward", None] = plain
     nothing = np.zeros(batch_size, np.int64)
     sizes = {"n_classes": 5, "n_wells": 1, "max_length": 2048, "batch_tokens": 4096}
     seconds["attention statistics", None] = (
-        best_of(1, lambda: attention_sums(model.bert, cells, nothing, nothing, **sizes))
+        best_of(1, lambda: attention_sums(model.trunk, cells, nothing, nothing, **sizes))
         / batch_size
     )
     return seconds

@@ -18,7 +18,6 @@ import pandas as pd
 import torch
 from rates import mean, share
 
-from keygenes.attention.stream import STREAM
 from keygenes.cells.relabel import n_relabellings, relabellings, units_of
 from keygenes.core import jackknife
 from keygenes.core.files import read_json, write_json
@@ -194,7 +193,6 @@ def sums_of(values, cells, wells):
 
 def looked_at(model, cells, wells):
     """Return the sums per well and gene of a model on test cells: dict {track: DataFrame}."""
-    model.bert.set_attn_implementation(STREAM)
     ids, mask = padded(cells)
     received = sums_of(attention_received(model, ids, mask), cells, wells)
     gradient = sums_of(attention_gradient(model, ids, mask), cells, wells)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hub import hub_trunk, stored
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr, spearmanr
 from tiny_study import obs_of, random_cells, write_model, write_study
@@ -38,11 +39,7 @@ def trunks(tmp_path_factory):
 
 def weights_alone(trunk, cell):
     """Return the attention of one cell as Hugging Face computes it: [layers, heads, L, L]."""
-    trunk.set_attn_implementation("eager")
-    with torch.no_grad():
-        output = trunk(input_ids=torch.tensor(cell[None].astype(np.int64)), output_attentions=True)
-    trunk.set_attn_implementation("sdpa")
-    return torch.stack(output.attentions)[:, 0].double().numpy()
+    return stored(hub_trunk(trunk), cell)[0].numpy()
 
 
 @pytest.mark.slow
@@ -233,7 +230,7 @@ def compared(tmp_path_factory):
         )
         if name == "full":
             with torch.no_grad():
-                model.bert.encoder.layer[1].attention.self.query.weight.mul_(2)
+                model.trunk.layers[1].attention.self.query.weight.mul_(2)
         save_model(model, paths["weights"], paths["config"])
         models[name] = paths
     obs = obs_of()

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hub import hub_trunk, stored
 from tiny_study import N_GENES, obs_of, random_cells, write_model, write_study
 
 from keygenes.attention.extract import drawn, extract_attention, subset_sums, write_attention
@@ -48,15 +49,8 @@ def of_one_cell(trunk, cell):
     output, pair : float64 [layers, L]
     entropy, to_self, to_first, to_last_decile : float64 [layers, heads]
     """
-    trunk.set_attn_implementation("eager")
-    with torch.no_grad():
-        out = trunk(
-            input_ids=torch.tensor(cell[None].astype(np.int64)),
-            output_attentions=True,
-            output_hidden_states=True,
-        )
-    trunk.set_attn_implementation("sdpa")
-    weights = torch.stack(out.attentions)[:, 0].double().numpy()
+    weights, hidden = stored(hub_trunk(trunk), cell)
+    weights = weights.numpy()
     entropy = -(weights * np.log(np.maximum(weights, 1e-300))).sum(-1)
     last = min(len(cell) - 1, int(np.ceil(0.9 * len(cell))))
     parts = {
@@ -67,9 +61,9 @@ def of_one_cell(trunk, cell):
         "to_last_decile": weights[..., last:].sum(-1).mean(-1),
         **{name: [] for name in ("value", "weighted", "output", "pair")},
     }
-    for index, layer in enumerate(trunk.encoder.layer):
+    for index, layer in enumerate(trunk.layers):
         own, dense = layer.attention.self, layer.attention.output.dense
-        x = out.hidden_states[index][0].double()
+        x = hidden[index]
         with torch.no_grad():
             v = (x @ own.value.weight.double().T + own.value.bias.double()).numpy()
         v = v.reshape(len(cell), HEADS, -1)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from hub import hub_trunk, stored
 from tiny_study import random_cells, write_model
 
 from keygenes.attention import stream
 from keygenes.attention.flow import readout_and_rollout, weights_of_readout
-from keygenes.attention.stream import STREAM
 from keygenes.models.batches import padded
 from keygenes.models.encoder import load_trunk
 
@@ -21,11 +21,7 @@ def trunk(tmp_path_factory):
 
 def dense(trunk, cell, start):
     """Return readout and rollout of one cell from its whole matrices."""
-    trunk.set_attn_implementation("eager")
-    with torch.no_grad():
-        output = trunk(input_ids=torch.tensor(cell[None].astype(np.int64)), output_attentions=True)
-    trunk.set_attn_implementation(STREAM)
-    layers = [a[0].double().mean(0).numpy() for a in output.attentions]
+    layers = stored(hub_trunk(trunk), cell)[0].mean(1).numpy()
     rollout = np.eye(len(cell))
     for a in layers:
         rollout = (a / 2 + np.eye(len(cell)) / 2) @ rollout
@@ -36,7 +32,6 @@ def dense(trunk, cell, start):
 @pytest.mark.parametrize("block", [1, 1 << 19])
 def test_both_are_those_of_the_whole_matrices(trunk, monkeypatch, pooling, block):
     monkeypatch.setitem(stream.BLOCK, "cpu", block)
-    trunk.set_attn_implementation(STREAM)
     ids, mask = padded(CELLS)
     readout, rollout = readout_and_rollout(trunk, ids, mask, pooling, (SPECIAL,))
     assert readout.shape == rollout.shape == ids.shape
@@ -51,7 +46,6 @@ def test_both_are_those_of_the_whole_matrices(trunk, monkeypatch, pooling, block
 
 
 def test_the_rollout_of_a_cell_sums_to_one_and_the_readout_is_one_on_average(trunk):
-    trunk.set_attn_implementation(STREAM)
     ids, mask = padded(CELLS)
     readout, rollout = readout_and_rollout(trunk, ids, mask)
     torch.testing.assert_close(rollout.sum(1), torch.ones(len(CELLS)))

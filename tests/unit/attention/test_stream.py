@@ -1,15 +1,13 @@
 import math
 
-import numpy as np
 import pytest
 import torch
-from tiny_study import random_cells, tiny_config, write_model
-from transformers import BertModel
+from hub import hub_trunk, stored
+from tiny_study import random_cells, write_model
 
 from keygenes.attention import stream
 from keygenes.attention.stream import (
     ROW_STATISTICS,
-    STREAM,
     add_pair_norms,
     attention_products,
     attention_statistics,
@@ -21,6 +19,7 @@ from keygenes.attention.stream import (
     value_norms,
 )
 from keygenes.models.batches import padded
+from keygenes.models.bert import scaling_of
 from keygenes.models.encoder import load_trunk
 
 CELLS = random_cells(5, seed=2)
@@ -36,29 +35,12 @@ def no_gradients():
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory):
     paths = write_model(tmp_path_factory.mktemp("model"), layers=3, spread=0.6)
-    trunk = load_trunk(paths["weights"], paths["config"])
-    trunk.set_attn_implementation(STREAM)
-    return trunk
+    return load_trunk(paths["weights"], paths["config"])
 
 
 @pytest.fixture(scope="module")
 def reference(trunk):
-    """Return the same encoder in float64, as Hugging Face computes it when asked for attention."""
-    config = tiny_config(layers=3)
-    config._attn_implementation = "eager"
-    model = BertModel(config).eval()
-    model.load_state_dict(trunk.state_dict())
-    return model.double()
-
-
-def eager(reference, cell):
-    """Return attention [layers, heads, L, L] and hidden states of one cell alone."""
-    output = reference(
-        input_ids=torch.tensor(cell[None].astype(np.int64)),
-        output_attentions=True,
-        output_hidden_states=True,
-    )
-    return torch.stack(output.attentions)[:, 0], [h[0] for h in output.hidden_states]
+    return hub_trunk(trunk)
 
 
 def statistics_of(trunk, cells, **options):
@@ -67,8 +49,8 @@ def statistics_of(trunk, cells, **options):
 
 def transformed(trunk, layer, hidden):
     """Return f^h(x) = (x W_V^h + b_V^h) W_O^h of hidden states [L, hidden]: [L, H, hidden]."""
-    attention = trunk.encoder.layer[layer].attention
-    heads, d = attention.self.num_attention_heads, attention.self.attention_head_size
+    heads, attention = trunk.config.num_attention_heads, trunk.layers[layer].attention
+    d = hidden.shape[1] // heads
     value, dense = attention.self.value, attention.output.dense
     w_v, b_v = value.weight.double().T.reshape(-1, heads, d), value.bias.double().reshape(heads, d)
     w_o = dense.weight.double().T.reshape(heads, d, -1)
@@ -84,13 +66,14 @@ def test_the_model_s_output_is_what_it_was(trunk, reference, batch):
     cells = BATCHES[batch]
     ids, mask = padded(cells)
     recorded = []
-    hook = trunk.register_forward_hook(lambda m, i, output: recorded.append(output))
+    hook = trunk.layers[-1].output.LayerNorm.register_forward_hook(
+        lambda m, i, output: recorded.append(output)
+    )
     attention_statistics(trunk, ids, mask)
     hook.remove()
-    plain = trunk(input_ids=ids, attention_mask=mask)
-    for output in (recorded[0], plain):
+    for output in (recorded[0], trunk(ids, mask)):
         for i, cell in enumerate(cells):
-            close(output.last_hidden_state[i, : len(cell)], eager(reference, cell)[1][-1])
+            close(output[i, : len(cell)], stored(reference, cell)[1][-1])
 
 
 @pytest.mark.slow
@@ -100,7 +83,7 @@ def test_every_statistic_is_that_of_the_whole_matrix_of_each_cell_alone(trunk, r
     layers = statistics_of(trunk, cells, pair_norms=True)
     assert len(layers) == 3
     for i, cell in enumerate(cells):
-        attention, hidden = eager(reference, cell)
+        attention, hidden = stored(reference, cell)
         n, last = len(cell), min(len(cell) - 1, math.ceil(0.9 * len(cell)))
         for index, (a, ours) in enumerate(zip(attention, layers, strict=True)):
             assert a.std() > 0.3 * a.mean(), "far from uniform, or nothing is shown"
@@ -215,8 +198,7 @@ def test_scores_too_large_for_exp_are_shifted():
 def test_uniform_attention_gives_each_gene_one(tmp_path):
     paths = write_model(tmp_path)
     trunk = load_trunk(paths["weights"], paths["config"])
-    trunk.set_attn_implementation(STREAM)
-    for layer in trunk.encoder.layer:
+    for layer in trunk.layers:
         layer.attention.self.query.weight.zero_()
         layer.attention.self.query.bias.zero_()
     _, mask = padded(CELLS)
@@ -231,8 +213,7 @@ def unit_length_trunk(tmp_path):
     """Return a one-layer, one-head encoder with W_V = W_O = I, b = 0 and ||x|| = 1."""
     paths = write_model(tmp_path, layers=1, heads=1)
     trunk = load_trunk(paths["weights"], paths["config"])
-    trunk.set_attn_implementation(STREAM)
-    attention = trunk.encoder.layer[0].attention
+    attention = trunk.layers[0].attention
     for linear in (attention.self.value, attention.output.dense):
         linear.weight.copy_(torch.eye(16))
         linear.bias.zero_()
@@ -261,7 +242,7 @@ def test_identical_vectors_have_an_output_as_long_as_one(tmp_path):
 
 
 def test_the_bias_of_the_output_belongs_to_no_head(trunk):
-    dense = trunk.encoder.layer[0].attention.output.dense
+    dense = trunk.layers[0].attention.output.dense
     expected = statistics_of(trunk, CELLS)[0].output_norm
     old = dense.bias.clone()
     dense.bias.fill_(100.0)
@@ -296,9 +277,9 @@ def test_factors_of_a_gram_matrix_and_of_one_whose_heads_depend_on_each_other():
 
 def test_queries_and_keys_are_all_that_a_comparison_needs(trunk, reference):
     layers = queries_and_keys(trunk, *padded(CELLS))
-    scaling = trunk.encoder.layer[0].attention.self.scaling
+    scaling = scaling_of(layers[0][0])
     for i, cell in enumerate(CELLS):
-        attention, _ = eager(reference, cell)
+        attention, _ = stored(reference, cell)
         for a, (query, key) in zip(attention, layers, strict=True):
             n = len(cell)
             found, _ = attention_products(

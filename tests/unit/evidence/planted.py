@@ -3,23 +3,21 @@
 import numpy as np
 import torch
 from tiny_study import random_cells, tiny_config
-from transformers import BertForSequenceClassification
 
-from keygenes.attention.stream import STREAM
 from keygenes.models.batches import padded
+from keygenes.models.bert import CellClassifier
+from keygenes.models.head import cell_logits
 
 MASK, GENE = 1, 7
 
 
 def classifier(seed=0, *, n_classes=2, pooling="first", **config):
-    """Return a tiny classifier with random weights, in eval mode and set to `STREAM`."""
+    """Return a tiny classifier with random weights, in eval mode."""
     config = tiny_config(**config)
     config.num_labels = n_classes
     config.classifier_pooling, config.pooling_leaves_out = pooling, []
     torch.manual_seed(seed)
-    model = BertForSequenceClassification(config).eval().requires_grad_(False)
-    model.bert.set_attn_implementation(STREAM)
-    return model
+    return CellClassifier(config).eval().requires_grad_(False)
 
 
 def planted_cells(n, seed=0, **where):
@@ -46,7 +44,7 @@ def planted_classifier(steps=150, **config):
         ids, mask = padded([cells[i] for i in batch])
         # a share of masked genes, as in pretraining: <mask> then stands for nothing
         ids[(torch.rand(ids.shape) < 0.1) & (ids != GENE) & mask.bool()] = MASK
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels[batch]).loss
+        loss = torch.nn.functional.cross_entropy(cell_logits(model, ids, mask), labels[batch])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

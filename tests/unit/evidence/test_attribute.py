@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 import torch
 from tiny_study import N_GENES, obs_of, tiny_config, write_study
-from transformers import BertForSequenceClassification
 
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.attribute import attribute_genes
 from keygenes.evidence.attribution import contrasts
 from keygenes.evidence.drawn_cells import evenly_drawn
 from keygenes.evidence.orders import attention_orders, gene_orders, orders_of
+from keygenes.models.bert import CellClassifier
 from keygenes.models.encoder import load_classifier, save_model
 from keygenes.models.head import set_pooling
 from keygenes.tokens.store import read_tokens
@@ -45,7 +45,7 @@ def study(folder, *, specials=("<pad>", "<mask>"), pooling=None):
     config.num_labels = 2
     set_pooling(config, pooling, vocabulary)
     torch.manual_seed(0)
-    model = BertForSequenceClassification(config)
+    model = CellClassifier(config)
     paths |= {"weights": folder / "m.safetensors", "config": folder / "config.json"}
     save_model(model, paths["weights"], paths["config"])
     ids = vocabulary["ensembl_id"][len(specials) :: 2]

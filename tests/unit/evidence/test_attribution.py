@@ -19,6 +19,7 @@ from keygenes.evidence.attribution import (
     relative_error,
 )
 from keygenes.models.batches import padded
+from keygenes.models.bert import scaling_of
 from keygenes.models.head import cell_logits
 
 TOKENS = {"mask_token": MASK, "specials": (0, MASK)}
@@ -56,14 +57,14 @@ def dense_attention(model, ids, index, a):
     mask = torch.ones_like(ids)
     kept = {}
 
-    def recorder(layer, query, key, values, scaling):
-        attention = torch.softmax(query @ key.transpose(-1, -2) * scaling, -1)
-        if layer == index:
+    hidden = model.trunk.embeddings(ids)
+    for number, layer in enumerate(model.trunk.layers):
+        query, key, values = layer.heads(hidden)
+        attention = torch.softmax(query @ key.transpose(-1, -2) * scaling_of(query), -1)
+        if number == index:
             kept["attention"] = attention.detach()
             attention = kept["scaled"] = (a * attention.detach()).requires_grad_()
-        return attention @ values
-
-    hidden = model.bert(input_ids=ids, attention_mask=mask, recorder=recorder).last_hidden_state
+        hidden = layer.after(hidden, layer.mixed(attention @ values))
     f = contrast(cell_logits(model, ids, mask, hidden, model.config.num_hidden_layers))
     (gradient,) = torch.autograd.grad(f.sum(), kept["scaled"])
     return kept["attention"][0], gradient[0], f.item()
@@ -199,7 +200,7 @@ def test_values_are_those_of_the_whole_model_whatever_goes_through_it_at_once(mo
 def test_attention_received_is_the_mean_over_layers_and_heads(model):
     ids, mask = padded(random_cells(3, seed=9))
     with torch.no_grad():
-        layers = attention_statistics(model.bert, ids, mask)
+        layers = attention_statistics(model.trunk, ids, mask)
     expected = torch.stack([layer.received.mean(1) for layer in layers]).mean(0)
     np.testing.assert_allclose(attention_received(model, ids, mask), expected, rtol=1e-5)
 

@@ -13,7 +13,6 @@ from keygenes.evidence.randomisation import (
     cell_randomisation,
     randomised,
     similarity,
-    stages_of,
 )
 from keygenes.models.batches import padded
 
@@ -36,14 +35,14 @@ def scores_of(model, cell):
 
 
 def test_stages_go_from_the_classifier_down(model):
-    assert [stage for stage, _ in stages_of(model)] == STAGES
+    assert list(model.parts()) == STAGES
 
 
 def test_each_stage_adds_to_the_ones_before_and_leaves_the_rest(model):
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    changed = ()
-    for stage, name in stages_of(model):
-        changed = (*changed, name + ".")
+    changed, names = (), {id(module): name for name, module in model.named_modules()}
+    for stage, part in model.parts().items():
+        changed = (*changed, names[id(part)] + ".")
         at_stage = next(m for s, m in randomised(model, 5) if s == stage)
         for key, value in at_stage.state_dict().items():
             same = torch.equal(value, before[key])

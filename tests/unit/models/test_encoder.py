@@ -20,6 +20,7 @@ from keygenes.models.encoder import (
     save_model,
     small_config,
 )
+from keygenes.models.head import cell_logits
 from keygenes.models.trained import count_trainable
 
 IDS = torch.tensor([[3, 9, 4, 12, 6], [5, 2, 7, 0, 0]])
@@ -91,7 +92,7 @@ def test_a_file_that_is_no_configuration(tmp_path, content):
 
 def logits_of(model):
     with torch.no_grad():
-        return model.eval()(input_ids=IDS, attention_mask=MASK).logits
+        return cell_logits(model.eval(), IDS, MASK)
 
 
 def test_a_classifier_comes_back_with_the_same_logits(tmp_path):
@@ -108,7 +109,8 @@ def test_a_classifier_comes_back_with_the_same_logits(tmp_path):
     assert written["architectures"] == ["BertForSequenceClassification"]
     # as anyone would load it who does not have this package
     hub = BertForSequenceClassification.from_pretrained(tmp_path)
-    assert torch.equal(logits_of(hub), logits_of(model))
+    with torch.no_grad():
+        assert torch.equal(hub(input_ids=IDS, attention_mask=MASK).logits, logits_of(model))
 
 
 def test_the_encoder_is_the_pretrained_one_whatever_the_file_format(tmp_path):
@@ -117,13 +119,13 @@ def test_the_encoder_is_the_pretrained_one_whatever_the_file_format(tmp_path):
     old_names = {**base.state_dict(), "bert.embeddings.position_ids": torch.arange(24)[None]}
     torch.save(old_names, tmp_path / "pytorch_model.bin")
     with torch.no_grad():
-        expected = base.bert(input_ids=IDS, attention_mask=MASK).last_hidden_state
+        expected = base.trunk(IDS, MASK)
     classifiers = []
     for name in ("model.safetensors", "pytorch_model.bin"):
         trunk = load_trunk(tmp_path / name, tmp_path / "config.json")
         assert not trunk.training
         with torch.no_grad():
-            hidden = trunk(input_ids=IDS, attention_mask=MASK).last_hidden_state
+            hidden = trunk(IDS, MASK)
         assert torch.equal(hidden, expected)
         config = read_config(tmp_path / "config.json")
         classifiers.append(pretrained_classifier(tmp_path / name, config, ["a", "b"], seed=1)[0])
@@ -135,7 +137,7 @@ def test_a_classifier_s_own_encoder_is_loaded_too(tmp_path):
     model, _ = pretrained_classifier(paths["weights"], read_config(paths["config"]), ["a", "b"], 1)
     save_model(model, tmp_path / "c.safetensors", tmp_path / "c.json")
     trunk = load_trunk(tmp_path / "c.safetensors", tmp_path / "c.json")
-    expected = model.bert.state_dict()
+    expected = model.trunk.state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in trunk.state_dict().items())
 
 

@@ -160,8 +160,8 @@ def test_the_mean_is_pooled_in_training_and_known_to_the_saved_model(study, whol
     for row in (0, 59):
         ids = torch.tensor(cells[row][None].astype(np.int64))
         with torch.no_grad():
-            state = model.bert(input_ids=ids).last_hidden_state.mean(1)
-            pooled = torch.tanh(model.bert.pooler.dense(state))
+            state = model.trunk(ids, torch.ones_like(ids)).mean(1)
+            pooled = torch.tanh(model.trunk.pooler.dense(state))
             expected = model.classifier(pooled).double().softmax(1)[0].numpy()
         np.testing.assert_allclose(table["probabilities"][row], expected, atol=1e-5)
 

@@ -249,15 +249,15 @@ def test_the_encoder_is_loaded_whole_and_only_random_where_asked(study):
     settings = {"attention_dropout": 0.3, "seed": 4}
     paths = (study["weights"], study["config"], ["a", "b", "c"])
     model = token_classifier(*paths, random=False, **settings)
-    for name, tensor in model.bert.state_dict().items():
+    for name, tensor in model.trunk.state_dict().items():
         assert torch.equal(tensor, trunk[name])
     assert model.config.attention_probs_dropout_prob == 0.3
     assert model.classifier.out_features == 3
     random = token_classifier(*paths, random=True, **settings)
     again = token_classifier(*paths, random=True, **settings)
     name = "embeddings.word_embeddings.weight"
-    assert not torch.equal(random.bert.state_dict()[name], trunk[name])
-    assert torch.equal(random.bert.state_dict()[name], again.bert.state_dict()[name])
+    assert not torch.equal(random.trunk.state_dict()[name], trunk[name])
+    assert torch.equal(random.trunk.state_dict()[name], again.trunk.state_dict()[name])
     assert torch.equal(random.classifier.weight, model.classifier.weight)
 
 

@@ -79,9 +79,8 @@ def test_the_loss_is_that_of_the_masked_positions_alone():
         )
         ids, mask = (x.numpy() for x in padded(cells))
         corrupted, targets = masked(ids, mask, np.random.default_rng(5), n_tokens=32, **look)
-        logits = model(
-            input_ids=torch.from_numpy(corrupted), attention_mask=torch.from_numpy(mask)
-        ).logits
+        hidden = model.trunk(torch.from_numpy(corrupted), torch.from_numpy(mask))
+        logits = model.gene_logits(hidden)
     targets = torch.from_numpy(targets)
     expected = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)

@@ -2,12 +2,13 @@ import pytest
 import torch
 from messages import assert_sentence
 from tiny_study import tiny_config
-from transformers import BertForSequenceClassification
 from v1_model import v1_model
 
 from keygenes.core.config import read_yaml
 from keygenes.core.errors import InputError
 from keygenes.core.regimes import trained_patterns
+from keygenes.models.bert import CellClassifier
+from keygenes.models.head import cell_logits
 from keygenes.models.trained import count_trainable, train_mode, train_only
 
 IDS = torch.tensor([[3, 9, 4, 12, 6], [5, 2, 7, 0, 0]])
@@ -65,7 +66,7 @@ def test_patterns_that_leave_nothing_or_are_none(v1, patterns):
 
 
 def test_dropout_is_on_where_something_trains_and_off_in_a_frozen_trunk():
-    model = BertForSequenceClassification(tiny_config())
+    model = CellClassifier(tiny_config())
 
     def dropouts():
         return {
@@ -76,14 +77,14 @@ def test_dropout_is_on_where_something_trains_and_off_in_a_frozen_trunk():
 
     train_only(model, ["*"])
     train_mode(model)
-    assert len(dropouts()) == 2 + 3 * 2
+    assert len(dropouts()) == 2 + 2 * 2
     assert all(dropouts().values())
 
     train_only(model, ["bert.pooler.*", "classifier.*"])
     train_mode(model)
     assert [name for name, on in dropouts().items() if on] == ["dropout"]
     assert model.classifier.training
-    assert not model.bert.encoder.training
+    assert not model.trunk.layers[0].training
 
     train_only(model, ["bert.encoder.layer.{last}.*", "bert.pooler.*", "classifier.*"])
     train_mode(model)
@@ -94,14 +95,14 @@ def test_dropout_is_on_where_something_trains_and_off_in_a_frozen_trunk():
 
 
 def test_training_mode_changes_the_output_only_where_something_trains():
-    model = BertForSequenceClassification(tiny_config())
+    model = CellClassifier(tiny_config())
     model.dropout.p = 0.0
     with torch.no_grad():
         model.eval()
-        expected = model(input_ids=IDS, attention_mask=MASK).logits
+        expected = cell_logits(model, IDS, MASK)
         train_only(model, ["classifier.*"])
         train_mode(model)
-        assert torch.equal(model(input_ids=IDS, attention_mask=MASK).logits, expected)
+        assert torch.equal(cell_logits(model, IDS, MASK), expected)
         train_only(model, ["*"])
         train_mode(model)
-        assert not torch.equal(model(input_ids=IDS, attention_mask=MASK).logits, expected)
+        assert not torch.equal(cell_logits(model, IDS, MASK), expected)

@@ -10,14 +10,14 @@ import torch
 from stated import logged
 from test_finetune import FROZEN, OPTIONS, OUTPUTS, tuned
 from tiny_study import random_cells, tiny_config, write_model, write_study
-from transformers import BertForSequenceClassification
 
 from keygenes.core.files import read_json
 from keygenes.core.tables import read_table
 from keygenes.models import finetune
 from keygenes.models import trunk as module
 from keygenes.models.batches import padded
-from keygenes.models.head import cell_logits, set_pooling, states_between
+from keygenes.models.bert import CellClassifier
+from keygenes.models.head import cell_logits, set_pooling
 from keygenes.models.trained import frozen_layers, train_only
 from keygenes.models.trunk import affordable, cache_trunk, wanted_states
 
@@ -202,7 +202,7 @@ def classifier(layers=3):
     specials = pd.DataFrame({"token": [0, 1], "ensembl_id": ["<pad>", "<mask>"]})
     set_pooling(config, "mean", specials)
     torch.manual_seed(0)
-    return BertForSequenceClassification(config).eval()
+    return CellClassifier(config).eval()
 
 
 def test_what_is_frozen_follows_from_the_parameters():
@@ -232,11 +232,9 @@ def test_going_on_from_a_layer_is_the_whole_forward_pass(longest):
     ids, mask = padded(random_cells(6, shortest=5, longest=longest))
     with torch.no_grad():
         expected = cell_logits(model, ids, mask)
-        full = model.bert(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-        hidden = model.bert.embeddings(input_ids=ids)
-        states = list(states_between(model.bert, hidden, mask, 0, 3))
+        states = list(model.trunk.states(model.trunk.embeddings(ids), mask, 0, 3))
         assert len(states) == 4
-        torch.testing.assert_close(states[3], full.last_hidden_state, atol=1e-6, rtol=0)
+        torch.testing.assert_close(states[3], model.trunk(ids, mask), atol=1e-6, rtol=0)
         for first, state in enumerate(states):
             logits = cell_logits(model, ids, mask, state, first)
             torch.testing.assert_close(logits, expected, atol=1e-6, rtol=0)

@@ -1,7 +1,9 @@
 """Geneformer V1's shape, without its weights."""
 
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig
+
+from keygenes.models.bert import CellClassifier
 
 
 def v1_config():
@@ -22,4 +24,4 @@ def v1_config():
 def v1_model(config=None):
     """Return a classifier on Geneformer V1 of which only the shapes are there."""
     with torch.device("meta"):
-        return BertForSequenceClassification(config or v1_config())
+        return CellClassifier(config or v1_config())

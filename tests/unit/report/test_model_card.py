@@ -9,11 +9,12 @@ import torch
 import yaml
 from stated import names_in, numbers_in, states
 from tiny_study import tiny_config, write_study
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 from keygenes.core.files import read_json, write_json
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
+from keygenes.models.bert import CellClassifier
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.encoder import save_model
 from keygenes.models.finetune import class_logits
@@ -83,7 +84,7 @@ def folder_of(tmp_path):
         config.num_labels = 2
         config.id2label, config.label2id = {0: "low", 1: "high"}, {"low": 0, "high": 1}
         set_pooling(config, pooling, vocabulary)
-        model = BertForSequenceClassification(config).eval()
+        model = CellClassifier(config).eval()
         folder = root / "models/level/full/fold1.seed1"
         folder.mkdir(parents=True)
         save_model(model, folder / "model.safetensors", folder / "config.json")

@@ -5,7 +5,7 @@ import pandas as pd
 import scipy
 import torch
 
-from keygenes.attention.stream import STREAM, attention_products, queries_and_keys
+from keygenes.attention.stream import attention_products, queries_and_keys
 from keygenes.core.progress import with_progress
 from keygenes.models.batches import budget_batches, padded
 
@@ -50,7 +50,7 @@ def compared_cells(trunks, pairs, cells, batch_tokens, label="comparison"):
 
     Parameters
     ----------
-    trunks : dict {name: BertModel}
+    trunks : dict {name: Trunk}
     pairs : list of (name, name)
     cells : list of int arrays
 
@@ -64,8 +64,6 @@ def compared_cells(trunks, pairs, cells, batch_tokens, label="comparison"):
     """
     config = next(iter(trunks.values())).config
     device = next(iter(trunks.values())).device
-    for trunk in trunks.values():
-        trunk.set_attn_implementation(STREAM)
     scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
     asked = list(dict.fromkeys([*pairs, *((name, name) for pair in pairs for name in pair)]))
     lengths = np.array([len(cell) for cell in cells])
@@ -127,10 +125,10 @@ def comparison_bounds(trunks, others, cells, batch_tokens, run, other=None):
 
     Parameters
     ----------
-    trunks : dict {regime: BertModel}
+    trunks : dict {regime: Trunk}
         Of this run. For each, the bound 'split_half': mean attention of genes in every second
         cell against the others.
-    others : dict {regime: BertModel}
+    others : dict {regime: Trunk}
         Some of them as the other run trained them, on the same cells: the bound 'other_seed', or
         'other_fold' where that run has another fold, and so other training cells.
     cells : list of int arrays

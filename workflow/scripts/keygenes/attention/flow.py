@@ -58,8 +58,8 @@ def readout_and_rollout(trunk, ids, mask, pooling="first", leaves_out=()):
 
     Parameters
     ----------
-    trunk : transformers.BertModel
-        In eval mode, set to `stream.STREAM`.
+    trunk : models.bert.Trunk
+        In eval mode.
     ids, mask : int64 tensors [n_cells, L]
         Padded right.
     pooling, leaves_out

@@ -4,18 +4,16 @@ Softmax attention is computed in blocks of query rows, small enough to stay in t
 block gives its part of the context, as any attention function does, and of the statistics, and is
 then overwritten. Nothing of size [L, L] exists at any time.
 
-Registered with transformers as an attention function: a model set to `STREAM` hands its queries,
-keys and values of each layer to the `recorder` that its forward pass is given.
+Each walk through a model takes the queries, keys and values of a layer, and hands it the context
+that it has computed from them (`keygenes.models.bert.Layer`).
 """
 
 import math
 from typing import NamedTuple
 
 import torch
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-STREAM = "keygenes_stream"
+from keygenes.models.bert import attended, scaling_of, without_padding
 
 # exp() of a larger score would overflow float32 once a row of a few thousand is summed.
 LARGEST_UNSHIFTED = 60.0
@@ -52,38 +50,6 @@ class LayerStatistics(NamedTuple):
 
 
 ROW_STATISTICS = ("entropy", "to_self", "to_first", "to_last_decile")
-
-
-def streamed(module, query, key, value, attention_mask, scaling, dropout=0.0, **options):
-    """Return the context of a layer's attention: the interface transformers calls.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        With `layer_idx`.
-    query, key, value : tensors [n_cells, heads, L, d]
-    attention_mask : tensor or None
-    options : dict
-        Its `recorder`, ``recorder(layer, query, key, value, scaling)``, computes the context
-        [n_cells, heads, L, d]. Without one this is PyTorch's attention.
-
-    Returns
-    -------
-    context : tensor [n_cells, L, heads, d]
-    weights : None
-    """
-    recorder = options.get("recorder")
-    if recorder is None:
-        context = torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
-        )
-    else:
-        context = recorder(module.layer_idx, query, key, value, scaling)
-    return context.transpose(1, 2), None
-
-
-AttentionInterface.register(STREAM, streamed)
-AttentionMaskInterface.register(STREAM, sdpa_mask)
 
 
 def query_blocks(query, key, scaling):
@@ -235,14 +201,14 @@ def reduced_attention(query, key, value, scaling, factors=None):
     return context, received[:, 0], rows / length, pair_norm
 
 
-def attention_statistics(trunk, input_ids, attention_mask, *, pair_norms=False):
+def attention_statistics(trunk, ids, mask, *, pair_norms=False):
     """Return the `LayerStatistics` of every layer for a batch of cells.
 
     Parameters
     ----------
-    trunk : transformers.BertModel
-        In eval mode, set to `STREAM` (``trunk.set_attn_implementation(STREAM)``).
-    input_ids, attention_mask : int64 tensors [n_cells, L]
+    trunk : models.bert.Trunk
+        In eval mode.
+    ids, mask : int64 tensors [n_cells, L]
         Padded right; the mask is 1 on genes and 0 on padding.
     pair_norms : bool
         Whether to compute `LayerStatistics.pair_norm` too.
@@ -251,60 +217,64 @@ def attention_statistics(trunk, input_ids, attention_mask, *, pair_norms=False):
     -------
     list of LayerStatistics
     """
-    lengths = attention_mask.sum(1).tolist()
-    n_cells, longest = input_ids.shape
-    layers, outputs = [], []
-
-    def recorder(layer, query, key, value, scaling):
-        heads = query.shape[1]
-        output = trunk.encoder.layer[layer].attention.output.dense.weight
-        context = torch.zeros_like(query)
-        received = query.new_zeros(n_cells, heads, longest)
-        rows = query.new_empty(len(ROW_STATISTICS), n_cells, heads)
-        pair_norm = query.new_zeros(n_cells, longest) if pair_norms else None
-        gram = value_gram(value, output) if pair_norms else None
-        for cell, n in enumerate(lengths):
-            factors = gram_factors(gram[cell, ..., :n]) if pair_norms else None
-            context[cell, :, :n], received[cell, :, :n], rows[:, cell], pairs = reduced_attention(
-                *(x[cell, :, :n] for x in (query, key, value)), scaling, factors
+    lengths, layers = mask.sum(1).tolist(), []
+    hidden = trunk.embeddings(ids)
+    for layer in trunk.layers:
+        query, key, value = layer.heads(hidden)
+        weight, bias = layer.joint.weight, layer.joint.bias
+        gram = value_gram(value, weight) if pair_norms else None
+        context, received, rows, pairs = batch_attention(query, key, value, lengths, gram)
+        mixed = layer.mixed(context)
+        layers.append(
+            LayerStatistics(
+                received,
+                dict(zip(ROW_STATISTICS, rows, strict=True)),
+                value_norms(value, weight) * mask[:, None],
+                pairs,
+                (mixed - bias).norm(dim=-1) * mask,
             )
-            if pair_norms:
-                pair_norm[cell, :n] = pairs
-        norms = value_norms(value, output) * attention_mask[:, None]
-        layers.append((received, dict(zip(ROW_STATISTICS, rows, strict=True)), norms, pair_norm))
-        return context
-
-    def output_norm(dense, _, output):
-        outputs.append((output - dense.bias).norm(dim=-1) * attention_mask)
-
-    hooks = [
-        layer.attention.output.dense.register_forward_hook(output_norm)
-        for layer in trunk.encoder.layer
-    ]
-    try:
-        trunk(input_ids=input_ids, attention_mask=attention_mask, recorder=recorder)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [LayerStatistics(*layer, norm) for layer, norm in zip(layers, outputs, strict=True)]
+        )
+        hidden = layer.after(hidden, mixed)
+    return layers
 
 
-def queries_and_keys(trunk, input_ids, attention_mask):
+def batch_attention(query, key, value, lengths, gram=None):
+    """Return what `reduced_attention` returns, for cells side by side; 0 at padding.
+
+    Parameters
+    ----------
+    query, key, value : tensors [n_cells, heads, L, d]
+    lengths : list of int
+    gram : tensor [n_cells, heads, heads, L], optional
+        From `value_gram`; asks for the pair norm.
+    """
+    n_cells, heads, longest, _ = query.shape
+    context = torch.zeros_like(query)
+    received = query.new_zeros(n_cells, heads, longest)
+    rows = query.new_empty(len(ROW_STATISTICS), n_cells, heads)
+    pair_norm = None if gram is None else query.new_zeros(n_cells, longest)
+    for cell, n in enumerate(lengths):
+        factors = None if gram is None else gram_factors(gram[cell, ..., :n])
+        context[cell, :, :n], received[cell, :, :n], rows[:, cell], pairs = reduced_attention(
+            *(x[cell, :, :n] for x in (query, key, value)), scaling_of(query), factors
+        )
+        if gram is not None:
+            pair_norm[cell, :n] = pairs
+    return context, received, rows, pair_norm
+
+
+def queries_and_keys(trunk, ids, mask):
     """Return each layer's queries and keys: list of (query, key), tensors [n_cells, heads, L, d].
 
     They are all that attention is computed from, and L x d where attention is L x L. Arguments as
     of `attention_statistics`.
     """
-    padding = None if attention_mask.all() else attention_mask.bool()[:, None, None, :]
-    layers = []
-
-    def recorder(layer, query, key, value, scaling):
+    padding, layers = without_padding(mask), []
+    hidden = trunk.embeddings(ids)
+    for layer in trunk.layers:
+        query, key, value = layer.heads(hidden)
         layers.append((query, key))
-        return torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=padding, scale=scaling
-        )
-
-    trunk(input_ids=input_ids, attention_mask=attention_mask, recorder=recorder)
+        hidden = layer.after(hidden, layer.mixed(attended(query, key, value, padding)))
     return layers
 
 

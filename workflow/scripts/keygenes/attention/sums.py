@@ -6,7 +6,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from keygenes.attention.expected import ONE_BIN, Sizes, binned
-from keygenes.attention.stream import ROW_STATISTICS, STREAM, attention_statistics
+from keygenes.attention.stream import ROW_STATISTICS, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.core.files import intact
 from keygenes.core.progress import with_progress
@@ -231,7 +231,7 @@ def attention_sums(
 
     Parameters
     ----------
-    trunk : transformers.BertModel
+    trunk : models.bert.Trunk
         In eval mode, on the device to use.
     cells : list of int arrays
         Tokens of each cell.
@@ -250,7 +250,6 @@ def attention_sums(
         What its progress is called in the log.
     """
     config = trunk.config
-    trunk.set_attn_implementation(STREAM)
     sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
     sums = Sums(*sizes, n_classes, n_wells, *bins.shape)
     lengths = np.array([len(cell) for cell in cells])

@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from keygenes.attention.flow import readout_and_rollout
-from keygenes.attention.stream import STREAM
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import attribution
@@ -50,7 +49,7 @@ def one_pass_scores(model, ids, mask, tracks):
     if {"attention_readout", "rollout"} & set(tracks):
         config = model.config
         readout, rollout = readout_and_rollout(
-            model.bert,
+            model.trunk,
             ids,
             mask,
             getattr(config, "classifier_pooling", "first"),
@@ -120,7 +119,7 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
         with timed(", ".join(names), len(chosen)):
             batches = budget_batches(lengths[chosen], batch_tokens)
             for batch in with_progress([chosen[b] for b in batches], "one pass"):
-                ids, mask = padded([cells.tokens[i] for i in batch], model.device)
+                ids, mask = padded([cells.tokens[i] for i in batch], model.trunk.device)
                 for track, found in one_pass_scores(model, ids, mask, names).items():
                     for i, row in zip(batch, found, strict=True):
                         scores[track][int(i)] = row[: lengths[i]]
@@ -130,7 +129,7 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
             for i in with_progress(costly, track, "cells"):
                 found, error = many_pass_scores(
                     model,
-                    *padded([cells.tokens[i]], model.device),
+                    *padded([cells.tokens[i]], model.trunk.device),
                     track,
                     steps=steps,
                     mask_token=mask_token,
@@ -236,7 +235,7 @@ def faithfulness_table(model, cells, kept, of_genes, *, fixed, options, mask_tok
     turned = next((track for track in REVERSED if kept.get(track)), None)
 
     def value(variants):
-        ids = torch.from_numpy(variants.astype(np.int64)).to(model.device)
+        ids = torch.from_numpy(variants.astype(np.int64)).to(model.trunk.device)
         return attribution.contrasts(model, ids, batch_tokens=batch_tokens)
 
     for i in map(int, with_progress(cells.costly, "faithfulness", "cells")):
@@ -263,7 +262,7 @@ def randomisation_table(model, cells, tracks, *, specials, **options):
     """Return table 'cell_randomisation' of the cells shown, for tracks that few passes answer."""
 
     def scores_of(some_model, i):
-        ids, mask = padded([cells.tokens[i]], model.device)
+        ids, mask = padded([cells.tokens[i]], model.trunk.device)
         genes = ~np.isin(cells.tokens[i], list(specials))
         scores = one_pass_scores(some_model, ids, mask, tracks)
         if "integrated_gradients" in tracks:
@@ -282,7 +281,7 @@ def logit_contrasts(model, cells, batch_tokens):
     """Return F of every cell, unmasked: float64 array [n_cells]."""
     values = np.full(len(cells.tokens), np.nan)
     for i, cell in enumerate(with_progress(cells.tokens, "logits", "cells")):
-        one = torch.from_numpy(cell.astype(np.int64))[None].to(model.device)
+        one = torch.from_numpy(cell.astype(np.int64))[None].to(model.trunk.device)
         (values[i],) = attribution.contrasts(model, one, batch_tokens)
     return values
 
@@ -338,7 +337,6 @@ def attribute_genes(
     table = read_table(vocabulary)
     check_fit(model.config, vocabulary_size=len(table), max_length=max_length, where=str(config))
     model.requires_grad_(False).to(device)
-    model.bert.set_attn_implementation(STREAM)
     ids = table["ensembl_id"].to_numpy(str)
     specials = table.loc[table["ensembl_id"].str.startswith("<"), "token"].tolist()
     mask_token = int(table.loc[table["ensembl_id"] == "<mask>", "token"].iloc[0])

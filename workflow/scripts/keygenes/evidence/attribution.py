@@ -16,10 +16,10 @@ Sources: Sundararajan et al. 2017 (integrated gradients, through captum); Hao et
 import numpy as np
 import torch
 from captum.attr import LayerIntegratedGradients
-from torch.nn.functional import scaled_dot_product_attention
 
 from keygenes.attention.stream import attention_statistics
-from keygenes.models.head import cell_logits, head_logits, states_between
+from keygenes.models.bert import attended, without_padding
+from keygenes.models.head import cell_logits
 
 # Ranks on either side whose genes a deleted gene is held against.
 RANKS_BESIDE = 10
@@ -65,35 +65,15 @@ def logits_of_unpadded(model, ids, hidden=None, first=0):
     hidden : tensor [n_cells, L, hidden] or None
         Hidden states after `first` layers, where they are known.
     """
-    mask, last = torch.ones_like(ids), model.config.num_hidden_layers - 1
-    if getattr(model.config, "classifier_pooling", "first") == "mean" or first > last:
+    mask, trunk = torch.ones_like(ids), model.trunk
+    *below, last = trunk.layers
+    if getattr(model.config, "classifier_pooling", "first") == "mean" or first > len(below):
         return cell_logits(model, ids, mask, hidden, first)
     if hidden is None:
-        hidden = model.bert.embeddings(input_ids=ids)
-    *_, hidden = states_between(model.bert, hidden, mask, first, last)
-    layer = model.bert.encoder.layer[last]
-    query, key, value = queries_keys_values(layer, hidden, read=slice(1))
-    context = scaled_dot_product_attention(query, key, value, scale=layer.attention.self.scaling)
-    return head_logits(model, after_attention(layer, hidden[:, :1], context)[:, 0])
-
-
-def queries_keys_values(layer, hidden, read=slice(None)):
-    """Return query (of the positions `read`), key and value of a layer: [n, heads, L, d] each."""
-    attention = layer.attention.self
-    return tuple(
-        linear(states).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
-        for linear, states in (
-            (attention.query, hidden[:, read]),
-            (attention.key, hidden),
-            (attention.value, hidden),
-        )
-    )
-
-
-def after_attention(layer, hidden, context):
-    """Return a layer's output from its input [n, L, hidden] and context [n, heads, L, d]."""
-    attended = layer.attention.output(context.transpose(1, 2).flatten(2), hidden)
-    return layer.feed_forward_chunk(attended)
+        hidden = trunk.embeddings(ids)
+    *_, hidden = trunk.states(hidden, mask, first, len(below))
+    mixed = last.mixed(attended(*last.heads(hidden, read=slice(1))))
+    return model.head(last.after(hidden[:, :1], mixed)[:, 0])
 
 
 def are_genes(ids, mask, specials):
@@ -116,7 +96,7 @@ def each_cell(ids, mask):
 def attention_received(model, ids, mask):
     """Return attention received per position, its mean over layers and heads; not signed."""
     with torch.no_grad():
-        layers = attention_statistics(model.bert, ids, mask)
+        layers = attention_statistics(model.trunk, ids, mask)
         received = torch.stack([layer.received for layer in layers]).double()
     return received.mean((0, 2)).cpu().numpy()
 
@@ -126,25 +106,15 @@ def attention_gradient(model, ids, mask):
 
     ``sum_i A_ij dF/dA_ij = <v_j, (A^T G)_j>`` with ``G = dF/d(A v)``, and ``A^T G`` is ``dF/dv``:
     what the backward pass of attention makes anyway, in O(L) memory.
-
-    Parameters
-    ----------
-    model : BertForSequenceClassification
-        Its trunk set to `keygenes.attention.stream.STREAM`.
     """
-    values = []
-    padding = None if mask.all() else mask.bool()[:, None, None, :]
-
-    def recorder(layer, query, key, value, scaling):
-        values.append(value if value.requires_grad else value.requires_grad_())
-        return scaled_dot_product_attention(
-            query, key, values[-1], attn_mask=padding, scale=scaling
-        )
-
+    padding, values = without_padding(mask), []
     with torch.enable_grad():
-        hidden = model.bert(input_ids=ids, attention_mask=mask, recorder=recorder)
-        last = model.config.num_hidden_layers
-        logits = cell_logits(model, ids, mask, hidden.last_hidden_state, last)
+        hidden = model.trunk.embeddings(ids)
+        for layer in model.trunk.layers:
+            query, key, value = layer.heads(hidden)
+            values.append(value if value.requires_grad else value.requires_grad_())
+            hidden = layer.after(hidden, layer.mixed(attended(query, key, value, padding)))
+        logits = cell_logits(model, ids, mask, hidden, len(values))
         gradients = torch.autograd.grad(contrast(logits).sum(), values)
     products = [
         (v.detach() * g).double().sum((1, 3)) for v, g in zip(values, gradients, strict=True)
@@ -175,7 +145,7 @@ def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, bat
         return contrast(logits_of_unpadded(model, cell))
 
     # The ids are the forward function's only argument: captum expands them along the steps itself
-    method = LayerIntegratedGradients(value, model.bert.embeddings.word_embeddings)
+    method = LayerIntegratedGradients(value, model.trunk.embeddings.word_embeddings)
     for row, cell in each_cell(ids, mask):
         genes = are_genes(cell, torch.ones_like(cell), specials)
         baseline = torch.where(genes, mask_token, cell)
@@ -248,20 +218,16 @@ def attattr_layers(model, cell, *, n_steps, batch_tokens):
     """
     points, weights = unit_quadrature(n_steps)
     at_once = max(1, batch_tokens // cell.shape[1])
-    trunk, n_layers = model.bert, model.config.num_hidden_layers
+    trunk, n_layers = model.trunk, len(model.trunk.layers)
     with torch.no_grad():
-        embedded = trunk.embeddings(input_ids=cell)
-        states = list(states_between(trunk, embedded, torch.ones_like(cell), 0, n_layers))
+        states = list(trunk.states(trunk.embeddings(cell), torch.ones_like(cell), 0, n_layers))
     attributions, changes = np.zeros((n_layers, cell.shape[1])), np.zeros(n_layers)
-    for index in range(n_layers):
-        layer = trunk.encoder.layer[index]
+    for index, layer in enumerate(trunk.layers):
         with torch.no_grad():
-            query, key, value = queries_keys_values(layer, states[index])
+            query, key, value = layer.heads(states[index])
         with torch.enable_grad():
             value = value.detach().requires_grad_()
-            context = scaled_dot_product_attention(
-                query, key, value, scale=layer.attention.self.scaling
-            )
+            context = attended(query, key, value)
         mean_gradient = torch.zeros_like(context)
         for start in range(0, n_steps, at_once):
             a, w = (
@@ -296,7 +262,8 @@ def contrast_above(model, cell, hidden, context, index):
         The layer's, from 0.
     """
     hidden, ids = hidden.expand(len(context), -1, -1), cell.expand(len(context), -1)
-    hidden = after_attention(model.bert.encoder.layer[index], hidden, context)
+    layer = model.trunk.layers[index]
+    hidden = layer.after(hidden, layer.mixed(context))
     return contrast(logits_of_unpadded(model, ids, hidden, index + 1))
 
 

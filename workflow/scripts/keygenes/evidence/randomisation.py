@@ -12,16 +12,8 @@ import numpy as np
 import pandas as pd
 import scipy
 import torch
-from transformers import BertForSequenceClassification
 
 from keygenes.core.progress import Progress
-
-
-def stages_of(model):
-    """Return [(name, name of the module)] from the classifier down to the first layer."""
-    n_layers = model.config.num_hidden_layers
-    layers = [(f"layer {n}", f"bert.encoder.layer.{n - 1}") for n in range(n_layers, 0, -1)]
-    return [("classifier", "classifier"), ("pooler", "bert.pooler"), *layers]
 
 
 def randomised(model, seed):
@@ -29,15 +21,15 @@ def randomised(model, seed):
 
     Parameters
     ----------
-    model : BertForSequenceClassification
+    model : CellClassifier
     seed : int
         Decides all new weights.
     """
     torch.manual_seed(seed)
-    fresh = BertForSequenceClassification(model.config)
+    fresh = type(model)(model.config).parts()
     changed = copy.deepcopy(model).eval()
-    for stage, name in stages_of(model):
-        changed.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
+    for stage, part in changed.parts().items():
+        part.load_state_dict(fresh[stage].state_dict())
         yield stage, changed
 
 
@@ -58,7 +50,7 @@ def cell_randomisation(model, cells, scores_of, seed):
 
     Parameters
     ----------
-    model : BertForSequenceClassification
+    model : CellClassifier
     cells : list
         Whatever `scores_of` takes.
     scores_of : callable
@@ -70,7 +62,7 @@ def cell_randomisation(model, cells, scores_of, seed):
     DataFrame
         Columns at (place in `cells`), track, stage, depth (from 1), spearman.
     """
-    n_runs = (1 + len(stages_of(model))) * len(cells)
+    n_runs = (1 + len(model.parts())) * len(cells)
     progress = Progress("randomisation", n_runs, "runs")
 
     def counted(some_model, cell):

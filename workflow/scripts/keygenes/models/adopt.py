@@ -86,7 +86,7 @@ def adopt_model(
     Parameters
     ----------
     weights, config : path-like
-        A `BertForSequenceClassification`, of Geneformer or of this pipeline.
+        A `BertForSequenceClassification` of transformers, of Geneformer or of this pipeline.
     classes : list of str or None
         Names of its outputs (`output_order`).
     """

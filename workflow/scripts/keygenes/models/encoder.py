@@ -12,12 +12,12 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
-from transformers.activations import ACT2FN
+from transformers import BertConfig
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import read_json, written
 from keygenes.core.tensors import check_tensors, write_tensors
+from keygenes.models.bert import ACTIVATIONS, CellClassifier, MaskedModel
 
 log = logging.getLogger("keygenes")
 
@@ -64,8 +64,8 @@ def _described(document):
     for key in ("layer_norm_eps", "initializer_range"):
         if not 0 < keys.get(key, getattr(BertConfig, key)) < math.inf:
             raise ValueError(f"{key} is {keys[key]!r}")
-    if keys.get("hidden_act", BertConfig.hidden_act) not in ACT2FN:
-        raise ValueError(f"hidden_act {keys['hidden_act']!r} is unknown")
+    if keys.get("hidden_act", BertConfig.hidden_act) not in ACTIVATIONS:
+        raise ValueError(f"hidden_act {keys['hidden_act']!r} is none of {', '.join(ACTIVATIONS)}")
     if not 0 <= (keys.get("pad_token_id") or 0) < vocabulary:
         raise ValueError(f"pad_token_id is {keys['pad_token_id']!r}")
     return keys
@@ -160,7 +160,7 @@ def small_config(*, vocabulary_size, max_length, layers, heads, hidden):
 def new_masked_model(config, seed):
     """Return a masked-token model with random weights that only `seed` decides."""
     torch.manual_seed(seed)
-    return BertForMaskedLM(config)
+    return MaskedModel(config)
 
 
 def pretrained_classifier(weights_path, config, class_names, seed):
@@ -179,7 +179,7 @@ def pretrained_classifier(weights_path, config, class_names, seed):
 
     Returns
     -------
-    model : BertForSequenceClassification
+    model : CellClassifier
     loading : dict
         As from `load_tensors`.
     """
@@ -187,7 +187,7 @@ def pretrained_classifier(weights_path, config, class_names, seed):
     config.id2label = dict(enumerate(class_names))
     config.label2id = {name: i for i, name in enumerate(class_names)}
     torch.manual_seed(seed)
-    model = BertForSequenceClassification(config)
+    model = CellClassifier(config)
     if weights_path is None:
         log.info("no weights are loaded: all of the model starts at random")
         return model, {"loaded": [], "missing": sorted(model.state_dict()), "unexpected": []}
@@ -256,12 +256,12 @@ def load_classifier(weights_path, config_path):
 
     Returns
     -------
-    model : BertForSequenceClassification
+    model : CellClassifier
         In eval mode.
     loading : dict
         As from `load_tensors`.
     """
-    model = BertForSequenceClassification(read_config(config_path))
+    model = CellClassifier(read_config(config_path))
     loading = load_tensors(
         model,
         read_weights(weights_path),
@@ -272,9 +272,9 @@ def load_classifier(weights_path, config_path):
 
 
 def load_trunk(weights_path, config_path):
-    """Return the encoder (`BertModel`) of a masked-language model or classifier, in eval mode."""
+    """Return the encoder (`bert.Trunk`) of a masked-language model or classifier, in eval mode."""
     config = read_config(config_path)
-    model = BertForSequenceClassification(config)
+    model = CellClassifier(config)
     load_tensors(
         model,
         read_weights(weights_path),
@@ -282,7 +282,7 @@ def load_trunk(weights_path, config_path):
         may_miss=NEW_IN_CLASSIFIER,
         leave_out=(*NOT_IN_CLASSIFIER, "classifier."),
     )
-    return model.bert.eval()
+    return model.trunk.eval()
 
 
 def save_model(model, weights_path, config_path):
@@ -293,6 +293,6 @@ def save_model(model, weights_path, config_path):
             seen.add(tensor.data_ptr())
             unique[name] = tensor.detach().cpu().contiguous()
     write_tensors(safetensors.torch.save(unique, metadata={"format": "pt"}), weights_path)
-    model.config.architectures = [type(model).__name__]
+    model.config.architectures = [model.architecture]
     with written(config_path) as part:
         model.config.to_json_file(part, use_diff=True)

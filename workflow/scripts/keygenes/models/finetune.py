@@ -14,7 +14,7 @@ from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import ALONE, autocast, halving, set_up_torch
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
-from keygenes.models.head import cell_logits, head_logits, set_pooling
+from keygenes.models.head import cell_logits, set_pooling
 from keygenes.models.train import train, warmup_steps
 from keygenes.models.trained import count_trainable, frozen_layers, train_only
 from keygenes.models.trunk import find_states, of_cells, state_batch
@@ -39,7 +39,7 @@ def batch_logits(model, cells, states, batch, device):
         Positions of the cells.
     """
     if states is not None and states.pooled:
-        return head_logits(model, state_batch(states, batch, device))
+        return model.head(state_batch(states, batch, device))
     ids, mask = padded([cells[i] for i in batch], device)
     if states is None:
         return cell_logits(model, ids, mask)
@@ -52,7 +52,7 @@ def class_logits(model, cells, *, batch_tokens, device, precision, states=None, 
 
     Parameters
     ----------
-    model : BertForSequenceClassification
+    model : CellClassifier
         In eval mode.
     cells : list of int arrays
     states : States or None
@@ -99,7 +99,7 @@ def course_of(options):
 
 def require_head_alone(model, regime):
     """Raise an `InputError` if more than the head of a model trains."""
-    if frozen_layers(model) < model.config.num_hidden_layers:
+    if frozen_layers(model) < len(model.trunk.layers):
         raise input_error(
             f"config key 'regimes.{regime}.converge'",
             found="a regime that trains more than the head",
@@ -184,7 +184,7 @@ def finetune(
     model.to(device)
 
     if compile:
-        for layer in model.bert.encoder.layer:
+        for layer in model.trunk.layers:
             layer.compile(dynamic=True)
 
     ids = [cell.tolist() for cell in cells]

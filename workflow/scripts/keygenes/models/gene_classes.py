@@ -17,13 +17,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
-from transformers import BertForTokenClassification
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, digest_of, written
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
+from keygenes.models.bert import GeneClassifier
 from keygenes.models.device import autocast, set_up_torch
 from keygenes.models.encoder import check_fit, load_trunk, read_config
 from keygenes.models.gene_lists import cells_with
@@ -98,11 +98,11 @@ def token_classifier(weights_path, config_path, class_names, *, attention_dropou
     if attention_dropout is not None:
         config.attention_probs_dropout_prob = attention_dropout
     torch.manual_seed(seed)
-    model = BertForTokenClassification(config)
+    model = GeneClassifier(config)
     if not random:
         trunk = load_trunk(weights_path, config_path).state_dict()
-        own = set(model.bert.state_dict())  # the trunk has a pooler, which no token needs
-        model.bert.load_state_dict({k: v for k, v in trunk.items() if k in own})
+        own = set(model.trunk.state_dict())  # the trunk has a pooler, which no token needs
+        model.trunk.load_state_dict({k: v for k, v in trunk.items() if k in own})
     return model
 
 
@@ -112,7 +112,7 @@ def summed_probabilities(model, cells, rows, n_rows, *, batch_tokens, device, pr
 
     Parameters
     ----------
-    model : BertForTokenClassification
+    model : GeneClassifier
         In eval mode.
     cells : list of int arrays
     rows : int array [n_tokens]
@@ -133,7 +133,7 @@ def summed_probabilities(model, cells, rows, n_rows, *, batch_tokens, device, pr
         if not at.any():
             continue
         with autocast(device, precision):
-            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+            logits = model(ids.to(device), mask.to(device))
         np.add.at(sums, row[at].numpy(), logits.float().cpu()[at].double().softmax(1).numpy())
         np.add.at(counts, row[at].numpy(), 1)
     return sums, counts
@@ -156,7 +156,7 @@ def train_fold(model, cells, labels, *, options, seed, device, precision, checkp
     def batch_loss(batch, rng):
         ids, mask = padded([cells[i] for i in batch])
         targets = table[ids].to(device)
-        logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        logits = model(ids.to(device), mask.to(device))
         at = targets >= 0
         return torch.nn.functional.cross_entropy(logits[at], targets[at])
 

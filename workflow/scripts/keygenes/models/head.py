@@ -1,7 +1,6 @@
-"""From hidden states to logits: which states a classifier reads, and its head on them."""
+"""From hidden states to logits: which states a classifier reads."""
 
 import torch
-from transformers.masking_utils import create_bidirectional_mask
 
 from keygenes.core.errors import input_error
 
@@ -70,33 +69,6 @@ def pooled_states(hidden, ids, mask, config):
     return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
 
 
-def head_logits(model, pooled):
-    """Return the logits of a classifier from pooled hidden states [n_cells, hidden]."""
-    pooler = model.bert.pooler
-    return model.classifier(model.dropout(pooler.activation(pooler.dense(pooled))))
-
-
-def states_between(trunk, hidden, mask, first, last):
-    """Yield the hidden states after `first`, ..., `last` layers, starting from those after `first`.
-
-    Parameters
-    ----------
-    trunk : transformers.BertModel
-    hidden : tensor [n_cells, length, hidden]
-        After `first` layers; after none, the output of the embeddings.
-    mask : int64 tensor [n_cells, length]
-    first, last : int
-    """
-    # the form of the mask that the attention implementation wants, as `BertModel` makes it
-    attention_mask = create_bidirectional_mask(
-        config=trunk.config, inputs_embeds=hidden, attention_mask=mask
-    )
-    yield hidden
-    for layer in trunk.encoder.layer[first:last]:
-        hidden = layer(hidden, attention_mask)
-        yield hidden
-
-
 def cell_logits(model, ids, mask, hidden=None, first=0):
     """Return the logits of a classifier for padded cells [n_cells, length], as pooled.
 
@@ -106,8 +78,6 @@ def cell_logits(model, ids, mask, hidden=None, first=0):
         Hidden states after `first` layers, where they are known; None: computed from the ids.
     """
     if hidden is None:
-        hidden = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state
-    else:
-        n_layers = model.config.num_hidden_layers
-        *_, hidden = states_between(model.bert, hidden, mask, first, n_layers)
-    return head_logits(model, pooled_states(hidden, ids, mask, model.config))
+        hidden, first = model.trunk.embeddings(ids), 0
+    *_, hidden = model.trunk.states(hidden, mask, first, len(model.trunk.layers))
+    return model.head(pooled_states(hidden, ids, mask, model.config))

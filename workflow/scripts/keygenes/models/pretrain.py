@@ -58,12 +58,10 @@ def masked_loss(model, cells, rng, *, fraction, first_gene, device):
         first_gene=first_gene,
         n_tokens=model.config.vocab_size,
     )
-    hidden = model.bert(
-        input_ids=torch.from_numpy(corrupted).to(device), attention_mask=mask.to(device)
-    ).last_hidden_state
+    hidden = model.trunk(torch.from_numpy(corrupted).to(device), mask.to(device))
     targets = torch.from_numpy(targets).to(device)
     at = targets >= 0
-    logits = model.cls(hidden[at])
+    logits = model.gene_logits(hidden[at])
     loss = torch.nn.functional.cross_entropy(logits, targets[at], reduction="sum")
     hits = (logits.argmax(1) == targets[at]).sum().item()
     n = int(at.sum())

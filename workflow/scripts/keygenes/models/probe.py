@@ -39,7 +39,7 @@ def pooled_input(trunk, cells, *, batch_tokens, device):
     lengths = np.array([len(cell) for cell in cells])
     for batch in budget_batches(lengths, batch_tokens):
         ids, mask = padded([cells[i] for i in batch], device)
-        hidden = trunk(input_ids=ids, attention_mask=mask).last_hidden_state
+        hidden = trunk(ids, mask)
         states[batch] = pooled_states(hidden, ids, mask, trunk.config).double().cpu().numpy()
     return states
 

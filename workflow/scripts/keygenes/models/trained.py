@@ -48,12 +48,12 @@ def frozen_layers(model):
 
     0 where the embeddings train. A part that is frozen above one that trains does not count.
     """
-    if any(p.requires_grad for p in model.bert.embeddings.parameters()):
+    if any(p.requires_grad for p in model.trunk.embeddings.parameters()):
         return 0
-    for n, layer in enumerate(model.bert.encoder.layer):
+    for n, layer in enumerate(model.trunk.layers):
         if any(p.requires_grad for p in layer.parameters()):
             return n
-    return model.config.num_hidden_layers
+    return len(model.trunk.layers)
 
 
 def train_mode(model):

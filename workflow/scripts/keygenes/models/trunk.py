@@ -20,7 +20,7 @@ from keygenes.core.tables import read_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import autocast, halving, set_up_torch
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config
-from keygenes.models.head import pooled_states, set_pooling, states_between
+from keygenes.models.head import pooled_states, set_pooling
 from keygenes.models.trained import frozen_layers, train_only
 from keygenes.tokens.store import read_tokens
 
@@ -81,7 +81,7 @@ def wanted_states(model):
     n = frozen_layers(model)
     if n == 0:
         return None
-    if n == model.config.num_hidden_layers:
+    if n == len(model.trunk.layers):
         return f"pooled_{model.config.classifier_pooling}", n
     return f"layer{n}", n
 
@@ -110,7 +110,7 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
 
     Parameters
     ----------
-    model : BertForSequenceClassification
+    model : CellClassifier
         With `requires_grad` set as its regime wants it.
     cells : list of int arrays
     folder : pathlib.Path
@@ -141,8 +141,8 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
     def keep(batch, file):
         ids, mask = padded([cells[i] for i in batch], device)
         with autocast(device, precision):
-            hidden = model.bert.embeddings(input_ids=ids)
-            *_, hidden = states_between(model.bert, hidden, mask, 0, n_layers)
+            hidden = model.trunk.embeddings(ids)
+            *_, hidden = model.trunk.states(hidden, mask, 0, n_layers)
             if pooled:
                 hidden = pooled_states(hidden, ids, mask, model.config)[:, None]
         values = hidden.float().cpu().numpy().astype(dtype)
