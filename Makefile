@@ -47,7 +47,7 @@ unit: env
 dag: check
 	$(PYTEST) $(PARALLEL) tests/dag
 
-## make micro: a study of two minutes, end to end
+## make micro: a small study, end to end; two minutes
 micro: env
 	$(PYTEST) tests/micro
 

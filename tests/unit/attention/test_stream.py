@@ -106,6 +106,7 @@ def test_every_statistic_is_that_of_the_whole_matrix_of_each_cell_alone(trunk, r
                 close(ours.rows[name][i], expected)
 
 
+@pytest.mark.slow
 def test_nothing_falls_on_padding(trunk):
     _, mask = padded(CELLS)
     padding = ~mask.bool()

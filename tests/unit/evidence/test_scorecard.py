@@ -303,6 +303,7 @@ def test_what_was_planted_is_told_by_the_model_and_not_by_its_control(card):
 PERMUTED = ["permuted_mean", "permuted_sd", "permuted_p"]
 
 
+@pytest.mark.slow
 def test_without_models_of_dealt_labels_no_column_speaks_of_them(card, folder):
     """Random gene sets are another null: what they give must never be read as permuted labels."""
     assert card[PERMUTED].isna().all().all()

@@ -83,6 +83,7 @@ def test_few_cells_or_genes_are_enough(n_cells, n_genes):
     assert np.isfinite(coordinates).all()
 
 
+@pytest.mark.slow
 def test_genes_without_counts_do_not_matter():
     counts, n_counts = two_kinds(50)
     padded = sparse.hstack([counts, sparse.csr_matrix((50, 7))]).tocsr()

@@ -11,6 +11,7 @@ from keygenes.core.tables import read_table
 from keygenes.models.adopt import adopt_model, output_order
 from keygenes.models.cells import task_cells
 from keygenes.models.encoder import load_classifier, read_weights
+from keygenes.models.head import cell_logits
 
 OUTPUTS = ("model.safetensors", "config.json", "predictions.parquet", "loading.json")
 
@@ -61,7 +62,7 @@ def test_it_predicts_as_theirs_and_its_outputs_follow_the_task(study, tmp_path, 
         ids = torch.tensor(cells[row][None].astype(np.int64))
         with torch.no_grad():
             expected = model(input_ids=ids).logits.double().softmax(1)[0].numpy()
-            own = ours(input_ids=ids).logits.double().softmax(1)[0].numpy()
+            own = cell_logits(ours, ids, torch.ones_like(ids)).double().softmax(1)[0].numpy()
         by_name = dict(zip(names, expected, strict=True))
         np.testing.assert_allclose(
             table["probabilities"][row], [by_name["low"], by_name["high"]], atol=1e-6

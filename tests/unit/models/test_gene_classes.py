@@ -10,6 +10,7 @@ from tiny_study import N_GENES, write_model, write_study
 from keygenes.core.errors import InputError
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import gene_classes as module
+from keygenes.models.batches import padded
 from keygenes.models.encoder import load_trunk
 from keygenes.models.gene_classes import (
     IGNORED,
@@ -184,7 +185,7 @@ def test_the_score_is_the_mean_over_the_cells_that_express_the_gene(study):
         for cell in cells:
             if token in cell:
                 with torch.inference_mode():
-                    logits = model(input_ids=torch.tensor(cell[None].astype(np.int64))).logits[0]
+                    logits = model(*padded([cell]))[0]
                 found.append(logits.softmax(1)[list(cell).index(token)].numpy())
         assert counts[row] == len(found) > 0
         np.testing.assert_allclose(sums[row] / counts[row], np.mean(found, 0), atol=1e-5)

@@ -14,7 +14,13 @@ from messages import assert_sentence
 from tiny_study import write_model
 
 from keygenes.core.errors import InputError
-from keygenes.models.encoder import load_trunk, read_config, read_weights, save_model
+from keygenes.models.encoder import (
+    load_trunk,
+    pretrained_classifier,
+    read_config,
+    read_weights,
+    save_model,
+)
 from keygenes.models.train import load_checkpoint
 
 NORM = "bert.embeddings.LayerNorm.weight"
@@ -66,10 +72,11 @@ def test_what_describes_no_encoder_is_left_aside(model, tmp_path, key):
 
 
 def test_what_is_left_aside_is_not_passed_on(model, tmp_path):
-    trunk = load_trunk(model["weights"], config_with(model, tmp_path, **OF_OTHERS))
-    save_model(trunk, tmp_path / "model.safetensors", tmp_path / "ours.json")
+    config = read_config(config_with(model, tmp_path, **OF_OTHERS))
+    classifier, _ = pretrained_classifier(model["weights"], config, ["a", "b"], seed=0)
+    save_model(classifier, tmp_path / "model.safetensors", tmp_path / "ours.json")
     ours = json.loads((tmp_path / "ours.json").read_text())
-    assert ours.pop("architectures") == ["BertModel"]
+    assert ours.pop("architectures") == ["BertForSequenceClassification"]
     assert ours.pop("dtype", "float32") == "float32"
     assert not set(ours) & set(OF_OTHERS)
 

@@ -14,6 +14,7 @@ from keygenes.core.errors import InputError
 from keygenes.core.files import read_json
 from keygenes.core.matrices import write_matrix
 from keygenes.core.tables import read_table
+from keygenes.models.batches import padded
 from keygenes.models.encoder import load_trunk
 from keygenes.models.probe import (
     INVERSE_PENALTIES,
@@ -76,8 +77,7 @@ def test_hidden_states_are_those_at_position_0_in_the_order_of_the_cells(tmp_pat
         states = pooled_input(trunk, cells, batch_tokens=batch_tokens, device=device)
         for i, cell in enumerate(cells):
             with torch.no_grad():
-                alone = trunk(input_ids=torch.tensor(cell[None].astype(np.int64)))
-            expected = alone.last_hidden_state[0, 0].numpy()
+                expected = trunk(*padded([cell]))[0, 0].numpy()
             np.testing.assert_allclose(states[i], expected, atol=1e-5)
     assert states.shape == (9, 16)
 

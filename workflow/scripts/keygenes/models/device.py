@@ -47,7 +47,8 @@ def set_up_torch(*, threads, device):
     with contextlib.suppress(RuntimeError):  # may be set only once per process
         torch.set_num_interop_threads(1)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # what use_deterministic_algorithms sets, less the import of torch's compiler: seconds per job
+    torch.set_deterministic_debug_mode("warn")
     if device == "cuda" and not torch.cuda.is_available():
         raise input_error(
             "config key 'compute.device'",

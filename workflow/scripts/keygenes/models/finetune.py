@@ -184,6 +184,7 @@ def finetune(
     model.to(device)
 
     if compile:
+        torch.use_deterministic_algorithms(True, warn_only=True)  # the compiler is told as well
         for layer in model.trunk.layers:
             layer.compile(dynamic=True)
 
