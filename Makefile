@@ -63,11 +63,17 @@ test-all: test
 	$(PYTEST) -m "slow and not damaging" tests/unit tests/dag
 	$(PYTEST) -m "slow and not damaging" -s tests/demo
 	$(PYTEST) -m "not damaging" tests/workflow tests/worlds tests/browser tests/test_damaging.py
-	$(MAKE) test-faults test-envs
+	$(MAKE) test-kernels test-faults test-envs
 
 ## make test-faults: kills, full disks, damaged files (docs/faults.md); as root, or parts are skipped
 test-faults: env
 	$(BIN)/python -m pytest -m "" -s tests/faults tests/unit/models/test_parallel.py
+
+# Triton comes with CUDA builds of torch alone, and unpacks to a gigabyte.
+## make test-kernels: the kernels for GPUs, in Triton's interpreter; two minutes
+test-kernels: env
+	test -d build/triton || $(BIN)/pip install --quiet --no-deps --target build/triton triton==3.9.0
+	TRITON_INTERPRET=1 PYTHONPATH=build/triton $(PYTEST) -m "" tests/unit/attention/test_fused.py
 
 # Needs the finished demo of the thesis.
 ## make reruns: which rules an edited key reruns, into docs/design.md

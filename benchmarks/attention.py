@@ -22,7 +22,8 @@ from transformers import BertModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
-from keygenes.attention.stream import LayerStatistics, value_norms  # noqa: E402
+from keygenes.attention.norms import value_norms  # noqa: E402
+from keygenes.attention.stream import LayerStatistics  # noqa: E402
 from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
 from keygenes.models.bert import Trunk  # noqa: E402
@@ -98,10 +99,9 @@ def eager(trunk, cells):
         output_norm = (context @ attention.output.dense.weight.T).norm(dim=-1)
         norms = value_norms(values, attention.output.dense.weight)
         layers.append(LayerStatistics(a.sum(2), rows, norms, None, output_norm))
-    classes = np.arange(len(cells)) % CLASSES
-    row, positions = np.nonzero(mask.cpu().numpy())
-    sums = Sums(6, 4, TOKENS, LONGEST, CLASSES, CLASSES)
-    add_batch(sums, layers, ids.cpu().numpy()[row, positions], positions, row, classes, classes)
+    classes = torch.arange(len(cells), device=trunk.device) % CLASSES
+    sums = Sums(6, 4, TOKENS, LONGEST, CLASSES, CLASSES, device=trunk.device)
+    add_batch(sums, layers, ids, mask, classes, classes)
     finish(trunk.device)
 
 

@@ -20,6 +20,7 @@ from keygenes.attention.sums import (
 from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table
+from keygenes.models.batches import padded
 from keygenes.models.encoder import load_trunk
 
 N = 14
@@ -451,7 +452,7 @@ def test_attention_of_zero_has_a_logarithm_and_is_counted():
         output_norm=torch.zeros(1, len(ids)),
     )
     sums = Sums(LAYERS, HEADS, TOKENS, 24, 3, 4)
-    zeros = np.zeros(len(ids), int)
-    add_batch(sums, [layer] * LAYERS, ids, np.arange(len(ids)), zeros, zeros[:1], zeros[:1])
+    none = torch.zeros(1, dtype=torch.int64)
+    add_batch(sums, [layer] * LAYERS, *padded([ids]), none, none)
     assert sums.counts["raised"][0] == LAYERS * HEADS * len(ids)
     assert (sums.log2_sums()[0][..., : len(ids)] == -126).all()

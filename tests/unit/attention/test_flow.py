@@ -31,7 +31,7 @@ def dense(trunk, cell, start):
 @pytest.mark.parametrize("pooling", ["first", "cls", "mean"])
 @pytest.mark.parametrize("block", [1, 1 << 19])
 def test_both_are_those_of_the_whole_matrices(trunk, monkeypatch, pooling, block):
-    monkeypatch.setitem(stream.BLOCK, "cpu", block)
+    monkeypatch.setattr(stream, "BLOCK", block)
     ids, mask = padded(CELLS)
     readout, rollout = readout_and_rollout(trunk, ids, mask, pooling, (SPECIAL,))
     assert readout.shape == rollout.shape == ids.shape

@@ -5,7 +5,7 @@ import pandas as pd
 import scipy
 import torch
 
-from keygenes.attention.stream import attention_products, queries_and_keys
+from keygenes.attention.stream import attention_of, queries_and_keys
 from keygenes.core.progress import with_progress
 from keygenes.models.batches import budget_batches, padded
 
@@ -64,31 +64,29 @@ def compared_cells(trunks, pairs, cells, batch_tokens, label="comparison"):
     """
     config = next(iter(trunks.values())).config
     device = next(iter(trunks.values())).device
-    scaling = (config.hidden_size // config.num_attention_heads) ** -0.5
     asked = list(dict.fromkeys([*pairs, *((name, name) for pair in pairs for name in pair)]))
     lengths = np.array([len(cell) for cell in cells])
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
     for batch in with_progress(batches, label):
         ids, mask = padded([cells[i] for i in batch], device)
-        layers = {name: queries_and_keys(trunk, ids, mask) for name, trunk in trunks.items()}
+        attention = attention_of(mask)
+        of_models = {name: queries_and_keys(trunk, ids, mask) for name, trunk in trunks.items()}
+        cosines, received = {pair: [] for pair in pairs}, {name: [] for name in trunks}
+        for layer in range(config.num_hidden_layers):
+            of_layer = {name: layers[layer] for name, layers in of_models.items()}
+            product, sums = attention.compared(of_layer, asked)
+            for a, b in pairs:
+                norm = (product[a, a] * product[b, b]).sqrt()
+                cosines[a, b].append((product[a, b] / norm).cpu().numpy())
+            for name, of_name in sums.items():
+                received[name].append(of_name.double().cpu().numpy())
+        cosines = {pair: np.stack(parts, 1) for pair, parts in cosines.items()}
+        received = {name: np.stack(parts, 1) for name, parts in received.items()}
         for row, index in enumerate(batch):
-            cosines = {pair: [] for pair in pairs}
-            received = {name: [] for name in trunks}
-            for layer in range(config.num_hidden_layers):
-                valid = {
-                    name: [x[row, :, : lengths[index]] for x in of_layers[layer]]
-                    for name, of_layers in layers.items()
-                }
-                product, sums = attention_products(valid, asked, scaling)
-                for a, b in pairs:
-                    norm = (product[a, a] * product[b, b]).sqrt()
-                    cosines[a, b].append((product[a, b] / norm).cpu().numpy())
-                for name, of_name in sums.items():
-                    received[name].append(of_name.double().cpu().numpy())
             yield (
                 int(index),
-                {pair: np.stack(parts) for pair, parts in cosines.items()},
-                {name: np.stack(parts) for name, parts in received.items()},
+                {pair: of_cells[row] for pair, of_cells in cosines.items()},
+                {name: of_cells[row, ..., : lengths[index]] for name, of_cells in received.items()},
             )
 
 

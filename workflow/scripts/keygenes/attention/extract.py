@@ -198,7 +198,7 @@ def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
         }
         for name, table in found.items():
             tables.setdefault(name, []).append(table)
-        n_cells, raised = (int(of_subset.counts[name][0]) for name in ("cells", "raised"))
+        n_cells, raised = (int(of_subset.count(name)[0]) for name in ("cells", "raised"))
         log.info("%s: attention of %d cells", subset, n_cells)
         if raised:
             log.warning(

@@ -1,12 +1,12 @@
 """Attention as seen from the position that the classifier reads: in the last layer, and rolled out.
 
-Both are vectors over the genes of a cell. A layer's attention is walked through in blocks of
-queries, once, and applied to the vector: nothing of size [L, L] exists.
+Both are vectors over the genes of a cell. A layer's attention is walked through once and applied to
+the vector: nothing of size [L, L] exists.
 """
 
 import torch
 
-from keygenes.attention.stream import queries_and_keys, query_blocks
+from keygenes.attention.stream import attention_of, queries_and_keys
 
 
 def weights_of_readout(ids, mask, pooling="first", leaves_out=()):
@@ -27,25 +27,6 @@ def weights_of_readout(ids, mask, pooling="first", leaves_out=()):
     special = torch.tensor(list(leaves_out), device=ids.device, dtype=ids.dtype)
     read = (mask.bool() & ~torch.isin(ids, special)).float()
     return read / read.sum(1, keepdim=True)
-
-
-def passed_on(query, key, scaling, weights):
-    """Return the attention that weighted queries pay, ``mean_h A^T w``: tensor [L].
-
-    Parameters
-    ----------
-    query, key : tensors [heads, L, d]
-        Of one cell's valid positions.
-    scaling : float
-    weights : tensor [L]
-        Of the queries; those of weight 0 are not computed.
-    """
-    used = weights.nonzero()[:, 0]
-    query, weights = query[:, used], weights[used]
-    paid = key.new_zeros(key.shape[0], 1, key.shape[1])
-    for start, stop, _, exponentials, total in query_blocks(query, key, scaling):
-        paid.baddbmm_((weights[start:stop] / total)[:, None], exponentials)
-    return paid[:, 0].mean(0)
 
 
 @torch.no_grad()
@@ -73,16 +54,12 @@ def readout_and_rollout(trunk, ids, mask, pooling="first", leaves_out=()):
     rollout : float32 tensor [n_cells, L]
         Shares: sums to 1 over a cell's positions. 0 at padding.
     """
-    layers = queries_and_keys(trunk, ids, mask)
-    scaling = (trunk.config.hidden_size // trunk.config.num_attention_heads) ** -0.5
-    rollout = weights_of_readout(ids, mask, pooling, leaves_out)
-    readout = torch.zeros_like(rollout)
-    for cell, length in enumerate(mask.sum(1).tolist()):
-        share = rollout[cell, :length]
-        for depth, (query, key) in enumerate(reversed(layers)):
-            paid = passed_on(query[cell, :, :length], key[cell, :, :length], scaling, share)
-            if depth == 0:
-                readout[cell, :length] = length * paid
-            share = (paid + share) / 2
-        rollout[cell, :length] = share
-    return readout, rollout
+    attention, layers = attention_of(mask), queries_and_keys(trunk, ids, mask)
+    lengths = mask.sum(1, keepdim=True)
+    share = weights_of_readout(ids, mask, pooling, leaves_out)
+    for depth, scored in enumerate(reversed(layers)):
+        paid = attention.passed_on(scored, share)
+        if depth == 0:
+            readout = lengths * paid
+        share = (paid + share) / 2
+    return readout, share

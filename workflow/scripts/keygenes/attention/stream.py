@@ -1,8 +1,9 @@
 """Exact attention that is reduced while it is computed, and never stored.
 
-Softmax attention is computed in blocks of query rows, small enough to stay in the cache. Each
-block gives its part of the context, as any attention function does, and of the statistics, and is
-then overwritten. Nothing of size [L, L] exists at any time.
+On a CPU softmax attention is computed in blocks of query rows, small enough to stay in the cache.
+Each block gives its part of the context, as any attention function does, and of the statistics, and
+is then overwritten. On a GPU fused attention and kernels do it (`keygenes.attention.fused`).
+Nothing of size [L, L] exists at any time.
 
 Each walk through a model takes the queries, keys and values of a layer, and hands it the context
 that it has computed from them (`keygenes.models.bert.Layer`).
@@ -13,12 +14,14 @@ from typing import NamedTuple
 
 import torch
 
+from keygenes.attention import fused
+from keygenes.attention.norms import gram_factors, value_gram, value_norms
 from keygenes.models.bert import attended, scaling_of, without_padding
 
 # exp() of a larger score would overflow float32 once a row of a few thousand is summed.
 LARGEST_UNSHIFTED = 60.0
-# Scores held at a time, in elements: on a CPU what fits its cache beside the operands.
-BLOCK = {"cpu": 1 << 19, "cuda": 1 << 26}
+# Scores held at a time, in elements: what fits the cache of a CPU beside the operands.
+BLOCK = 1 << 19
 
 
 class LayerStatistics(NamedTuple):
@@ -77,8 +80,7 @@ def query_blocks(query, key, scaling):
     keys = (key * scaling).transpose(1, 2)
     # |q k| <= ||q|| ||k||: with small vectors, the usual case, no maximum need be searched for
     shift = bool(query.norm(dim=-1).amax() * keys.norm(dim=1).amax() > LARGEST_UNSHIFTED)
-    block = BLOCK.get(query.device.type, BLOCK["cpu"])
-    rows = min(n_queries, max(16, block // (heads * length)))
+    rows = min(n_queries, max(16, BLOCK // (heads * length)))
     memory = query.new_empty(2, heads * rows * length)
     for start in range(0, n_queries, rows):
         stop = min(start + rows, n_queries)
@@ -89,48 +91,6 @@ def query_blocks(query, key, scaling):
             scores -= scores.amax(-1, keepdim=True)
         torch.exp(scores, out=exponentials)
         yield start, stop, scores, exponentials, exponentials.sum(-1)
-
-
-def value_gram(values, output_weight):
-    """Return <f^h(x_j), f^g(x_j)> for all pairs of heads: tensor [n_cells, heads, heads, L].
-
-    Parameters
-    ----------
-    values : tensor [n_cells, heads, L, d]
-    output_weight : tensor [hidden, heads * d]
-        Weight of the attention's output layer; its bias belongs to no head and is left out.
-    """
-    heads, d = values.shape[1], values.shape[3]
-    per_head = output_weight.view(-1, heads, d)
-    products = torch.einsum("ohd,oge->hgde", per_head, per_head)  # (v W)(u W)^T = v (W W^T) u^T
-    return torch.einsum("bhld,hgde,bgle->bhgl", values, products, values)
-
-
-def value_norms(values, output_weight):
-    """Return ||f(x_j)|| per head: tensor [n_cells, heads, L]; arguments as of `value_gram`."""
-    heads, d = values.shape[1], values.shape[3]
-    per_head = output_weight.view(-1, heads, d)
-    products = torch.einsum("ohd,ohe->hde", per_head, per_head)
-    return ((values @ products) * values).sum(-1).clamp_min(0).sqrt()
-
-
-def gram_factors(gram):
-    """Return R with ``R^T R = gram``, upper triangular: tensor [heads, heads, L] both.
-
-    Built without a decomposition of each position's matrix: heads are few, positions many. Where
-    heads depend on each other a diagonal entry is 0, and so is its row.
-    """
-    heads = gram.shape[0]
-    factors = gram.new_zeros(gram.shape)
-    left = gram.double().clone()
-    for h in range(heads):
-        pivot = left[h, h].clamp_min(0)
-        # what rounding leaves of a dependent head is no direction of its own
-        root = torch.where(pivot > 1e-9 * gram[h, h].double(), pivot.sqrt(), 0.0)
-        row = torch.where(root > 0, left[h] / root, 0.0)
-        factors[h, h:] = row[h:].to(gram.dtype)
-        left = left - row[:, None] * row[None, :]
-    return factors
 
 
 def add_pair_norms(sums, weights, factors):
@@ -144,18 +104,9 @@ def add_pair_norms(sums, weights, factors):
     factors : tensor [heads, heads, L]
         From `gram_factors`.
     """
-    if weights.device.type == "cpu":
-        from keygenes.attention import pair_norms  # compiling takes a second: only if asked for
+    from keygenes.attention import pair_norms  # compiling takes a second: only if asked for
 
-        pair_norms.add_pair_norms(sums.numpy(), weights.numpy(), factors.numpy())
-        return
-    squares = torch.zeros_like(weights[0])
-    for r in range(len(weights)):
-        part = weights[r] * factors[r, r]
-        for h in range(r + 1, len(weights)):
-            part.addcmul_(weights[h], factors[r, h])
-        squares.addcmul_(part, part)
-    sums += squares.sqrt_().sum(0)
+    pair_norms.add_pair_norms(sums.numpy(), weights.numpy(), factors.numpy())
 
 
 def reduced_attention(query, key, value, scaling, factors=None):
@@ -217,13 +168,14 @@ def attention_statistics(trunk, ids, mask, *, pair_norms=False):
     -------
     list of LayerStatistics
     """
-    lengths, layers = mask.sum(1).tolist(), []
+    layers = []
+    attention = attention_of(mask)
     hidden = trunk.embeddings(ids)
     for layer in trunk.layers:
         query, key, value = layer.heads(hidden)
         weight, bias = layer.joint.weight, layer.joint.bias
         gram = value_gram(value, weight) if pair_norms else None
-        context, received, rows, pairs = batch_attention(query, key, value, lengths, gram)
+        context, received, rows, pairs = attention.reduced(query, key, value, gram)
         mixed = layer.mixed(context)
         layers.append(
             LayerStatistics(
@@ -238,44 +190,133 @@ def attention_statistics(trunk, ids, mask, *, pair_norms=False):
     return layers
 
 
-def batch_attention(query, key, value, lengths, gram=None):
-    """Return what `reduced_attention` returns, for cells side by side; 0 at padding.
+def attention_of(mask):
+    """Return how attention of a batch is computed and looked at: `InBlocks` or `fused.Fused`.
 
     Parameters
     ----------
-    query, key, value : tensors [n_cells, heads, L, d]
-    lengths : list of int
-    gram : tensor [n_cells, heads, heads, L], optional
-        From `value_gram`; asks for the pair norm.
+    mask : int64 tensor [n_cells, L]
     """
-    n_cells, heads, longest, _ = query.shape
-    context = torch.zeros_like(query)
-    received = query.new_zeros(n_cells, heads, longest)
-    rows = query.new_empty(len(ROW_STATISTICS), n_cells, heads)
-    pair_norm = None if gram is None else query.new_zeros(n_cells, longest)
-    for cell, n in enumerate(lengths):
-        factors = None if gram is None else gram_factors(gram[cell, ..., :n])
-        context[cell, :, :n], received[cell, :, :n], rows[:, cell], pairs = reduced_attention(
-            *(x[cell, :, :n] for x in (query, key, value)), scaling_of(query), factors
-        )
-        if gram is not None:
-            pair_norm[cell, :n] = pairs
-    return context, received, rows, pair_norm
+    return (InBlocks if mask.device.type == "cpu" else fused.Fused)(mask)
+
+
+class InBlocks:
+    """Attention of a batch of cells on a CPU, one cell after the other, in blocks of rows.
+
+    `fused.Fused` has the same methods.
+
+    Parameters
+    ----------
+    mask : int64 tensor [n_cells, L]
+        1 on genes, 0 on padding, which is to the right.
+    """
+
+    def __init__(self, mask):
+        self.padding = without_padding(mask)
+        self.lengths = mask.sum(1).tolist()
+
+    def scored(self, query, key, value):
+        """Return the context of attention [n_cells, heads, L, d], and what `compared` takes."""
+        return attended(query, key, value, self.padding), (query, key)
+
+    def reduced(self, query, key, value, gram=None):
+        """Return what `reduced_attention` returns, for cells side by side; 0 at padding.
+
+        Parameters
+        ----------
+        query, key, value : tensors [n_cells, heads, L, d]
+        gram : tensor [n_cells, heads, heads, L], optional
+            From `norms.value_gram`; asks for the pair norm.
+        """
+        n_cells, heads, longest, _ = query.shape
+        context = torch.zeros_like(query)
+        received = query.new_zeros(n_cells, heads, longest)
+        rows = query.new_empty(len(ROW_STATISTICS), n_cells, heads)
+        pair_norm = None if gram is None else query.new_zeros(n_cells, longest)
+        for cell, n in enumerate(self.lengths):
+            factors = None if gram is None else gram_factors(gram[cell, ..., :n])
+            context[cell, :, :n], received[cell, :, :n], rows[:, cell], pairs = reduced_attention(
+                *(x[cell, :, :n] for x in (query, key, value)), scaling_of(query), factors
+            )
+            if gram is not None:
+                pair_norm[cell, :n] = pairs
+        return context, received, rows, pair_norm
+
+    def compared(self, layers, pairs):
+        """Return <A, B> of a layer's attention for pairs of models, and its column sums.
+
+        Parameters
+        ----------
+        layers : dict {name: what `scored` returned}
+        pairs : list of (name, name)
+            A model may be paired with itself.
+
+        Returns
+        -------
+        products : dict {pair: float64 tensor [n_cells, heads]}
+            Summed over the full attention of each cell.
+        received : dict {name: float32 tensor [n_cells, heads, L]}
+            ``c_j = sum_i alpha_ij``; 0 at padding.
+        """
+        query = next(iter(layers.values()))[0]
+        products = {pair: query.new_zeros(query.shape[:2], dtype=torch.float64) for pair in pairs}
+        received = {name: query.new_zeros(query.shape[:3]) for name in layers}
+        for cell, n in enumerate(self.lengths):
+            valid = {name: [x[cell, :, :n] for x in layer] for name, layer in layers.items()}
+            of_pairs, of_models = attention_products(valid, pairs, scaling_of(query))
+            for pair, product in of_pairs.items():
+                products[pair][cell] = product
+            for name, sums in of_models.items():
+                received[name][cell, :, :n] = sums
+        return products, received
+
+    def passed_on(self, scored, weights):
+        """Return the attention that weighted queries pay, ``mean_h A^T w``: [n_cells, L].
+
+        Parameters
+        ----------
+        scored : what `scored` returned
+        weights : tensor [n_cells, L]
+            Of the queries; those of weight 0 are not computed.
+        """
+        paid = torch.zeros_like(weights)
+        for cell, n in enumerate(self.lengths):
+            query, key = (x[cell, :, :n] for x in scored)
+            paid[cell, :n] = passed_on(query, key, scaling_of(query), weights[cell, :n])
+        return paid
 
 
 def queries_and_keys(trunk, ids, mask):
-    """Return each layer's queries and keys: list of (query, key), tensors [n_cells, heads, L, d].
+    """Return, of each layer, what attention is computed from: L x d where attention is L x L.
 
-    They are all that attention is computed from, and L x d where attention is L x L. Arguments as
-    of `attention_statistics`.
+    Arguments as of `attention_statistics`; what is returned, `InBlocks.scored` says.
     """
-    padding, layers = without_padding(mask), []
+    attention, layers = attention_of(mask), []
     hidden = trunk.embeddings(ids)
     for layer in trunk.layers:
-        query, key, value = layer.heads(hidden)
-        layers.append((query, key))
-        hidden = layer.after(hidden, layer.mixed(attended(query, key, value, padding)))
+        context, scored = attention.scored(*layer.heads(hidden))
+        layers.append(scored)
+        hidden = layer.after(hidden, layer.mixed(context))
     return layers
+
+
+def passed_on(query, key, scaling, weights):
+    """Return the attention that weighted queries pay, ``mean_h A^T w``: tensor [L].
+
+    Parameters
+    ----------
+    query, key : tensors [heads, L, d]
+        Of one cell's valid positions.
+    scaling : float
+    weights : tensor [L]
+        Of the queries; those of weight 0 are not computed.
+    """
+    used = weights.nonzero()[:, 0]
+    query, weights = query[:, used], weights[used]
+    paid = key.new_zeros(key.shape[0], 1, key.shape[1])
+    for start, stop, _, exponentials, total in query_blocks(query, key, scaling):
+        paid.baddbmm_((weights[start:stop] / total)[:, None], exponentials)
+    return paid[:, 0].mean(0)
 
 
 def attention_products(layers, pairs, scaling):

@@ -37,10 +37,10 @@ def add_exactly(total, at, amounts):
 
     Parameters
     ----------
-    total : float64 array [2, ..., n]
+    total : float64 tensor [2, ..., n]
         High and low part; the sum is high + low. Changed in place.
     at : index of the last axis, without repeats
-    amounts : float64 array [..., len(at)]
+    amounts : float64 tensor [..., len(at)]
     """
     high, low = total
     old = high[..., at]
@@ -53,13 +53,15 @@ def add_exactly(total, at, amounts):
 class Sums:
     """Running sums of one subset of cells; nothing grows with the number of cells.
 
+    They lie where the model computes, and come back as arrays (`count`, `total`).
+
     Attributes
     ----------
-    counts : dict of float64 arrays
+    counts : dict of float64 tensors
         Whole numbers: ``cells`` [1]; ``rank_n`` [max_length]; per class and gene, [classes,
         tokens], ``gene_n`` and the sums of ranks ``gene_rank_sum``, ``gene_rank_squares``;
         ``well_n`` [wells, tokens]; ``raised`` [1], values of attention that were 0 in float32.
-    totals : dict of float64 arrays [2, ...]
+    totals : dict of float64 tensors [2, ...]
         As `add_exactly` keeps them. Attention received: ``rank_sum``, ``rank_squares`` [layers,
         heads, max_length]; ``gene_sum``, ``gene_squares`` [layers, heads, classes * tokens]; its
         mean over layers and heads: ``mean_sum``, ``mean_squares`` [classes * tokens],
@@ -71,16 +73,22 @@ class Sums:
         [measures, layers * heads] and ``layer_sum``, ``layer_squares`` [measures, layers].
     """
 
-    def __init__(self, layers, heads, n_tokens, max_length, n_classes, n_wells, *n_bins):
+    def __init__(
+        self, layers, heads, n_tokens, max_length, n_classes, n_wells, *n_bins, device="cpu"
+    ):
         n_bins = n_bins or ONE_BIN.shape  # of length, of depth
+
+        def zeros(*shape):
+            return torch.zeros(shape, dtype=torch.float64, device=device)
+
         self.shape = (layers, heads, n_tokens, n_classes, n_wells, *n_bins)
         of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
         self.counts = {
-            "cells": np.zeros(1),
-            "rank_n": np.zeros(max_length),
-            **{name: np.zeros(of_genes) for name in GENE_COUNTS},
-            "well_n": np.zeros(of_wells),
-            "raised": np.zeros(1),
+            "cells": zeros(1),
+            "rank_n": zeros(max_length),
+            **{name: zeros(*of_genes) for name in GENE_COUNTS},
+            "well_n": zeros(*of_wells),
+            "raised": zeros(1),
         }
         shapes = {
             "rank": (layers, heads, max_length),
@@ -90,18 +98,22 @@ class Sums:
             "layer": (len(LAYER_MEASURES), layers),
         }
         self.totals = {
-            f"{name}_{power}": np.zeros((2, *shape))
+            f"{name}_{power}": zeros(2, *shape)
             for name, shape in shapes.items()
             for power in ("sum", "squares")
         }
         for name in ("well_sum", "well_log2_sum", "well_pair_sum"):
-            self.totals[name] = np.zeros((2, n_wells * n_tokens))
+            self.totals[name] = zeros(2, n_wells * n_tokens)
         for name, n in zip(LOG_SUMS, n_bins, strict=True):
-            self.totals[f"{name}_sum"] = np.zeros((2, layers, heads, n * max_length))
+            self.totals[f"{name}_sum"] = zeros(2, layers, heads, n * max_length)
+
+    def count(self, name):
+        """Return a count as a float64 array."""
+        return self.counts[name].cpu().numpy()
 
     def total(self, name):
         """Return a total as one float64 array."""
-        return self.totals[name].sum(0)
+        return self.totals[name].sum(0).cpu().numpy()
 
     def log2_sums(self):
         """Return sums of log2 by bin of length and of depth: [layers, heads, bins, max_length]."""
@@ -129,42 +141,52 @@ def grouped(codes):
 
     The function takes float64 [..., n] and returns float64 [..., n_distinct].
     """
-    distinct, position = np.unique(codes, return_inverse=True)
+    distinct, position = torch.unique(codes, return_inverse=True)
 
     def summed(values):
-        flat = values.reshape(-1, values.shape[-1])
-        rows = [np.bincount(position, row, len(distinct)) for row in flat]
-        return np.stack(rows).reshape(*values.shape[:-1], len(distinct))
+        shape = (*values.shape[:-1], len(distinct))
+        if values.device.type == "cpu":  # several times as fast there
+            at, flat = position.numpy(), values.reshape(-1, values.shape[-1]).numpy()
+            rows = [np.bincount(at, row, len(distinct)) for row in flat]
+            return torch.from_numpy(np.stack(rows)).reshape(shape)
+        return values.new_zeros(shape).index_add_(-1, position, values)
 
     return distinct, summed
 
 
-def add_batch(sums, layers, genes, positions, row, classes, wells, bins=None):
+def add_batch(sums, layers, ids, mask, classes, wells, bins=None):
     """Add the statistics of a batch of cells to the sums.
 
     Parameters
     ----------
     sums : Sums
     layers : list of `stream.LayerStatistics`
-    genes, positions, row : int arrays [n_valid]
-        Token, position and cell of every valid position of the batch.
-    classes, wells : int arrays [n_cells]
-    bins : int array [2, n_cells], optional
+    ids, mask : int64 tensors [n_cells, L]
+        Padded right.
+    classes, wells : int64 tensors [n_cells]
+    bins : int64 tensor [2, n_cells], optional
         Bin of each cell's length and depth; without it all are in one.
     """
     n_layers, n_heads, n_tokens, n_classes, n_wells = sums.shape[:5]
-    lengths = np.bincount(row).astype(float)
+    max_length = len(sums.counts["rank_n"])
+    row, positions = mask.nonzero(as_tuple=True)
+    genes, lengths = ids[row, positions], mask.sum(1).double()
     of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
     ranks = positions + 1.0
-    bins = np.zeros((len(LOG_SUMS), len(lengths)), int) if bins is None else bins
-    sums.counts["cells"] += len(lengths)
-    np.add.at(sums.counts["rank_n"], positions, 1)
-    for name, amount in zip(GENE_COUNTS, (np.ones(len(row)), ranks, ranks**2), strict=True):
-        np.add.at(sums.counts[name].reshape(-1), of_gene, amount)
-    np.add.at(sums.counts["well_n"].reshape(-1), of_well, 1)
+    bins = mask.new_zeros(len(LOG_SUMS), len(lengths)) if bins is None else bins
 
-    received = torch.stack([layer.received for layer in layers])  # [layers, cells, heads, L]
-    flat = received.double().cpu().numpy()[:, row, :, positions].transpose(1, 2, 0)
+    def count(name, at, amounts):
+        sums.counts[name].view(-1).index_add_(0, at, amounts.double())
+
+    sums.counts["cells"] += len(lengths)
+    ones = torch.ones_like(ranks)
+    count("rank_n", positions, ones)
+    for name, amounts in zip(GENE_COUNTS, (ones, ranks, ranks**2), strict=True):
+        count(name, of_gene, amounts)
+    count("well_n", of_well, ones)
+
+    received = torch.stack([layer.received for layer in layers], 2)  # [cells, heads, layers, L]
+    flat = received.permute(2, 1, 0, 3).double()[:, :, row, positions]  # [layers, heads, n]
     mean = flat.mean((0, 1))
     for name, codes, values in (
         ("rank", positions, flat),
@@ -173,37 +195,33 @@ def add_batch(sums, layers, genes, positions, row, classes, wells, bins=None):
     ):
         at, summed = grouped(codes)
         sums.add(name, at, summed(values), summed(values**2))
-    logs = np.log2(np.maximum(flat, SMALLEST))
-    sums.counts["raised"] += np.count_nonzero(flat < SMALLEST)
+    logs = flat.clamp_min(SMALLEST).log2()
+    sums.counts["raised"] += (flat < SMALLEST).sum()
     for name, of_bin, n_bins in zip(LOG_SUMS, bins, sums.shape[5:], strict=True):
         if n_bins == 1 and name != LOG_SUMS[0]:
             continue  # it would be the first again
-        at, summed = grouped(of_bin[row] * len(sums.counts["rank_n"]) + positions)
+        at, summed = grouped(of_bin[row] * max_length + positions)
         sums.add(name, at, summed(logs))
     at, summed = grouped(of_well)
     sums.add("well", at, summed(mean))
     sums.add("well_log2", at, summed(logs.mean((0, 1))))
-    if layers[0].pair_norm is not None:
-        pairs = torch.stack([layer.pair_norm for layer in layers]).double().cpu().numpy()
+    has_pairs = layers[0].pair_norm is not None
+    if has_pairs:
+        pairs = torch.stack([layer.pair_norm for layer in layers]).double()
         sums.add("well_pair", at, summed(pairs[:, row, positions].mean(0)))
 
-    def per_cell(tensors):
-        """Return float64 [n, cells, ...] of tensors that hold a value per cell."""
-        return np.stack([t.double().cpu().numpy() for t in tensors])
-
     def mean_over_genes(tensors):
-        """Return the mean over valid positions, padding being 0, of tensors [..., L]."""
-        summed = per_cell([t.double().sum(-1) for t in tensors])
-        return summed / (lengths[:, None] if summed.ndim == 3 else lengths)
+        """Return the mean over valid positions, padding being 0, of tensors [cells, ..., L]."""
+        summed = torch.stack([tensor.double().sum(-1) for tensor in tensors])
+        return summed / lengths.view(-1, *[1] * (summed.ndim - 2))
 
-    of_heads = [per_cell([layer.rows[name] for layer in layers]) for name in ROW_STATISTICS]
+    of_heads = [torch.stack([layer.rows[n] for layer in layers]).double() for n in ROW_STATISTICS]
     of_heads.append(mean_over_genes([layer.value_norm for layer in layers]))
     of_heads.append(mean_over_genes([layer.received * layer.value_norm for layer in layers]))
-    of_heads = np.stack(of_heads).transpose(0, 1, 3, 2)  # [measures, layers, heads, cells]
+    of_heads = torch.stack(of_heads).transpose(2, 3)  # [measures, layers, heads, cells]
     of_heads = of_heads.reshape(len(HEAD_MEASURES), n_layers * n_heads, -1)
     sums.add("head", slice(None), of_heads.sum(-1), (of_heads**2).sum(-1))
-    has_pairs = layers[0].pair_norm is not None
-    of_layers = np.zeros((len(LAYER_MEASURES), n_layers, len(lengths)))
+    of_layers = torch.zeros(len(LAYER_MEASURES), n_layers, len(lengths)).to(of_heads)
     of_layers[0] = mean_over_genes([layer.output_norm for layer in layers])
     if has_pairs:
         of_layers[1] = mean_over_genes([layer.pair_norm for layer in layers])
@@ -251,17 +269,18 @@ def attention_sums(
     """
     config = trunk.config
     sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
-    sums = Sums(*sizes, n_classes, n_wells, *bins.shape)
+    device = trunk.device
+    sums = Sums(*sizes, n_classes, n_wells, *bins.shape, device=device)
     lengths = np.array([len(cell) for cell in cells])
-    of_bin = binned(Sizes(lengths, np.ones(len(cells)) if depths is None else depths), bins)
+    sizes = Sizes(lengths, np.ones(len(cells)) if depths is None else depths)
+    codes = torch.from_numpy(np.stack([classes, wells, *binned(sizes, bins)]).astype(np.int64))
+    codes = codes.to(device)
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
     for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
-        ids, mask = padded([cells[i] for i in batch], trunk.device)
+        ids, mask = padded([cells[i] for i in batch], device)
         layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
-        row, positions = np.nonzero(mask.cpu().numpy())
-        genes = ids.cpu().numpy()[row, positions]
-        groups = (classes[batch], wells[batch], of_bin[:, batch])
-        add_batch(sums, layers, genes, positions, row, *groups)
+        of_class, of_well, *of_bin = codes[:, torch.from_numpy(batch).to(device)]
+        add_batch(sums, layers, ids, mask, of_class, of_well, torch.stack(of_bin))
     return sums
 
 
@@ -269,8 +288,8 @@ def write_sums(sums, path):
     """Write the sums of a shard, {subset: Sums}, as safetensors."""
     arrays = {}
     for subset, part in sums.items():
-        named = {"shape": np.array(part.shape), **part.counts, **part.totals}
-        arrays.update({f"{subset}/{name}": array for name, array in named.items()})
+        named = {"shape": torch.tensor(part.shape), **part.counts, **part.totals}
+        arrays.update({f"{subset}/{name}": array.cpu().numpy() for name, array in named.items()})
     write_tensors(save(arrays), path)
 
 
@@ -285,7 +304,8 @@ def merged_sums(paths):
                 max_length = file.get_slice(f"{subset}/rank_n").get_shape()[0]
                 part = Sums(layers, heads, n_tokens, max_length, *others)
                 for arrays in (part.counts, part.totals):
-                    arrays.update({name: file.get_tensor(f"{subset}/{name}") for name in arrays})
+                    for name in arrays:
+                        arrays[name] = torch.from_numpy(file.get_tensor(f"{subset}/{name}"))
                 if subset in merged:
                     merged[subset].merge(part)
                 else:

@@ -23,15 +23,15 @@ def rank_table(sums, subset, first_rank, expectation=None, sizes=None):
         Of all the cells behind the sums; for the residuals.
     """
     layers, heads = sums.shape[:2]
-    reached = np.flatnonzero(sums.counts["rank_n"])
+    reached = np.flatnonzero(sums.count("rank_n"))
     layer, head, rank = np.meshgrid(np.arange(layers), np.arange(heads), reached, indexing="ij")
-    n = np.broadcast_to(sums.counts["rank_n"][reached], layer.shape).ravel()
+    n = np.broadcast_to(sums.count("rank_n")[reached], layer.shape).ravel()
     total = sums.total("rank_sum")[..., reached].ravel()
     mean, sd = moments(total, sums.total("rank_squares")[..., reached].ravel(), n)
     mean_log2 = sums.log2_sums()[0].sum(2)[..., reached].ravel() / n
     expected = np.nan
     if expectation is not None:
-        expected = expected_by_rank(expectation, sizes, len(sums.counts["rank_n"]))
+        expected = expected_by_rank(expectation, sizes, len(sums.count("rank_n")))
         expected = expected[..., reached].ravel()
     return pd.DataFrame(
         {
@@ -56,9 +56,9 @@ def gene_table(sums, subset, ensembl_ids, class_names, rank_offset):
     cells).
     """
     layers, heads = sums.shape[:2]
-    classes, genes = np.nonzero(sums.counts["gene_n"])
-    flat = np.flatnonzero(sums.counts["gene_n"])
-    n, rank_sum, rank_squares = (sums.counts[name].ravel()[flat] for name in GENE_COUNTS)
+    classes, genes = np.nonzero(sums.count("gene_n"))
+    flat = np.flatnonzero(sums.count("gene_n"))
+    n, rank_sum, rank_squares = (sums.count(name).ravel()[flat] for name in GENE_COUNTS)
     rank_mean, rank_sd = moments(rank_sum, rank_squares, n)
     ids = pd.Categorical.from_codes(genes, ensembl_ids)
     names = pd.Categorical.from_codes(classes, class_names)
@@ -98,9 +98,9 @@ def well_table(sums, subset, ensembl_ids, well_names, *, pair_norms, expected=np
     expected : float64 array [n_wells, n_tokens], optional
         From `expected.expected_by_gene`; without it residuals are missing.
     """
-    shape = sums.counts["well_n"].shape
+    shape = sums.count("well_n").shape
     expected = np.broadcast_to(expected, shape)
-    wells, genes = np.nonzero(sums.counts["well_n"])
+    wells, genes = np.nonzero(sums.count("well_n"))
 
     def total(name):
         return sums.total(name).reshape(shape)[wells, genes]
@@ -110,7 +110,7 @@ def well_table(sums, subset, ensembl_ids, well_names, *, pair_norms, expected=np
             "subset": subset,
             "well": pd.Categorical.from_codes(wells, well_names),
             "ensembl_id": pd.Categorical.from_codes(genes, ensembl_ids),
-            "n_cells": sums.counts["well_n"][wells, genes].astype(int),
+            "n_cells": sums.count("well_n")[wells, genes].astype(int),
             "sum": total("well_sum"),
             "sum_log2": total("well_log2_sum"),
             "sum_residual": total("well_log2_sum") - expected[wells, genes],
@@ -173,7 +173,7 @@ def measure_table(sums, subset, measures):
         Of `HEAD_MEASURES`, or of `LAYER_MEASURES`, whose rows have no head.
     """
     layers, heads = sums.shape[:2]
-    n = sums.counts["cells"][0]
+    n = sums.count("cells")[0]
     frames = []
     for measure in measures:
         of_head = measure in HEAD_MEASURES

@@ -1,0 +1,182 @@
+"""Sums over queries of attention whose row sums are known, on a GPU: tiles that memory never sees.
+
+Each kernel walks down the queries of a cell for a block of its keys and keeps its sums in
+registers: one more product of queries and keys, and nothing of size [L, L] anywhere. The order of
+the additions is fixed, so equal inputs give equal bytes. What the functions return is said at
+their namesakes in `keygenes.attention.fused`, which do the same in plain PyTorch.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+BLOCK = 64  # queries, and keys, of a tile
+# Products of float32 on tensor cores in three parts, as exact as needed here and faster than one
+PRECISION = {torch.float32: "tf32x3"}
+
+
+@triton.jit
+def _log_attention(
+    query, key, lse, rows, columns, length, strides, scaling,
+    dims: tl.constexpr, width: tl.constexpr, precision: tl.constexpr,
+):  # fmt: skip
+    """Return log attention of a tile [rows, columns]; -inf in rows of padding."""
+    at = tl.arange(0, width)
+    q = tl.load(
+        query + rows[:, None] * strides[0] + at[None, :],
+        mask=(rows < length)[:, None] & (at < dims)[None, :],
+        other=0.0,
+    )
+    k = tl.load(
+        key + columns[None, :] * strides[1] + at[:, None],
+        mask=(columns < length)[None, :] & (at < dims)[:, None],
+        other=0.0,
+    )
+    total = tl.load(lse + rows, mask=rows < length, other=float("inf"))
+    return tl.dot(q, k, input_precision=precision) * scaling - total[:, None]
+
+
+@triton.jit
+def _column_sums(
+    query, key, lse, lengths, weights, received, entropy, scaling, heads, longest, q_strides,
+    k_strides, weighted: tl.constexpr,
+    dims: tl.constexpr, width: tl.constexpr, block: tl.constexpr, precision: tl.constexpr,
+):  # fmt: skip
+    at = tl.program_id(1).to(tl.int64)
+    cell, head = at // heads, at % heads
+    columns = tl.program_id(0) * block + tl.arange(0, block)
+    length = tl.load(lengths + cell)
+    query += cell * q_strides[0] + head * q_strides[1]
+    key += cell * k_strides[0] + head * k_strides[1]
+    sums = tl.zeros([block], tl.float32)
+    entropies = tl.zeros([block], tl.float32)
+    for first in range(0, length, block):
+        rows = first + tl.arange(0, block)
+        log_a = _log_attention(
+            query, key, lse + at * longest, rows, columns, length,
+            (q_strides[2], k_strides[2]), scaling, dims, width, precision,
+        )  # fmt: skip
+        a = tl.exp(log_a)
+        if weighted:
+            weight = tl.load(weights + cell * longest + rows, mask=rows < length, other=0.0)
+            a = a * weight[:, None]
+        sums += tl.sum(a, 0)
+        entropies -= tl.sum(tl.where(a > 0, a * log_a, 0.0), 0)
+    valid, place = columns < length, at * longest + columns
+    tl.store(received + place, tl.where(valid, sums, 0.0), mask=columns < longest)
+    tl.store(entropy + place, tl.where(valid, entropies, 0.0), mask=columns < longest)
+
+
+@triton.jit
+def _products(
+    query, key, lse, other_query, other_key, other_lse, lengths, products, scaling, heads, longest,
+    q_strides, k_strides, other_q_strides, other_k_strides,
+    dims: tl.constexpr, width: tl.constexpr, block: tl.constexpr, precision: tl.constexpr,
+):  # fmt: skip
+    at = tl.program_id(1).to(tl.int64)
+    cell, head = at // heads, at % heads
+    columns = tl.program_id(0) * block + tl.arange(0, block)
+    length = tl.load(lengths + cell)
+    query += cell * q_strides[0] + head * q_strides[1]
+    key += cell * k_strides[0] + head * k_strides[1]
+    other_query += cell * other_q_strides[0] + head * other_q_strides[1]
+    other_key += cell * other_k_strides[0] + head * other_k_strides[1]
+    sums = tl.zeros([block], tl.float32)
+    for first in range(0, length, block):
+        rows = first + tl.arange(0, block)
+        log_a = _log_attention(
+            query, key, lse + at * longest, rows, columns, length,
+            (q_strides[2], k_strides[2]), scaling, dims, width, precision,
+        )  # fmt: skip
+        log_b = _log_attention(
+            other_query, other_key, other_lse + at * longest, rows, columns, length,
+            (other_q_strides[2], other_k_strides[2]), scaling, dims, width, precision,
+        )  # fmt: skip
+        sums += tl.sum(tl.exp(log_a + log_b), 0)
+    sums = tl.where(columns < length, sums, 0.0)
+    tl.store(products + at * longest + columns, sums, mask=columns < longest)
+
+
+@triton.jit
+def _pair_norms(
+    query, key, lse, factors, lengths, norms, scaling, heads, longest, q_strides, k_strides,
+    dims: tl.constexpr, width: tl.constexpr, block: tl.constexpr, precision: tl.constexpr,
+):  # fmt: skip
+    cell = tl.program_id(1).to(tl.int64)
+    columns = tl.program_id(0) * block + tl.arange(0, block)
+    length = tl.load(lengths + cell)
+    query += cell * q_strides[0]
+    key += cell * k_strides[0]
+    sums = tl.zeros([block], tl.float32)
+    for first in range(0, length, block):
+        rows = first + tl.arange(0, block)
+        squares = tl.zeros([block, block], tl.float32)
+        for r in range(heads):
+            part = tl.zeros([block, block], tl.float32)
+            for h in range(r, heads):  # computed again for each row of the factor: no room to keep
+                log_a = _log_attention(
+                    query + h * q_strides[1], key + h * k_strides[1],
+                    lse + (cell * heads + h) * longest, rows, columns, length,
+                    (q_strides[2], k_strides[2]), scaling, dims, width, precision,
+                )  # fmt: skip
+                factor = tl.load(
+                    factors + ((cell * heads + r) * heads + h) * longest + columns,
+                    mask=columns < length,
+                    other=0.0,
+                )
+                part += tl.exp(log_a) * factor[None, :]
+            squares += part * part
+        sums += tl.sum(tl.sqrt(squares), 0)
+    sums = tl.where(columns < length, sums, 0.0)
+    tl.store(norms + cell * longest + columns, sums, mask=columns < longest)
+
+
+def _tiles(query, programs):
+    """Return the grid of a kernel and what its tiles look like."""
+    longest, dims = query.shape[2:]
+    grid = (triton.cdiv(longest, BLOCK), programs)
+    width = max(16, triton.next_power_of_2(dims))  # the least that tensor cores take
+    precision = PRECISION.get(query.dtype, "tf32")
+    return grid, {"dims": dims, "width": width, "block": BLOCK, "precision": precision}
+
+
+def column_sums(scored, scaling, weights=None):
+    """Return attention received and each key's part of the entropies of its queries."""
+    query, key, lse, lengths = scored
+    n_cells, heads, longest, _ = query.shape
+    received, entropy = torch.empty_like(lse), torch.empty_like(lse)
+    grid, tiles = _tiles(query, n_cells * heads)
+    strides = query.stride()[:3], key.stride()[:3]
+    _column_sums[grid](
+        *(query, key, lse, lengths, weights, received, entropy, scaling, heads, longest, *strides),
+        **{"weighted": weights is not None, **tiles},
+    )
+    return received, entropy
+
+
+def products(scored, other, scaling):
+    """Return the sums over queries of the products of two models' attention."""
+    query, key, lse, lengths = scored
+    n_cells, heads, longest, _ = query.shape
+    found = torch.empty_like(lse)
+    grid, tiles = _tiles(query, n_cells * heads)
+    strides = [x.stride()[:3] for x in (query, key, other.query, other.key)]
+    _products[grid](
+        *(query, key, lse, other.query, other.key, other.lse, lengths, found),
+        *(scaling, heads, longest, *strides),
+        **tiles,
+    )
+    return found
+
+
+def pair_norms(scored, factors, scaling):
+    """Return the sums over queries of the norm of all heads' weighted vectors."""
+    query, key, lse, lengths = scored
+    n_cells, heads, longest, _ = query.shape
+    norms = lse.new_empty(n_cells, longest)
+    grid, tiles = _tiles(query, n_cells)
+    strides = query.stride()[:3], key.stride()[:3]
+    _pair_norms[grid](
+        *(query, key, lse, factors, lengths, norms, scaling, heads, longest, *strides), **tiles
+    )
+    return norms
