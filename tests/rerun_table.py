@@ -48,6 +48,7 @@ VALUES = {
     "gene_classification.attention_dropout": 0.1,
     "attention.pairs": [["full", "frozen"], ["full_equal_length", "frozen_equal_length"]],
     "attention.max_cells": 100,
+    "attention.precision": "auto",
     "evidence.gene_sets": ["planted_demo_thesis"],
     "evidence.regime": "last_layer",
     "evidence.regimes": ["full"],

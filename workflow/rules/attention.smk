@@ -4,6 +4,7 @@
 
 # One job per model, or one per shard of its cells and one that merges them.
 SHARDS = config["attention"]["shards"]
+LOOKED_AT_WITH = {**config["compute"], "precision": config["attention"]["precision"]}
 LOOKED_AT = "|".join([*ATTENDED, "pretrained"])
 
 
@@ -44,7 +45,7 @@ rule extract_attention:
         max_length=config["tokens"]["max_length"],
         max_cells=config["attention"]["max_cells"],
         pair_norms=config["attention"]["pair_norms"],
-        compute=config["compute"],
+        compute=LOOKED_AT_WITH,
         code=code_digest("extract_attention"),
     script:
         "../scripts/extract_attention.py"
@@ -96,7 +97,7 @@ rule extract_shard:
         max_cells=config["attention"]["max_cells"],
         pair_norms=config["attention"]["pair_norms"],
         shards=SHARDS,
-        compute=config["compute"],
+        compute=LOOKED_AT_WITH,
         code=code_digest("extract_shard"),
     script:
         "../scripts/extract_shard.py"
@@ -184,7 +185,7 @@ rule compare_attention:
         retrained=retrained,
         other=lambda w: getattr(run_before(w.run), "name", ""),
         max_cells=config["attention"]["max_cells"],
-        compute=config["compute"],
+        compute=LOOKED_AT_WITH,
         code=code_digest("compare_attention"),
     script:
         "../scripts/compare_attention.py"

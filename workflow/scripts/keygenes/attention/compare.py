@@ -17,7 +17,7 @@ from keygenes.attention.subsets import TEST
 from keygenes.attention.sums import moments
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import of_split, task_cells
-from keygenes.models.device import set_up_torch
+from keygenes.models.device import autocast, set_up_torch
 from keygenes.models.encoder import load_trunk
 
 log = logging.getLogger("keygenes")
@@ -104,6 +104,7 @@ def compare_attention(
     max_cells,
     threads,
     device,
+    precision="float32",
 ):
     """Write the agreement and the shift by rank of every pair of models, on the test cells.
 
@@ -123,7 +124,9 @@ def compare_attention(
     cells = [cells[i] for i in drawn(np.arange(len(cells)), max_cells, run.fold)]
     pairs, of_run = [tuple(pair) for pair in pairs], {"fold": run.fold, "seed": run.seed}
     frames = []
-    for (a, b), found in compared_pairs(trunks, pairs, cells, batch_tokens).items():
+    with autocast(device, precision):
+        of_pairs = compared_pairs(trunks, pairs, cells, batch_tokens)
+    for (a, b), found in of_pairs.items():
         log.info(
             "%s vs %s: cosine %.4f to %.4f", a, b, found["cosine"].min(), found["cosine"].max()
         )
@@ -131,7 +134,8 @@ def compare_attention(
     write_table(pd.concat(frames, ignore_index=True), out_cosine, "cosine")
     retrained = {name: load_trunk(*paths).to(device) for name, paths in others.items()}
     few = [cells[i] for i in drawn(np.arange(len(cells)), BOUND_CELLS, run.fold)]
-    bounds = comparison_bounds(trunks, retrained, few, batch_tokens, run, other)
+    with autocast(device, precision):
+        bounds = comparison_bounds(trunks, retrained, few, batch_tokens, run, other)
     write_table(bounds, out_bounds, "comparison_bounds")
     ranks = {name: read_table(path) for name, path in by_rank.items()}
     ranks = {name: table[table["subset"] == TEST] for name, table in ranks.items()}

@@ -25,7 +25,7 @@ from keygenes.attention.tables import (
 )
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import task_cells
-from keygenes.models.device import set_up_torch
+from keygenes.models.device import autocast, set_up_torch
 from keygenes.models.encoder import check_fit, load_trunk
 
 log = logging.getLogger("keygenes")
@@ -117,6 +117,7 @@ def subset_sums(
     pair_norms,
     threads,
     device,
+    precision="float32",
     shard=(1, 1),
     **where,
 ):
@@ -135,24 +136,25 @@ def subset_sums(
     check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
     subsets, class_names, well_names = looked_at(**where)
     of_subset = {TEST: ONE_BIN, VEHICLE: bins_for(subsets[VEHICLE].sizes)}
-    return {
-        subset: attention_sums(
-            trunk,
-            part.cells,
-            part.classes,
-            part.wells,
-            n_classes=len(class_names),
-            n_wells=len(well_names),
-            max_length=max_length,
-            batch_tokens=batch_tokens,
-            pair_norms=pair_norms,
-            shard=shard,
-            bins=of_subset[subset],
-            depths=part.sizes.depths,
-            label=f"attention, {subset} cells",
-        )
-        for subset, part in subsets.items()
-    }
+    with autocast(device, precision):
+        return {
+            subset: attention_sums(
+                trunk,
+                part.cells,
+                part.classes,
+                part.wells,
+                n_classes=len(class_names),
+                n_wells=len(well_names),
+                max_length=max_length,
+                batch_tokens=batch_tokens,
+                pair_norms=pair_norms,
+                shard=shard,
+                bins=of_subset[subset],
+                depths=part.sizes.depths,
+                label=f"attention, {subset} cells",
+            )
+            for subset, part in subsets.items()
+        }
 
 
 def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):

@@ -11,7 +11,6 @@ import logging
 from typing import NamedTuple
 
 import torch
-from torch.nn.attention.varlen import AuxRequest, varlen_attn
 
 from keygenes.attention.norms import gram_factors
 from keygenes.models.bert import scaling_of
@@ -96,13 +95,16 @@ def bias_of(mask, query):
 
 def packed_attention(query, key, value, mask, scale):
     """Return what `attended_and_lse` does, of half precision: cells end to end, no padding."""
+    from torch.nn.attention import varlen  # it brings torch's compiler: seconds, only where used
+
     n_cells, heads, longest, _ = query.shape
     if mask is None:
         mask = torch.ones(n_cells, longest, dtype=torch.bool, device=query.device)
     ends = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0)).int()
     rows = [x.transpose(1, 2)[mask] for x in (query, key, value)]  # [n_valid, heads, d]
-    packed, total = varlen_attn(
-        *rows, ends, ends, longest, longest, scale=scale, return_aux=AuxRequest(lse=True)
+    aux = varlen.AuxRequest(lse=True)
+    packed, total = varlen.varlen_attn(
+        *rows, ends, ends, longest, longest, scale=scale, return_aux=aux
     )
     context = torch.zeros_like(query.transpose(1, 2))
     context[mask] = packed

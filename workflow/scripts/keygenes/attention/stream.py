@@ -174,14 +174,16 @@ def attention_statistics(trunk, ids, mask, *, pair_norms=False):
     for layer in trunk.layers:
         query, key, value = layer.heads(hidden)
         weight, bias = layer.joint.weight, layer.joint.bias
-        gram = value_gram(value, weight) if pair_norms else None
+        with torch.autocast(ids.device.type, enabled=False):  # norms keep float32
+            norms = value_norms(value.float(), weight) * mask[:, None]
+            gram = value_gram(value.float(), weight) if pair_norms else None
         context, received, rows, pairs = attention.reduced(query, key, value, gram)
         mixed = layer.mixed(context)
         layers.append(
             LayerStatistics(
                 received,
                 dict(zip(ROW_STATISTICS, rows, strict=True)),
-                value_norms(value, weight) * mask[:, None],
+                norms,
                 pairs,
                 (mixed - bias).norm(dim=-1) * mask,
             )

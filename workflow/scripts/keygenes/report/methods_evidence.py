@@ -66,11 +66,12 @@ def attention(config, entries, counts, cited):
     keys = config["attention"]
     cells = _in_cells(keys["max_cells"])
     together = ", also of heads together" if keys["pair_norms"] else ""
+    half = "; computed in bf16 where a GPU has it" if keys["precision"] == "auto" else ""
     yield (
         f"Attention received by a gene is its sum over a cell's queries (uniform: 1) per layer and "
         f"head, in {cells}; its residual is the log2 less what rank, length and depth predict in "
         f"{reference(config)} cells of training; norms weigh attention by the vectors it carries "
-        f"[@kobayashi2020]{together}"
+        f"[@kobayashi2020]{together}{half}"
     )
     bounds = ["another training of a fold"] if len(config["seeds"]) > 1 else []
     bounds = bounds or (["another fold"] if len(config["folds"]) > 1 else [])
