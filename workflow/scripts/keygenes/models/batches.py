@@ -3,6 +3,9 @@
 import numpy as np
 import torch
 
+# On a GPU lengths are rounded up to this: kernels are planned anew for every shape they meet.
+LENGTHS_ON_GPU = 64
+
 
 def padded(cells, device="cpu"):
     """Return input ids and mask of some cells, padded right with token 0 to the longest.
@@ -13,15 +16,24 @@ def padded(cells, device="cpu"):
 
     Returns
     -------
-    input_ids, attention_mask : int64 tensors [n_cells, longest]
+    input_ids, attention_mask : int64 tensors [n_cells, L]
+        L is the length of the longest cell, on a GPU rounded up to `LENGTHS_ON_GPU`.
     """
-    longest = max(len(cell) for cell in cells)
-    ids = np.zeros((len(cells), longest), np.int64)
-    mask = np.zeros((len(cells), longest), np.int64)
-    for row, cell in enumerate(cells):
-        ids[row, : len(cell)] = cell
-        mask[row, : len(cell)] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+    on_gpu = torch.device(device).type == "cuda"
+    lengths = np.array([len(cell) for cell in cells])
+    longest = rounded(lengths.max(), LENGTHS_ON_GPU) if on_gpu else lengths.max()
+    mask = np.arange(longest) < lengths[:, None]
+    ids = np.zeros(mask.shape, np.int64)
+    ids[mask] = np.concatenate(cells)
+    both = torch.from_numpy(np.stack([ids, mask.astype(np.int64)]))
+    if on_gpu:  # in one transfer that the processor need not wait for
+        both = both.pin_memory().to(device, non_blocking=True)
+    return tuple(both)
+
+
+def rounded(length, multiple):
+    """Return a length rounded up to a multiple."""
+    return -(-int(length) // multiple) * multiple
 
 
 def length_grouped_batches(lengths, batch_size, rng):

@@ -40,6 +40,8 @@ class Embeddings(nn.Module):
     def forward(self, ids):
         """Return hidden states [n_cells, L, hidden] of ids [n_cells, L]."""
         positions = self.position_embeddings.weight[: ids.shape[1]]
+        if beyond := ids.shape[1] - len(positions):  # padding may lie there, no gene does
+            positions = nn.functional.pad(positions, (0, 0, 0, beyond))
         kind = self.token_type_embeddings.weight[0]  # of BERT's first sentence: there is one
         return self.dropout(self.LayerNorm(self.word_embeddings(ids) + kind + positions))
 
@@ -147,10 +149,13 @@ def without_padding(mask):
 
     Parameters
     ----------
-    mask : int64 tensor [n_cells, L]
-        1 on genes, 0 on padding.
+    mask : int64 tensor [n_cells, L], or None
+        1 on genes, 0 on padding; None: there is none. On a GPU nobody looks whether there is any:
+        the processor would have to wait for the answer.
     """
-    return None if mask.all() else mask.bool()[:, None, None, :]
+    if mask is None or (mask.device.type == "cpu" and mask.all()):
+        return None
+    return mask.bool()[:, None, None, :]
 
 
 def draw_weights(modules, std):
@@ -212,7 +217,7 @@ class Trunk(nn.Module):
             hidden = layer(hidden, padding)
             yield hidden
 
-    def forward(self, ids, mask):
+    def forward(self, ids, mask=None):
         """Return the hidden states of the last layer: tensor [n_cells, L, hidden]."""
         *_, hidden = self.states(self.embeddings(ids), mask, 0, len(self.layers))
         return hidden

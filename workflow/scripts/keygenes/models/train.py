@@ -16,6 +16,8 @@ from keygenes.models.trained import train_mode
 
 log = logging.getLogger("keygenes")
 
+STEPS_UNSEEN = 50  # on a GPU, before their losses are looked at
+
 
 def warmup_steps(total, at_most, fraction):
     """Return min(at_most, fraction of all steps); an `InputError` if nothing is left to train.
@@ -65,6 +67,38 @@ def require_finite(loss, where, learning_rate, batch_size):
             remedy=f"lower learning_rate, which is {learning_rate:g}, or raise batch_size, which "
             f"is {batch_size}",
         )
+
+
+class Losses:
+    """The losses of an epoch's steps, looked at in turn, on a GPU some at a time.
+
+    To look at each would let the processor wait for the GPU in every step, and the GPU then for
+    the processor.
+
+    Parameters
+    ----------
+    complain : callable
+        ``complain(loss, step)`` raises an error where a loss is not finite.
+    """
+
+    def __init__(self, complain):
+        self.complain, self.total, self.waiting = complain, 0.0, []
+
+    def add(self, loss, step, n_cells):
+        """Add the mean loss (tensor []) of a step."""
+        self.waiting.append((loss, step, n_cells))
+        if loss.device.type == "cpu" or len(self.waiting) == STEPS_UNSEEN:
+            self.look()
+
+    def look(self):
+        """Look at the losses that were added since; return the sum over cells of all so far."""
+        if self.waiting:
+            losses, steps, n_cells = zip(*self.waiting, strict=True)
+            for loss, step, n in zip(torch.stack(losses).tolist(), steps, n_cells, strict=True):
+                self.complain(loss, step)
+                self.total += loss * n
+            self.waiting = []
+        return self.total
 
 
 def trained_tensors(model):
@@ -123,32 +157,36 @@ def backward(parts, n, batch_loss, rng, optimizer, device, precision):
         The batch, or this process's share of it, computed one part after the other.
     n : int
         Cells of the whole batch: each part counts with its share of them.
+
+    Returns
+    -------
+    float64 tensor []
     """
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=device)
     for i, part in enumerate(parts):
         with autocast(device, precision):
             loss = batch_loss(part, rng) * (len(part) / n)
         if i == 0:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        total += loss.item()
+        total += loss.detach()
     return total
 
 
 def sum_gradients(parameters, loss, group):
-    """Sum the gradients of all processes, in place and in one message; return the summed loss.
+    """Sum the gradients of all processes, in place and in one message; return the summed loss [].
 
     A process that had no cell of the batch adds zeros.
     """
     for p in parameters:
         if p.grad is None:
             p.grad = torch.zeros_like(p)
-    flat = torch.cat([*(p.grad.flatten() for p in parameters), parameters[0].new_tensor([loss])])
+    flat = torch.cat([*(p.grad.flatten() for p in parameters), loss.to(parameters[0])[None]])
     flat = group.total(flat)
     sizes = [p.numel() for p in parameters]
     for p, values in zip(parameters, flat[:-1].split(sizes), strict=True):
         p.grad.copy_(values.view_as(p))
-    return flat[-1].item()
+    return flat[-1].double()
 
 
 def lowest_epoch(history):
@@ -246,7 +284,13 @@ def train(
         rng = np.random.default_rng([seed, epoch])
         batches = length_grouped_batches(lengths, batch_size, rng)
         train_mode(model)
-        loss_sum, passed = 0.0, []
+        passed = []
+
+        def complain(loss, step, epoch=epoch):
+            where = f"{label}, epoch {epoch}, step {step} of {total}"
+            require_finite(loss, where, learning_rate, batch_size)
+
+        losses = Losses(complain)
         for step, batch in enumerate(batches, 1 + (epoch - 1) * n_batches):
             own = batch[group.rank :: group.size]
             while True:
@@ -267,13 +311,12 @@ def train(
                 if not parts:
                     optimizer.zero_grad(set_to_none=True)
                 loss = sum_gradients(trained, loss, group)
-            where = f"{label}, epoch {epoch}, step {step} of {total}"
-            require_finite(loss, where, learning_rate, batch_size)
+            losses.add(loss, step, len(batch))
             torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
             optimizer.step()
             schedule.step()
-            loss_sum += loss * len(batch)
             progress.step()
+        train_loss = losses.look() / len(lengths)
         model.eval()
         valid_loss = valid_accuracy = math.nan
         if validate:
@@ -288,7 +331,7 @@ def train(
                 "epoch": epoch,
                 "step": epoch * n_batches,
                 "learning_rate": float(schedule.get_last_lr()[0]),
-                "train_loss": loss_sum / len(lengths),
+                "train_loss": train_loss,
                 "valid_loss": valid_loss,
                 "valid_accuracy": valid_accuracy,
             }
