@@ -16,10 +16,12 @@ from keygenes.core.regimes import PRESETS
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import finetune as module
+from keygenes.models.batches import padded
 from keygenes.models.cells import of_split, task_cells
 from keygenes.models.device import autocast, set_up_torch
 from keygenes.models.encoder import load_classifier, read_weights
 from keygenes.models.finetune import class_logits, finetune, loss_and_accuracy, predictions_table
+from keygenes.models.head import cell_logits
 
 FULL = ["*"]
 FROZEN = ["bert.pooler.*", "classifier.*"]
@@ -297,7 +299,7 @@ def test_it_learns_and_the_saved_model_predicts_what_the_table_says(study, tmp_p
     model, _ = load_classifier(tmp_path / "model.safetensors", tmp_path / "config.json")
     for row in (0, 7, 59):  # alone, without padding
         with torch.no_grad():
-            logits = model(input_ids=torch.tensor(cells[row][None].astype(np.int64))).logits
+            logits = cell_logits(model, *padded([cells[row]]))
         expected = logits.double().softmax(1)[0].numpy()
         np.testing.assert_allclose(table["probabilities"][row], expected, atol=1e-5)
         assert table["predicted"][row] == ["low", "high"][expected.argmax()]
