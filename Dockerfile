@@ -1,9 +1,9 @@
 FROM condaforge/miniforge3:latest
 LABEL io.github.snakemake.containerized="true"
-LABEL io.github.snakemake.conda_env_hash="a1316cbfa4330ab3894b9c541a3ade42a01e82fa844569aab274265ca55af42f"
+LABEL io.github.snakemake.conda_env_hash="481edd7173637ab7098082f0a9cb97811e03df454a1c242a341dd4ae40b7bde1"
 # Conda environment:
 #   source: envs/attribution.yaml
-#   prefix: /conda-envs/25934854d73c3f8af458f16e2dd3688d
+#   prefix: /conda-envs/e6de7f52b5552a2f320531c79d00b79b
 #   # Attribution, faithfulness, randomisation. Pins equal requirements.lock.
 #   channels:
 #     - conda-forge
@@ -21,11 +21,8 @@ LABEL io.github.snakemake.conda_env_hash="a1316cbfa4330ab3894b9c541a3ade42a01e82
 #     - safetensors ==0.8.0
 #     - scipy ==1.17.1
 #     - transformers ==5.23.0
-#     - pip
-#     - pip:  # this version is not on conda-forge
-#         - captum==0.9.0
-RUN mkdir -p /conda-envs/25934854d73c3f8af458f16e2dd3688d
-COPY envs/attribution.yaml /conda-envs/25934854d73c3f8af458f16e2dd3688d/environment.yaml
+RUN mkdir -p /conda-envs/e6de7f52b5552a2f320531c79d00b79b
+COPY envs/attribution.yaml /conda-envs/e6de7f52b5552a2f320531c79d00b79b/environment.yaml
 # Conda environment:
 #   source: envs/baselines.yaml
 #   prefix: /conda-envs/7850d62f16d597916b388ea78f600b1e
@@ -323,7 +320,7 @@ COPY envs/tables.yaml /conda-envs/fab22b69a8b1922bb89b2032629a0624/environment.y
 RUN mkdir -p /conda-envs/35a533781299d7e09c2df04f63f7ca8c
 COPY envs/tokens.yaml /conda-envs/35a533781299d7e09c2df04f63f7ca8c/environment.yaml
 
-RUN conda env create --prefix /conda-envs/25934854d73c3f8af458f16e2dd3688d --file /conda-envs/25934854d73c3f8af458f16e2dd3688d/environment.yaml && \
+RUN conda env create --prefix /conda-envs/e6de7f52b5552a2f320531c79d00b79b --file /conda-envs/e6de7f52b5552a2f320531c79d00b79b/environment.yaml && \
     conda env create --prefix /conda-envs/7850d62f16d597916b388ea78f600b1e --file /conda-envs/7850d62f16d597916b388ea78f600b1e/environment.yaml && \
     conda env create --prefix /conda-envs/094c63f8d7d3c3a1ea915837afec70d5 --file /conda-envs/094c63f8d7d3c3a1ea915837afec70d5/environment.yaml && \
     conda env create --prefix /conda-envs/879ae6d83512f0e9cf520d64adeec914 --file /conda-envs/879ae6d83512f0e9cf520d64adeec914/environment.yaml && \

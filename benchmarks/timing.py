@@ -63,6 +63,13 @@ def arguments(description, more=(), *, threads=1):
     return options
 
 
+def device_name(device):
+    """Return what a device is called: 'cpu', or the name of the card."""
+    import torch  # of few scripts
+
+    return torch.cuda.get_device_name(device) if str(device).startswith("cuda") else "cpu"
+
+
 def spread(values):
     """Return {value, low, high, n}: median, 10 % and 90 % quantile and number of some values."""
     values = np.asarray(values, dtype=float)

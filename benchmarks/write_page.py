@@ -24,6 +24,7 @@ sys.path.insert(0, str(REPO / "workflow/scripts"))
 from keygenes import __version__  # noqa: E402
 from keygenes.core.files import read_json, write_json, write_text  # noqa: E402
 
+ON_A_GPU = {"study_on_gpu"}  # hours on a CPU
 NO_CLAIM = {"timing", "sizing", "write_page"}  # scripts that compare nothing
 PACKAGES = (
     *("anndata", "illico", "numba", "numpy", "pandas", "pyarrow"),
@@ -43,6 +44,13 @@ b.
 def scripts(folder=REPO / "benchmarks"):
     """Return the scripts that claim something, by name."""
     return {p.stem: p for p in sorted(folder.glob("*.py")) if p.stem not in NO_CLAIM}
+
+
+def runnable(names):
+    """Return those of some scripts that this machine can run in a morning."""
+    import torch  # seconds, which no other use of this file needs
+
+    return [name for name in names if name not in ON_A_GPU or torch.cuda.is_available()]
 
 
 def machine():
@@ -216,12 +224,13 @@ def main():
     flags = ["--quick"] * options.quick
     flags += ["--repeats", str(options.repeats)] if options.repeats else []
     chosen = scripts()
+    wanted = options.only or runnable(chosen)
     if unknown := set(options.only or []) - set(chosen):
         parser.error(f"no script {', '.join(sorted(unknown))} among {', '.join(chosen)}")
     failed = []
     if not options.page_only:
         for name, path in chosen.items():
-            if name in (options.only or chosen) and not run(path, flags, options.records):
+            if name in wanted and not run(path, flags, options.records):
                 failed.append(name)
     found = [read_json(path) for path in sorted(options.records.glob("*.json"))]
     before = options.page.read_text(encoding="utf-8") if options.page.is_file() else ""

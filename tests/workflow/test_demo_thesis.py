@@ -644,7 +644,7 @@ def test_provenance_names_config_inputs_code_software_and_results(thesis, result
     assert record["config"]["folds"] == FOLDS
     assert record["seeds"]["seeds"] == [1]
     assert {"simulated_sciplex", "simulated_atlas"} == set(record["entries"]["datasets"])
-    behind = {"keygenes", "python", "torch", "captum", "illico", "pydeseq2", "transformers"}
+    behind = {"keygenes", "python", "torch", "illico", "pydeseq2", "transformers"}
     behind |= {"snakemake"}
     assert behind <= set(record["software"])
     assert all(len(versions) == 1 for versions in record["software"].values())

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from captum.attr import LayerIntegratedGradients
 from planted import GENE, MASK, classifier, planted_cells, planted_classifier
 from tiny_study import random_cells
 
@@ -117,6 +118,22 @@ def test_attattr_adds_up_per_layer_and_better_with_more_steps(model):
             model, ids[row : row + 1, : len(cell)], n_steps=100, **BUDGET
         )
         np.testing.assert_allclose(layers.sum(1), changes, atol=3e-3 * np.abs(changes).sum())
+
+
+def test_integrated_gradients_are_those_of_captum(model):
+    cells = random_cells(3, seed=6)
+    ids, mask = padded(cells)
+    found, _ = integrated_gradients(model, ids, mask, **TOKENS, n_steps=20, **BUDGET)
+
+    def answer(some):
+        return contrast(cell_logits(model, some, torch.ones_like(some)))
+
+    theirs = LayerIntegratedGradients(answer, model.trunk.embeddings.word_embeddings)
+    for row, cell in enumerate(cells):
+        own = torch.from_numpy(cell.astype(np.int64))[None]
+        expected = theirs.attribute(own, torch.full_like(own, MASK), n_steps=20)[0].sum(-1)
+        np.testing.assert_allclose(found[row, : len(cell)], expected.detach(), atol=1e-5)
+        assert np.abs(found[row]).max() > 0.01
 
 
 @pytest.mark.slow

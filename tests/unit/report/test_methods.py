@@ -397,7 +397,4 @@ def test_every_work_is_cited_by_some_study():
     assert set(references()) == cited | set(keys)
 
 
-ALL = {
-    name: ["1.0"]
-    for name in ("torch", "transformers", "captum", "scikit-learn", "scanpy", "anndata")
-}
+ALL = {name: ["1.0"] for name in ("torch", "transformers", "scikit-learn", "scanpy", "anndata")}

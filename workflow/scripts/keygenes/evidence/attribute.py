@@ -27,6 +27,7 @@ from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
 from keygenes.models.device import set_up_torch
 from keygenes.models.encoder import check_fit, load_classifier
+from keygenes.models.head import cell_logits
 
 log = logging.getLogger("keygenes")
 
@@ -280,9 +281,11 @@ def randomisation_table(model, cells, tracks, *, specials, **options):
 def logit_contrasts(model, cells, batch_tokens):
     """Return F of every cell, unmasked: float64 array [n_cells]."""
     values = np.full(len(cells.tokens), np.nan)
-    for i, cell in enumerate(with_progress(cells.tokens, "logits", "cells")):
-        one = torch.from_numpy(cell.astype(np.int64))[None].to(model.trunk.device)
-        (values[i],) = attribution.contrasts(model, one, batch_tokens)
+    for batch in with_progress(budget_batches(cells.lengths, batch_tokens), "logits"):
+        ids, mask = padded([cells.tokens[i] for i in batch], model.trunk.device)
+        with torch.no_grad():
+            logits = cell_logits(model, ids, mask)
+        values[batch] = attribution.contrast(logits).double().cpu().numpy()
     return values
 
 

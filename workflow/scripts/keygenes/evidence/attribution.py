@@ -10,12 +10,11 @@ or deleting the gene there also changes what is read. Occlusion, deletion and in
 include that gene, since the model does look at its identity; `keygenes.evidence.faithfulness`
 never masks it. Special tokens (``<cls>``, ``<eos>``) are never touched.
 
-Sources: Sundararajan et al. 2017 (integrated gradients, through captum); Hao et al. 2021 (ATTATTR).
+Sources: Sundararajan et al. 2017 (integrated gradients); Hao et al. 2021 (ATTATTR).
 """
 
 import numpy as np
 import torch
-from captum.attr import LayerIntegratedGradients
 
 from keygenes.attention.stream import attention_statistics
 from keygenes.models.bert import attended, without_padding
@@ -125,7 +124,8 @@ def attention_gradient(model, ids, mask):
 def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, batch_tokens):
     """Return integrated gradients of the word embeddings, and how far they are from complete.
 
-    The baseline is ``<mask>`` in place of every gene; positions and length stay.
+    ``(e - b) * integral of dF/de(b + a (e - b))`` for a from 0 to 1, with e the embeddings of the
+    genes and b that of ``<mask>`` in place of every gene; positions and length stay.
 
     Parameters
     ----------
@@ -140,25 +140,35 @@ def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, bat
         ``|sum(attributions) - (F(x) - F(baseline))| / |F(x) - F(baseline)|``.
     """
     attributions, errors = np.zeros(ids.shape), np.full(len(ids), np.nan)
-
-    def value(cell):
-        return contrast(logits_of_unpadded(model, cell))
-
-    # The ids are the forward function's only argument: captum expands them along the steps itself
-    method = LayerIntegratedGradients(value, model.trunk.embeddings.word_embeddings)
     for row, cell in each_cell(ids, mask):
         genes = are_genes(cell, torch.ones_like(cell), specials)
         baseline = torch.where(genes, mask_token, cell)
-        parts = method.attribute(
-            cell,
-            baseline,
-            n_steps=n_steps,
-            internal_batch_size=max(1, batch_tokens // cell.shape[1]),
-        )
+        parts = integrated_over_embeddings(model, cell, baseline, n_steps, batch_tokens)
         whole, without = contrasts(model, torch.cat([cell, baseline]), batch_tokens)
-        attributions[row, : cell.shape[1]] = parts[0].detach().double().sum(-1).cpu().numpy()
+        attributions[row, : cell.shape[1]] = parts.double().sum(-1).cpu().numpy()
         errors[row] = relative_error(attributions[row].sum() - (whole - without), whole - without)
     return attributions, errors
+
+
+def integrated_over_embeddings(model, cell, baseline, n_steps, batch_tokens):
+    """Return integrated gradients of one cell per dimension of its embeddings: tensor [L, hidden].
+
+    Parameters
+    ----------
+    cell, baseline : int64 tensors [1, L]
+    """
+    embeddings = model.trunk.embeddings
+    with torch.no_grad():
+        start, end = embeddings.word_embeddings(torch.cat([baseline, cell]))
+    mean_gradient = torch.zeros_like(end)
+    for a, weights in quadrature_parts(n_steps, batch_tokens // cell.shape[1], end):
+        with torch.enable_grad():
+            words = (start + a[:, None, None] * (end - start)).requires_grad_()
+            hidden = embeddings.placed(words)
+            logits = logits_of_unpadded(model, cell.expand(len(a), -1), hidden)
+            (gradient,) = torch.autograd.grad(contrast(logits).sum(), words)
+        mean_gradient += torch.tensordot(weights, gradient, 1)
+    return (end - start) * mean_gradient
 
 
 def relative_error(error, size):
@@ -172,6 +182,13 @@ def unit_quadrature(n_steps):
     """Return points and weights of the Gauss-Legendre rule on [0, 1]: float64 arrays [n_steps]."""
     points, weights = np.polynomial.legendre.leggauss(n_steps)
     return (points + 1) / 2, weights / 2
+
+
+def quadrature_parts(n_steps, at_once, like):
+    """Yield points and weights of `unit_quadrature`, at most `at_once`, as tensors like another."""
+    for start in range(0, n_steps, max(1, at_once)):
+        part = slice(start, start + max(1, at_once))
+        yield tuple(torch.from_numpy(x[part]).to(like) for x in unit_quadrature(n_steps))
 
 
 def attattr(model, ids, mask, *, n_steps, batch_tokens):
@@ -216,8 +233,6 @@ def attattr_layers(model, cell, *, n_steps, batch_tokens):
     changes : float64 array [layers]
         F less F without the layer's attention.
     """
-    points, weights = unit_quadrature(n_steps)
-    at_once = max(1, batch_tokens // cell.shape[1])
     trunk, n_layers = model.trunk, len(model.trunk.layers)
     with torch.no_grad():
         states = list(trunk.states(trunk.embeddings(cell), torch.ones_like(cell), 0, n_layers))
@@ -229,16 +244,12 @@ def attattr_layers(model, cell, *, n_steps, batch_tokens):
             value = value.detach().requires_grad_()
             context = attended(query, key, value)
         mean_gradient = torch.zeros_like(context)
-        for start in range(0, n_steps, at_once):
-            a, w = (
-                torch.tensor(x[start : start + at_once], dtype=context.dtype, device=cell.device)
-                for x in (points, weights)
-            )
+        for a, weights in quadrature_parts(n_steps, batch_tokens // cell.shape[1], context):
             with torch.enable_grad():
                 scaled = (a[:, None, None, None] * context.detach()).requires_grad_()
                 above = contrast_above(model, cell, states[index], scaled, index)
                 (gradient,) = torch.autograd.grad(above.sum(), scaled)
-            mean_gradient += torch.tensordot(w, gradient, 1)
+            mean_gradient += torch.tensordot(weights, gradient, 1)
         (carried,) = torch.autograd.grad(context, value, mean_gradient)
         attributions[index] = (value.detach() * carried).double().sum((0, 1, 3)).cpu().numpy()
         with torch.no_grad():

@@ -39,11 +39,15 @@ class Embeddings(nn.Module):
 
     def forward(self, ids):
         """Return hidden states [n_cells, L, hidden] of ids [n_cells, L]."""
-        positions = self.position_embeddings.weight[: ids.shape[1]]
-        if beyond := ids.shape[1] - len(positions):  # padding may lie there, no gene does
+        return self.placed(self.word_embeddings(ids))
+
+    def placed(self, words):
+        """Return hidden states of the vectors of genes [n_cells, L, hidden], in order of rank."""
+        positions = self.position_embeddings.weight[: words.shape[1]]
+        if beyond := words.shape[1] - len(positions):  # padding may lie there, no gene does
             positions = nn.functional.pad(positions, (0, 0, 0, beyond))
         kind = self.token_type_embeddings.weight[0]  # of BERT's first sentence: there is one
-        return self.dropout(self.LayerNorm(self.word_embeddings(ids) + kind + positions))
+        return self.dropout(self.LayerNorm(words + kind + positions))
 
 
 class Residual(nn.Module):

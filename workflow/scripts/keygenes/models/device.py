@@ -49,6 +49,9 @@ def set_up_torch(*, threads, device):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # what use_deterministic_algorithms sets, less the import of torch's compiler: seconds per job
     torch.set_deterministic_debug_mode("warn")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a search for faults, at a price
+    # cuDNN's attention is planned anew for every shape, which takes longer than a training step
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if device == "cuda" and not torch.cuda.is_available():
         raise input_error(
             "config key 'compute.device'",

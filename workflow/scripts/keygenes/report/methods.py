@@ -12,7 +12,6 @@ from keygenes.report.wording import listed, others_words, sentence
 PACKAGES = {  # as a paper calls them
     "torch": "PyTorch {} [@paszke2019]",
     "transformers": "transformers {} [@wolf2020]",
-    "captum": "Captum {}",  # cited where it is used
     "scikit-learn": "scikit-learn {} [@pedregosa2011]",
     "scanpy": "scanpy {} [@wolf2018]",
     "anndata": "anndata {} [@virshup2024]",

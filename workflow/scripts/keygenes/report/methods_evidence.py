@@ -21,7 +21,7 @@ TRACKS = {
     "attention_gradient": "attention times gradient",
     "attattr": "ATTATTR [@hao2021] in {attattr_steps} steps",
     "integrated_gradients": (
-        "integrated gradients from <mask> [@sundararajan2017; @kokhlikyan2020] in {n_steps} steps"
+        "integrated gradients from <mask> [@sundararajan2017] in {n_steps} steps"
     ),
     "occlusion": "occlusion",
     "deletion": "deletion (less that of genes of like rank)",
