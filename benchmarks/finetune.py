@@ -19,6 +19,7 @@ import torch
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
+from keygenes.core.jobs import Compute  # noqa: E402
 from keygenes.models.batches import (  # noqa: E402
     length_grouped_batches,
     padding_waste,
@@ -131,7 +132,7 @@ def main():
     if options.quick:
         options.cells, options.length = 36, 128
     logging.getLogger("keygenes").setLevel(logging.ERROR)
-    device = set_up_torch(threads=options.threads, device=options.device)
+    device = set_up_torch(Compute(threads=options.threads, device=options.device))
     look = {"batch_tokens": options.batch_tokens, "device": device, "precision": "auto"}
     cells = cells_like_sciplex(options.cells, options.length)
     model = v1().eval().to(device)

@@ -31,6 +31,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.attention.extract import extract_attention  # noqa: E402
+from keygenes.core.jobs import Compute  # noqa: E402
 from keygenes.core.runs import Run  # noqa: E402
 from keygenes.core.tables import read_table, write_table  # noqa: E402
 from keygenes.evidence.attribute import attribute_genes  # noqa: E402
@@ -112,8 +113,13 @@ def run_study(folder, options, clock):
     config = study()
     paths, obs, vehicle = write_study(folder, options.cells, options.length)
     encoder = write_encoder(folder, options.hidden, options.layers, options.heads)
-    common = {"threads": options.threads, "device": options.device, "task": "level"}
-    common |= {"batch_tokens": options.batch_tokens, "max_length": 2048}
+    compute = Compute(
+        options.batch_tokens or "auto",
+        options.threads,
+        options.device,
+        config["compute"]["precision"],
+    )
+    common = {"compute": compute, "task": "level", "max_length": 2048}
     trained = {name: paths[name] for name in ("tokens", "labels", "splits", "vocabulary")}
     keys = ("batch_size", "learning_rate", "weight_decay", "warmup_steps", "warmup_fraction")
     keys += ("max_grad_norm", "attention_dropout", "pooling", "keep_epoch")
@@ -129,7 +135,6 @@ def run_study(folder, options, clock):
             run=Run(1, 1),
             patterns=patterns,
             options=chosen,
-            precision=config["compute"]["precision"],
             cache=config["finetune"]["cache"],
             regime=name,
         )
@@ -142,11 +147,10 @@ def run_study(folder, options, clock):
             f"attention_{precision}",
             extract_attention,
             tables,
-            **looked,
+            **{**looked, "compute": compute._replace(precision=precision)},
             vehicle=vehicle,
             max_cells=None,
             pair_norms=False,
-            precision=precision,
         )
     attribution = {**config["evidence"]["attribution"], "costly_cells": options.costly_cells}
     for track in ("integrated_gradients", "attattr", "occlusion", "deletion"):
@@ -185,7 +189,7 @@ def main():
     """Time the steps and print what they come to."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     numbers = {"cells": None, "length": None, "epochs": None, "costly-cells": None}
-    numbers |= {"batch-tokens": 65_536, "hidden": 256, "layers": 6, "heads": 4}
+    numbers |= {"batch-tokens": None, "hidden": 256, "layers": 6, "heads": 4}
     more = [(f"--{name}", {"type": int, "default": n}) for name, n in numbers.items()]
     options = arguments(__doc__, [("--device", {"default": device}), *more], threads=4)
     usual = {"cells": 2 * TRAINING_CELLS, "length": 683, "epochs": EPOCHS, "costly_cells": 24}
@@ -215,7 +219,10 @@ def main():
     results.append(result("hours_of_config_yaml", hours(seconds, options), unit="h"))
     results += [result(f"{name}_peak_memory", gb, unit="GB") for name, gb in clock.peak.items()]
     notes = {"device": device_name(options.device), "cells": options.cells}
-    notes |= {"median tokens per cell": options.length, "batch_tokens": options.batch_tokens}
+    notes |= {
+        "median tokens per cell": options.length,
+        "batch_tokens": options.batch_tokens or "auto",
+    }
     notes |= {"encoder": f"{options.layers} layers, {options.heads} heads, {options.hidden} wide"}
     emit("study_on_gpu", results, notes)
 

@@ -7,6 +7,7 @@ from tiny_study import write_model
 from worlds import MAX_LENGTH, N_GENES, SPECIALS, write_world
 
 from keygenes.attention.extract import extract_attention
+from keygenes.core.jobs import Compute
 from keygenes.core.matrices import read_matrix
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
@@ -35,7 +36,7 @@ UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}  # a step too small to be seen
 CHEAP = [*ATTENTION, "attention_readout", "rollout", "attention_gradient"]
 EVERY = [*ATTENTION, *ATTRIBUTIONS]
 TABLES = ("by_rank", "by_gene", "by_well", "norms", "heads", "expected")
-HERE = {"max_length": MAX_LENGTH, "batch_tokens": 8192, "threads": 1, "device": "cpu"}
+HERE = {"max_length": MAX_LENGTH, "compute": Compute(8192)}
 
 
 def write_tests(paths, folder):
@@ -73,7 +74,6 @@ def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells)
         run=Run(fold, seed),
         patterns=["*"],
         options=OPTIONS | options,
-        precision="float32",
         **HERE,
     )
     obs = read_matrix(paths["counts"]).obs

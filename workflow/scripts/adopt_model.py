@@ -13,5 +13,5 @@ with step(snakemake):
         fold=run_named(snakemake.wildcards.run).fold,
         classes=snakemake.params.classes,
         max_length=snakemake.params.max_length,
-        **computing(snakemake.params.compute, "precision"),
+        compute=computing(snakemake.params.compute),
     )

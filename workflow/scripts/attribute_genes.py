@@ -20,5 +20,5 @@ with step(snakemake):
             attribution_options=snakemake.params.attribution,
             faithfulness_options=snakemake.params.faithfulness,
             max_length=snakemake.params.max_length,
-            **computing(snakemake.params.compute),
+            compute=computing(snakemake.params.compute),
         )

@@ -12,5 +12,5 @@ with step(snakemake):
         pooling=snakemake.params.pooling,
         cache=snakemake.params.cache,
         max_length=snakemake.params.max_length,
-        **computing(snakemake.params.compute, "precision"),
+        compute=computing(snakemake.params.compute),
     )

@@ -27,5 +27,5 @@ with step(snakemake):
         other=run_named(params.other) if params.other else None,
         pairs=params.pairs,
         max_cells=params.max_cells,
-        **computing(snakemake.params.compute, "precision"),
+        compute=computing(snakemake.params.compute),
     )

@@ -21,5 +21,5 @@ with step(snakemake):
             max_length=snakemake.params.max_length,
             max_cells=snakemake.params.max_cells,
             pair_norms=snakemake.params.pair_norms,
-            **computing(snakemake.params.compute, "precision"),
+            compute=computing(snakemake.params.compute),
         )

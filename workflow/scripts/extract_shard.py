@@ -20,7 +20,7 @@ with step(snakemake):
         max_length=params.max_length,
         max_cells=params.max_cells,
         pair_norms=params.pair_norms,
-        **computing(snakemake.params.compute, "precision"),
+        compute=computing(snakemake.params.compute),
         shard=(int(snakemake.wildcards.shard), params.shards),
     )
     write_sums(sums, snakemake.output.sums)

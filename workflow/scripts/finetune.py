@@ -22,5 +22,6 @@ if __name__ == "__main__":  # processes started from here read this file again
                 options=dict(snakemake.params.options),
                 cache=snakemake.params.cache,
                 max_length=snakemake.params.max_length,
-                **computing(compute, "precision", "compile"),
+                compute=computing(compute),
+                compile=compute["compile"],
             )

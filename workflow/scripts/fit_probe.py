@@ -13,5 +13,5 @@ with step(snakemake):
         fold=run_named(snakemake.wildcards.run).fold,
         features=snakemake.params.features,
         pooling=snakemake.params.pooling,
-        **computing(snakemake.params.compute),
+        compute=computing(snakemake.params.compute),
     )

@@ -13,5 +13,5 @@ with step(snakemake):
         out_history=snakemake.output.history,
         options=snakemake.params.options,
         max_length=snakemake.params.max_length,
-        **computing(snakemake.params.compute, "precision"),
+        compute=computing(snakemake.params.compute),
     )

@@ -19,6 +19,7 @@ from keygenes.attention.agreement import (
 )
 from keygenes.attention.compare import compare_attention, compared_pairs, rank_shift
 from keygenes.attention.extract import extract_attention
+from keygenes.core.jobs import Compute
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.encoder import load_trunk, pretrained_classifier, read_config, save_model
@@ -234,7 +235,7 @@ def compared(tmp_path_factory):
         save_model(model, paths["weights"], paths["config"])
         models[name] = paths
     obs = obs_of()
-    settings = {"task": "level", "batch_tokens": 120, "threads": 1, "device": "cpu"}
+    settings = {"task": "level", "compute": Compute(120)}
     inputs = {k: study[k] for k in ("tokens", "labels", "splits")}
     for name, paths in models.items():
         extract_attention(

@@ -18,6 +18,7 @@ from keygenes.attention.sums import (
     write_sums,
 )
 from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
+from keygenes.core.jobs import Compute
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table
 from keygenes.models.batches import padded
@@ -231,7 +232,7 @@ def test_a_fixed_draw_in_order():
 
 
 def extracted(folder, study, model, obs, **options):
-    settings = {"max_length": 24, "max_cells": None, "batch_tokens": 120, "pair_norms": False}
+    settings = {"max_length": 24, "max_cells": None, "compute": Compute(120), "pair_norms": False}
     settings.update(options)
     extract_attention(
         {name: folder / f"{name}.parquet" for name in OUTPUTS},
@@ -241,8 +242,6 @@ def extracted(folder, study, model, obs, **options):
         vehicle=(obs["dose_um"] == 0).to_numpy(),
         task="level",
         fold=1,
-        threads=1,
-        device="cpu",
         **settings,
     )
     return {name: read_table(folder / f"{name}.parquet") for name in OUTPUTS}
@@ -357,14 +356,14 @@ def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
     files, model = study
     obs = obs_of_depths()
     whole = tmp_path / "whole"
-    extracted(whole, *study, obs, batch_tokens=40, pair_norms=True)
+    extracted(whole, *study, obs, compute=Compute(40), pair_norms=True)
     where = {
         **files,
         "counts_obs": obs,
         **{"task": "level", "fold": 1, "pair_norms": True, "max_cells": None},
         "vehicle": (obs["dose_um"] == 0).to_numpy(),
     }
-    looks = {"max_length": 24, "batch_tokens": 40, "threads": 1, "device": "cpu"}
+    looks = {"max_length": 24, "compute": Compute(40)}
     paths = []
     for shard in range(1, shards + 1):
         paths.append(tmp_path / f"{shard}.safetensors")

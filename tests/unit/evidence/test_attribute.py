@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_study import N_GENES, obs_of, tiny_config, write_study
 
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.attribute import attribute_genes
 from keygenes.evidence.attribution import contrasts
@@ -84,9 +85,7 @@ def attribute(folder, paths, obs=None, names=NAMES, **changes):
         **{f"out_{name}": path for name, path in out.items()},
         task="level",
         max_length=24,
-        batch_tokens=100,
-        threads=1,
-        device="cpu",
+        compute=Compute(100),
         **options,
     )
     return {name: read_table(path) for name, path in out.items()}

@@ -7,6 +7,7 @@ from transformers import BertForSequenceClassification
 
 from keygenes.core.errors import InputError
 from keygenes.core.files import read_json
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table
 from keygenes.models.adopt import adopt_model, output_order
 from keygenes.models.cells import task_cells
@@ -36,10 +37,7 @@ def adopted(study, theirs, folder, **more):
         **study,
         **theirs,
         **{name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
-        batch_tokens=200,
-        threads=1,
-        device="cpu",
-        precision="float32",
+        compute=Compute(200),
         **settings,
     )
 

@@ -7,6 +7,7 @@ from test_finetune import FROZEN, OPTIONS, OUTPUTS, tuned
 from tiny_study import write_model, write_study
 
 from keygenes.core.errors import InputError
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table
 from keygenes.models import train as module
 from keygenes.models.probe import fit_probe
@@ -44,9 +45,7 @@ def probed(study, folder):
         fold=1,
         features="hidden_state",
         pooling="mean",
-        batch_tokens=2000,
-        threads=1,
-        device="cpu",
+        compute=Compute(2000),
     )
 
 

@@ -12,6 +12,7 @@ from tiny_study import write_model, write_study
 
 from keygenes.core.errors import InputError
 from keygenes.core.files import checksum, read_json
+from keygenes.core.jobs import Compute
 from keygenes.core.regimes import PRESETS
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
@@ -51,15 +52,7 @@ def study(tmp_path_factory):
 
 
 def tuned(study, folder, *, patterns=FULL, fold=1, seed=1, options=OPTIONS, **more):
-    settings = {
-        "task": "level",
-        "max_length": 24,
-        "batch_tokens": 200,
-        "threads": 1,
-        "device": "cpu",
-        "precision": "float32",
-        **more,
-    }
+    settings = {"task": "level", "max_length": 24, "compute": Compute(200), **more}
     finetune(
         **study,
         out_weights=folder / "model.safetensors",
@@ -457,14 +450,14 @@ def test_a_class_without_a_cell_to_learn_from(study, tmp_path, split):
 
 def test_a_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert set_up_torch(threads=1, device="auto").type == "cpu"
+    assert set_up_torch(Compute(device="auto")).type == "cpu"
     with pytest.raises(InputError) as error:
-        set_up_torch(threads=1, device="cuda")
+        set_up_torch(Compute(device="cuda"))
     assert_sentence(error, "config key 'compute.device'", "torch sees no GPU", "'cpu'")
 
 
 def test_training_on_a_cpu_is_in_float32():
-    set_up_torch(threads=1, device="cpu")
+    set_up_torch(Compute())
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
     with autocast(torch.device("cpu"), "auto"):

@@ -8,6 +8,7 @@ from messages import assert_sentence
 from tiny_study import N_GENES, write_model, write_study
 
 from keygenes.core.errors import InputError
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import gene_classes as module
 from keygenes.models.batches import padded
@@ -82,10 +83,7 @@ def classified(study, folder, *, encoder="pretrained", seed=1, **options):
         seed=seed,
         options={**OPTIONS, **options},
         max_length=24,
-        batch_tokens=200,
-        threads=1,
-        device="cpu",
-        precision="float32",
+        compute=Compute(200),
     )
     return read_table(out)
 

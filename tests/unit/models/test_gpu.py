@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny_study import write_model, write_study
 
+from keygenes.core.jobs import Compute
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table
 from keygenes.models.finetune import finetune
@@ -37,10 +38,7 @@ def losses(study, folder, device, precision):
         patterns=["*"],
         options=OPTIONS,
         max_length=24,
-        batch_tokens=200,
-        threads=1,
-        device=device,
-        precision=precision,
+        compute=Compute(200, device=device, precision=precision),
     )
     return read_table(folder / "history.parquet")["valid_loss"].to_numpy()
 

@@ -17,6 +17,7 @@ from test_finetune import FROZEN, OPTIONS, OUTPUTS, tuned
 from tiny_study import write_model, write_study
 
 from keygenes.core.errors import InputError
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table
 from keygenes.models import finetune as module
 from keygenes.models.parallel import run_together
@@ -74,12 +75,12 @@ def test_an_error_in_one_process_ends_the_job(study, tmp_path, monkeypatch):
 def test_a_process_too_many(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError) as error:
-        run_together(print, 2, device="cuda")
+        run_together(print, 2, compute=Compute(device="cuda"))
     assert_sentence(error, "config key 'compute.processes'", "2, but this job sees 1 GPU")
 
 
 def test_one_process_is_no_group():
-    assert run_together(dict, 1, device="cpu") == {"device": "cpu"}
+    assert run_together(dict, 1, compute=Compute()) == {"compute": Compute()}
 
 
 def finetune_that_dies(*, after, group, **settings):
@@ -136,7 +137,7 @@ from test_parallel import DiesWhenRead
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
     parallel.PATIENCE = 1.0
-    parallel.run_together(print, 2, device="cpu", dies=DiesWhenRead())
+    parallel.run_together(print, 2, compute=Compute(), dies=DiesWhenRead())
 """
 
 

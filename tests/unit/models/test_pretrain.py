@@ -7,6 +7,7 @@ import torch
 from stated import logged
 from tiny_study import N_GENES, random_cells, tiny_config, write_study
 
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table
 from keygenes.models import pretrain as module
 from keygenes.models.batches import padded
@@ -114,10 +115,7 @@ def pretrained(study, folder, max_length=24, **options):
         **{key: folder / name for key, name in OUTPUTS.items()},
         options={**OPTIONS, **options},
         max_length=max_length,
-        batch_tokens=200,
-        threads=1,
-        device="cpu",
-        precision="float32",
+        compute=Compute(200),
     )
     return {name: (folder / name).read_bytes() for name in OUTPUTS.values()}
 

@@ -12,6 +12,7 @@ from tiny_study import obs_of, random_cells, write_model, write_study
 
 from keygenes.core.errors import InputError
 from keygenes.core.files import read_json
+from keygenes.core.jobs import Compute
 from keygenes.core.matrices import write_matrix
 from keygenes.core.tables import read_table
 from keygenes.models.batches import padded
@@ -117,9 +118,7 @@ def fitted(study, folder, features, pooling=None):
         fold=1,
         features=features,
         pooling=pooling,
-        batch_tokens=200,
-        threads=1,
-        device="cpu",
+        compute=Compute(200),
     )
     return [(folder / file).read_bytes() for file in OUTPUTS]
 

@@ -12,6 +12,7 @@ from test_finetune import FROZEN, OPTIONS, OUTPUTS, tuned
 from tiny_study import random_cells, tiny_config, write_model, write_study
 
 from keygenes.core.files import read_json
+from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table
 from keygenes.models import finetune
 from keygenes.models import trunk as module
@@ -24,7 +25,7 @@ from keygenes.models.trunk import affordable, cache_trunk, wanted_states
 LAST = ["bert.encoder.layer.{last}.*", *FROZEN]
 MIDDLE = ["bert.encoder.layer.1.*", *FROZEN]
 KEEP = {"max_gb": 1, "dtype": "float32"}
-LOOK = {"batch_tokens": 200, "threads": 1, "device": "cpu", "precision": "float32"}
+LOOK = {"compute": Compute(200)}
 
 
 @pytest.fixture(scope="module")

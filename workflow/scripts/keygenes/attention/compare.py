@@ -17,7 +17,7 @@ from keygenes.attention.subsets import TEST
 from keygenes.attention.sums import moments
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import of_split, task_cells
-from keygenes.models.device import autocast, set_up_torch
+from keygenes.models.device import autocast, set_up_torch, token_budget
 from keygenes.models.encoder import load_trunk
 
 log = logging.getLogger("keygenes")
@@ -100,11 +100,8 @@ def compare_attention(
     run,
     other,
     pairs,
-    batch_tokens,
     max_cells,
-    threads,
-    device,
-    precision="float32",
+    compute,
 ):
     """Write the agreement and the shift by rank of every pair of models, on the test cells.
 
@@ -117,14 +114,15 @@ def compare_attention(
     run, other : `core.runs.Run`, Run or None
     pairs : list of [name, name]
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     trunks = {name: load_trunk(*paths).to(device) for name, paths in models.items()}
+    batch_tokens = token_budget(compute, next(iter(trunks.values())).config)
     frame, cells, _ = task_cells(tokens, labels, splits, task, run.fold)
     _, cells = of_split(frame, cells, "test")
     cells = [cells[i] for i in drawn(np.arange(len(cells)), max_cells, run.fold)]
     pairs, of_run = [tuple(pair) for pair in pairs], {"fold": run.fold, "seed": run.seed}
     frames = []
-    with autocast(device, precision):
+    with autocast(device, compute.precision):
         of_pairs = compared_pairs(trunks, pairs, cells, batch_tokens)
     for (a, b), found in of_pairs.items():
         log.info(
@@ -134,7 +132,7 @@ def compare_attention(
     write_table(pd.concat(frames, ignore_index=True), out_cosine, "cosine")
     retrained = {name: load_trunk(*paths).to(device) for name, paths in others.items()}
     few = [cells[i] for i in drawn(np.arange(len(cells)), BOUND_CELLS, run.fold)]
-    with autocast(device, precision):
+    with autocast(device, compute.precision):
         bounds = comparison_bounds(trunks, retrained, few, batch_tokens, run, other)
     write_table(bounds, out_bounds, "comparison_bounds")
     ranks = {name: read_table(path) for name, path in by_rank.items()}

@@ -25,7 +25,7 @@ from keygenes.attention.tables import (
 )
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import task_cells
-from keygenes.models.device import autocast, set_up_torch
+from keygenes.models.device import autocast, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk
 
 log = logging.getLogger("keygenes")
@@ -113,11 +113,8 @@ def subset_sums(
     weights,
     config,
     max_length,
-    batch_tokens,
     pair_norms,
-    threads,
-    device,
-    precision="float32",
+    compute,
     shard=(1, 1),
     **where,
 ):
@@ -130,13 +127,13 @@ def subset_sums(
     where : dict
         Arguments of `looked_at`.
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     trunk = load_trunk(weights, config).to(device)
     n_tokens = len(read_table(vocabulary))
     check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
     subsets, class_names, well_names = looked_at(**where)
     of_subset = {TEST: ONE_BIN, VEHICLE: bins_for(subsets[VEHICLE].sizes)}
-    with autocast(device, precision):
+    with autocast(device, compute.precision):
         return {
             subset: attention_sums(
                 trunk,
@@ -146,7 +143,7 @@ def subset_sums(
                 n_classes=len(class_names),
                 n_wells=len(well_names),
                 max_length=max_length,
-                batch_tokens=batch_tokens,
+                batch_tokens=token_budget(compute, trunk.config),
                 pair_norms=pair_norms,
                 shard=shard,
                 bins=of_subset[subset],

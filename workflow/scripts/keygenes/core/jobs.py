@@ -1,5 +1,7 @@
 """What a job is called, what it computes with, and how its log ends."""
 
+from typing import NamedTuple
+
 from keygenes.core.shown import printable
 
 FAILED = "failed"  # the last line of the log of a job that failed by itself starts with it
@@ -11,19 +13,29 @@ def job_name(rule, wildcards):
     return printable(" ".join([rule, *map(str, numbered)]))
 
 
-def computing(compute, *more):
-    """Return what a job that runs an encoder takes of the config's section 'compute'.
+class Compute(NamedTuple):
+    """What a job that runs an encoder computes with: the config's section 'compute'.
 
-    Parameters
+    Attributes
     ----------
-    compute : dict
-    more : str
-        Further keys.
-
-    Returns
-    -------
-    dict
-        batch_tokens, threads, device, and those.
+    batch_tokens : int or 'auto'
+        Tokens that go through a model at once, padding included; see `models.device.token_budget`.
+    threads : int
+    device : {'auto', 'cpu', 'cuda'}
+    precision : {'auto', 'float32'}
+        See `models.device.autocast`.
+    deterministic : bool
+        Whether the same bytes are asked of a GPU each time.
     """
-    keys = ("batch_tokens", "device", *more)
-    return {"threads": compute["torch_threads"], **{key: compute[key] for key in keys}}
+
+    batch_tokens: int | str = 4096
+    threads: int = 1
+    device: str = "cpu"
+    precision: str = "float32"
+    deterministic: bool = False
+
+
+def computing(section):
+    """Return the `Compute` of a config's section 'compute'."""
+    names = {"threads": "torch_threads"}
+    return Compute(**{name: section[names.get(name, name)] for name in Compute._fields})

@@ -25,7 +25,7 @@ from keygenes.evidence.orders import FROM_ATTENTION, attention_orders, gene_orde
 from keygenes.evidence.randomisation import cell_randomisation
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
-from keygenes.models.device import set_up_torch
+from keygenes.models.device import set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_classifier
 from keygenes.models.head import cell_logits
 
@@ -305,9 +305,7 @@ def attribute_genes(
     tracks,
     attribution_options,
     max_length,
-    batch_tokens,
-    threads,
-    device,
+    compute,
     wilcoxon=None,
     by_well=None,
     faithfulness_options=None,
@@ -335,7 +333,7 @@ def attribute_genes(
     options, tested = dict(attribution_options), out_faithfulness is not None
     faith = dict(faithfulness_options) if tested else {"randomised_cells": 0}
     n_shown = faith.pop("randomised_cells")
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     model, _ = load_classifier(weights, config)
     table = read_table(vocabulary)
     check_fit(model.config, vocabulary_size=len(table), max_length=max_length, where=str(config))
@@ -343,6 +341,7 @@ def attribute_genes(
     ids = table["ensembl_id"].to_numpy(str)
     specials = table.loc[table["ensembl_id"].str.startswith("<"), "token"].tolist()
     mask_token = int(table.loc[table["ensembl_id"] == "<mask>", "token"].iloc[0])
+    batch_tokens = token_budget(compute, model.config)
     common = {"mask_token": mask_token, "batch_tokens": batch_tokens}
 
     frame, all_tokens, _ = task_cells(tokens, labels, splits, task, fold)

@@ -8,7 +8,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, write_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import predictions_table, task_cells
-from keygenes.models.device import set_up_torch
+from keygenes.models.device import set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_classifier, save_model
 from keygenes.models.finetune import class_logits
 from keygenes.models.head import set_pooling
@@ -73,10 +73,7 @@ def adopt_model(
     fold,
     classes,
     max_length,
-    batch_tokens,
-    threads,
-    device,
-    precision,
+    compute,
 ):
     """Write a brought classifier as this pipeline's own, and its predictions of the cells.
 
@@ -90,7 +87,7 @@ def adopt_model(
     classes : list of str or None
         Names of its outputs (`output_order`).
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     table = read_table(vocabulary)
     frame, cells, task_classes = task_cells(tokens, labels, splits, task, fold)
     model, loading = load_classifier(weights, config)
@@ -106,9 +103,8 @@ def adopt_model(
     set_pooling(model.config, getattr(model.config, "classifier_pooling", None), table)
     model.to(device)
     log.info("%s: taken over as it is; make sure that it was not trained on these cells", weights)
-    logits = class_logits(
-        model, cells, batch_tokens=batch_tokens, device=device, precision=precision
-    )
+    look = {"batch_tokens": token_budget(compute, model.config), "precision": compute.precision}
+    logits = class_logits(model, cells, device=device, **look)
     if not torch.isfinite(logits).all():
         raise input_error(
             str(weights),

@@ -12,6 +12,9 @@ from keygenes.core.errors import input_error
 
 log = logging.getLogger("keygenes")
 
+TOKENS_ON_CPU = 4096
+MOST_TOKENS = 1 << 16  # beyond it a data-centre card gains nothing
+
 
 class Group(NamedTuple):
     """The processes of one job, as one of them sees it.
@@ -33,17 +36,17 @@ class Group(NamedTuple):
 ALONE = Group(0, 1, lambda tensor: tensor)
 
 
-def set_up_torch(*, threads, device):
-    """Fix the number of threads, ask for deterministic kernels and return the torch device.
+def set_up_torch(compute):
+    """Fix threads, kernels and memory of this process and return the torch device.
 
     Parameters
     ----------
-    threads : int
-        Threads of this process, whatever the scheduler offers: another number sums in another
-        order and changes the last digits.
-    device : {'auto', 'cpu', 'cuda'}
+    compute : core.jobs.Compute
+        Its threads are those of this process, whatever the scheduler offers: another number sums
+        in another order and changes the last digits.
     """
-    torch.set_num_threads(threads)
+    device = compute.device
+    torch.set_num_threads(compute.threads)
     with contextlib.suppress(RuntimeError):  # may be set only once per process
         torch.set_num_interop_threads(1)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -61,7 +64,53 @@ def set_up_torch(*, threads, device):
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if (
+        device == "cuda" and compute.deterministic
+    ):  # the backward pass of fused attention adds in any order
+        torch.backends.cuda.enable_flash_sdp(False)
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+        torch.set_deterministic_debug_mode("error")
     return torch.device(device)
+
+
+def bytes_per_token(config):
+    """Return what a training step keeps of a token for its backward pass, in bytes of float32.
+
+    Of each layer: what its linear maps, layer norms and dropouts read, and queries, keys, values
+    and context of attention, whose matrix fused kernels do not keep.
+
+    Parameters
+    ----------
+    config : BertConfig
+    """
+    of_layer = 14 * config.hidden_size + 4 * config.intermediate_size
+    return 4 * (config.num_hidden_layers * of_layer + 6 * config.hidden_size)
+
+
+def token_budget(compute, config):
+    """Return the tokens that go through a model at once.
+
+    'auto' is, on a CPU, what its cache is good for, and on a GPU what half of the card's memory
+    holds of a training step: a power of two, so that cards of about a size agree.
+
+    Parameters
+    ----------
+    compute : core.jobs.Compute
+    config : BertConfig
+    """
+    if compute.batch_tokens != "auto":
+        return compute.batch_tokens
+    on_cpu = compute.device == "cpu" or not torch.cuda.is_available()
+    memory = 0 if on_cpu else torch.cuda.get_device_properties(0).total_memory
+    return budget_within(memory, config)
+
+
+def budget_within(memory, config):
+    """Return the tokens of a training step that half of some memory (bytes; 0: a CPU) holds."""
+    if not memory:
+        return TOKENS_ON_CPU
+    fitting = int(memory / 2 / bytes_per_token(config))
+    return max(TOKENS_ON_CPU, min(MOST_TOKENS, 1 << (fitting.bit_length() - 1)))
 
 
 def autocast(device, precision):

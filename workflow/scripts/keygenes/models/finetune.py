@@ -12,7 +12,7 @@ from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import predictions_table, task_cells
-from keygenes.models.device import ALONE, autocast, halving, set_up_torch
+from keygenes.models.device import ALONE, autocast, halving, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
 from keygenes.models.head import cell_logits, set_pooling
 from keygenes.models.train import train, warmup_steps
@@ -126,10 +126,7 @@ def finetune(
     patterns,
     options,
     max_length,
-    batch_tokens,
-    threads,
-    device,
-    precision,
+    compute,
     regime="",
     states=None,
     cache=None,
@@ -164,7 +161,7 @@ def finetune(
     group : Group
         The processes of this job; the first one writes.
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     frame, cells, classes = task_cells(tokens, labels, splits, task, run.fold)
     table = read_table(vocabulary)
     bert = read_config(config)
@@ -190,7 +187,8 @@ def finetune(
 
     ids = [cell.tolist() for cell in cells]
     own, resume = (Path(out_weights).with_name(name) for name in ("states", "resume.pt"))
-    look = {"batch_tokens": batch_tokens, "device": device, "precision": precision}
+    batch_tokens = token_budget(compute, bert)
+    look = {"batch_tokens": batch_tokens, "device": device, "precision": compute.precision}
     model.eval()
     known = find_states(model, tokens, weights, states, own, cache=cache, group=group, **look)
     position = {name: i for i, name in enumerate(read_tokens(tokens)[0])}
@@ -226,7 +224,7 @@ def finetune(
         patience=course["patience"],
         seed=run.stream,
         device=device,
-        precision=precision,
+        precision=compute.precision,
         checkpoint=None if converges else resume,
         run=[patterns, options, weights_sha256, classes, frame.to_csv(), digest_of(ids)]
         + [cache, batch_tokens, group.size],

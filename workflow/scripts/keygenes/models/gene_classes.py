@@ -24,7 +24,7 @@ from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.bert import GeneClassifier
-from keygenes.models.device import autocast, set_up_torch
+from keygenes.models.device import autocast, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk, read_config
 from keygenes.models.gene_lists import cells_with
 from keygenes.models.train import load_checkpoint, train, warmup_steps
@@ -327,10 +327,7 @@ def classify_genes(
     seed,
     options,
     max_length,
-    batch_tokens,
-    threads,
-    device,
-    precision,
+    compute,
 ):
     """Score every listed gene out of fold; write table 'gene_predictions'.
 
@@ -348,7 +345,7 @@ def classify_genes(
     options : dict
         Section 'gene_classification' of the config, without n_bootstrap.
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     genes, vocabulary = read_table(genes), read_table(vocabulary)
     _, ids, offsets = read_tokens(tokens)
     listed = genes["token"].dropna().to_numpy(int)
@@ -370,11 +367,12 @@ def classify_genes(
     if encoder == "logistic":
         special = is_special(vocabulary["ensembl_id"])
         features = detection_and_rank(cells, token, special, len(vocabulary))
-        with threadpool_limits(threads):
+        with threadpool_limits(compute.threads):
             probabilities = logistic_out_of_fold(features, labels, fold)
     else:
+        bert = read_config(config)
         check_fit(
-            read_config(config),
+            bert,
             vocabulary_size=len(vocabulary),
             max_length=max_length,
             where=str(config),
@@ -395,9 +393,9 @@ def classify_genes(
             n_tokens=len(vocabulary),
             options=options,
             seed=seed,
-            batch_tokens=batch_tokens,
+            batch_tokens=token_budget(compute, bert),
             device=device,
-            precision=precision,
+            precision=compute.precision,
             folder=Path(out_predictions).parent,
             run=[encoder, checksum(weights), checksum(config), [cell.tolist() for cell in cells]],
             label=f"{task}, {encoder}, seed {seed}",

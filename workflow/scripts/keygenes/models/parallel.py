@@ -104,7 +104,7 @@ def run_together(function, processes, **settings):
     if processes == 1:
         return function(**settings)
     n_gpus = torch.cuda.device_count()
-    cpu = settings["device"] == "cpu" or n_gpus == 0
+    cpu = settings["compute"].device == "cpu" or n_gpus == 0
     if not cpu and n_gpus < processes:
         raise input_error(
             "config key 'compute.processes'",

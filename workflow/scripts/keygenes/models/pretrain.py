@@ -14,7 +14,7 @@ import torch
 from keygenes.core.files import digest_of
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.device import set_up_torch
+from keygenes.models.device import set_up_torch, token_budget
 from keygenes.models.encoder import new_masked_model, save_model, small_config
 from keygenes.models.train import train, warmup_steps
 from keygenes.tokens.store import read_tokens
@@ -77,17 +77,14 @@ def pretrain(
     out_history,
     options,
     max_length,
-    batch_tokens,
-    threads,
-    device,
-    precision,
+    compute,
 ):
     """Pretrain an encoder on a table of tokens; write weights, config and history.
 
     The history's losses are per masked token, in nats; its accuracy is the share of masked
     tokens that are recovered. A uniform guess has loss ln(number of genes).
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     table = read_table(vocabulary)
     first_gene = int((~table["ensembl_id"].str.startswith("<")).to_numpy().argmax())
     _, ids, offsets = read_tokens(tokens)
@@ -103,6 +100,7 @@ def pretrain(
         heads=options["heads"],
         hidden=options["hidden"],
     )
+    batch_tokens = token_budget(compute, config)
     model = new_masked_model(config, options["seed"]).to(device)
     log.info(
         "pretraining %d parameters on %d cells, validating on %d; a uniform guess has loss %.3f",
@@ -134,7 +132,7 @@ def pretrain(
         warmup=lambda n: warmup_steps(n, n, 0.1),
         seed=options["seed"],
         device=device,
-        precision=precision,
+        precision=compute.precision,
         checkpoint=Path(out_weights).with_name("resume.pt"),
         run=[options, max_length, len(table), digest_of(pd.Series(ids).astype(int).tolist())],
         label="pretrain",

@@ -18,7 +18,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.core.tensors import write_tensors
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import predictions_table, task_cells
-from keygenes.models.device import set_up_torch
+from keygenes.models.device import set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk
 from keygenes.models.head import pooled_states, set_pooling
 
@@ -88,9 +88,7 @@ def fit_probe(
     fold,
     features,
     pooling,
-    batch_tokens,
-    threads,
-    device,
+    compute,
 ):
     """Fit a logistic regression on hidden states or expression; write it and its predictions.
 
@@ -100,7 +98,7 @@ def fit_probe(
     pooling : {'first', 'mean', 'cls', None}
         Of the hidden states (`set_pooling`).
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     frame, cells, classes = task_cells(tokens, labels, splits, task, fold)
     if features == "hidden_state":
         trunk = load_trunk(weights, config).to(device)
@@ -108,7 +106,8 @@ def fit_probe(
         longest = max(len(cell) for cell in cells)
         check_fit(trunk.config, vocabulary_size=len(table), max_length=longest, where=str(config))
         set_pooling(trunk.config, pooling, table)
-        matrix = pooled_input(trunk, cells, batch_tokens=batch_tokens, device=device)
+        budget = token_budget(compute, trunk.config)
+        matrix = pooled_input(trunk, cells, batch_tokens=budget, device=device)
     elif features == "expression":
         matrix = log_expression(counts, frame["cell"])
     else:
@@ -119,7 +118,7 @@ def fit_probe(
             remedy="choose one of them",
         )
     split = frame["split"].to_numpy()
-    with threadpool_limits(threads):
+    with threadpool_limits(compute.threads):
         model = fit_logistic(matrix, frame["label"].to_numpy(), split == "train", split == "valid")
         probabilities = model.predict_proba(matrix)
     scaler, logistic = model[0], model[1]

@@ -18,7 +18,7 @@ from keygenes.core.files import checksum, read_json, write_json, written
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.device import autocast, halving, set_up_torch
+from keygenes.models.device import autocast, halving, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config
 from keygenes.models.head import pooled_states, set_pooling
 from keygenes.models.trained import frozen_layers, train_only
@@ -189,10 +189,7 @@ def cache_trunk(
     pooling,
     cache,
     max_length,
-    batch_tokens,
-    threads,
-    device,
-    precision,
+    compute,
 ):
     """Write what the layers that a regime leaves frozen make of all cells of a study.
 
@@ -211,7 +208,7 @@ def cache_trunk(
     cache : dict
         Section 'finetune.cache': max_gb, dtype.
     """
-    device = set_up_torch(threads=threads, device=device)
+    device = set_up_torch(compute)
     table = read_table(vocabulary)
     bert = read_config(config)
     check_fit(bert, vocabulary_size=len(table), max_length=max_length, where=str(config))
@@ -225,9 +222,9 @@ def cache_trunk(
         np.split(ids, offsets[1:-1]),
         Path(out_states).parent,
         **cache,
-        batch_tokens=batch_tokens,
+        batch_tokens=token_budget(compute, bert),
         device=device,
-        precision=precision,
+        precision=compute.precision,
     )
     kept = Path(out_states).with_name(f"{wanted_states(model)[0]}.bin") if size else None
     of_file = {"bytes": size, "sha256": checksum(kept) if kept else None}
