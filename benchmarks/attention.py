@@ -8,6 +8,8 @@ them), cells of one length in batches of about 4,096 tokens:
 - plain: transformers' forward pass with fused attention, which is what any use of the model costs;
 - ours: with every statistic of attention but the norm over heads, summed by rank, gene and class;
 - ours_pairs: with that norm as well;
+- received_off_in_bf16: how far attention received in bf16, as on a GPU, is from float32, in the
+  first layer, over all its heads and positions: no time, but the price of `attention.precision`;
 - eager: ``output_attentions=True`` and the same statistics from the matrices it returns, which is
   what a user would write.
 """
@@ -22,6 +24,7 @@ from transformers import BertModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
+from keygenes.attention.fused import Fused  # noqa: E402
 from keygenes.attention.norms import value_norms  # noqa: E402
 from keygenes.attention.stream import LayerStatistics  # noqa: E402
 from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
@@ -105,6 +108,21 @@ def eager(trunk, cells):
     finish(trunk.device)
 
 
+@torch.inference_mode()
+def off_in_bf16(trunk, cells):
+    """Return how far attention received is off in bf16, relative to float32: all positions.
+
+    Computed as on a GPU, on a CPU too.
+    """
+    ids, mask = padded(cells, trunk.device)
+    query, key, value = trunk.layers[0].heads(trunk.embeddings(ids))
+    received = []
+    for dtype in (torch.float32, torch.bfloat16):
+        _, found, *_ = Fused(mask).reduced(query.to(dtype), key.to(dtype), value.to(dtype))
+        received.append(found.flatten())
+    return ((received[1] - received[0]).abs() / received[0]).cpu().numpy()
+
+
 def run_alone(name, length, threads):
     """Run one candidate; for the memory that it takes."""
     torch.set_num_threads(threads)
@@ -170,6 +188,10 @@ def main():
                 unit="/s",
             )
         )
+    off = 100 * off_in_bf16(trunk, random_cells(lengths[1]))
+    for name, share in (("median", 0.5), ("99_of_100", 0.99)):
+        value = float(np.quantile(off, share))
+        results.append(timing.result(f"received_off_in_bf16_{name}", value, unit="%"))
     for name, of_name in per_cell.items():
         linear, quadratic = per_cell_fit(lengths, of_name)
         results.append(timing.result(f"ms_per_1000_tokens_{name}", 1e6 * linear, unit="ms"))

@@ -61,6 +61,7 @@ VALUES = {
     "evidence.primary.gene_set": "p53_textbook",
     "compute.device": "auto",
     "compute.precision": "auto",
+    "compute.deterministic": True,
 }
 TOGETHER = {  # {key: what an edit of it must change}
     "finetune.keep_epoch": {"finetune.keep_epoch": "best", "regimes.2.keep_epoch": "last"},

@@ -12,6 +12,7 @@ from keygenes.core.files import intact
 from keygenes.core.progress import with_progress
 from keygenes.core.tensors import check_tensors, write_tensors
 from keygenes.models.batches import budget_batches, padded
+from keygenes.models.device import halving
 
 GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
 NORM_MEASURES = ("value", "weighted")
@@ -275,12 +276,20 @@ def attention_sums(
     sizes = Sizes(lengths, np.ones(len(cells)) if depths is None else depths)
     codes = torch.from_numpy(np.stack([classes, wells, *binned(sizes, bins)]).astype(np.int64))
     codes = codes.to(device)
-    batches = budget_batches(lengths, batch_tokens) if len(cells) else []
-    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
+    parts = []
+
+    def look(batch):
         ids, mask = padded([cells[i] for i in batch], device)
         layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
-        of_class, of_well, *of_bin = codes[:, torch.from_numpy(batch).to(device)]
-        add_batch(sums, layers, ids, mask, of_class, of_well, torch.stack(of_bin))
+        parts.append((batch, ids, mask, layers))
+
+    batches = budget_batches(lengths, batch_tokens) if len(cells) else []
+    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
+        parts.clear()
+        halving(look, batch)  # nothing is added before all of the batch has gone through
+        for part, ids, mask, layers in parts:
+            of_class, of_well, *of_bin = codes[:, torch.from_numpy(part).to(device)]
+            add_batch(sums, layers, ids, mask, of_class, of_well, torch.stack(of_bin))
     return sums
 
 

@@ -83,7 +83,7 @@ def bytes_per_token(config):
     ----------
     config : BertConfig
     """
-    of_layer = 14 * config.hidden_size + 4 * config.intermediate_size
+    of_layer = 9 * config.hidden_size + 2 * config.intermediate_size
     return 4 * (config.num_hidden_layers * of_layer + 6 * config.hidden_size)
 
 
@@ -102,7 +102,9 @@ def token_budget(compute, config):
         return compute.batch_tokens
     on_cpu = compute.device == "cpu" or not torch.cuda.is_available()
     memory = 0 if on_cpu else torch.cuda.get_device_properties(0).total_memory
-    return budget_within(memory, config)
+    budget = budget_within(memory, config)
+    log.info("at most %d tokens go through the model at once (compute.batch_tokens: auto)", budget)
+    return budget
 
 
 def budget_within(memory, config):

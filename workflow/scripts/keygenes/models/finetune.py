@@ -240,7 +240,10 @@ def finetune(
     write_table(history, out_history, "history")
     counts = {"trained": n_trained, "all": total}
     write_json(
-        {"weights_sha256": weights_sha256, "parameters": counts, **loading, "trained": trained},
+        {
+            **{"weights_sha256": weights_sha256, "parameters": counts, **loading},
+            **{"trained": trained, "batch_tokens": batch_tokens},
+        },
         out_loading,
     )
     save_model(model, out_weights, out_config)
