@@ -111,5 +111,5 @@ def test_every_column_is_explained_with_its_unit_and_n(genes, tests):
     assert said["n_genes"]["in_known"] == 2
     assert said["n_genes"]["attention_total_score"] == 2
     assert "what is known" in said["meaning"]["in_known"]
-    assert said["unit"]["attention_total_score"] == "multiples of uniform attention"
+    assert said["unit"]["attention_total_score"] == SCORES["attention_total"][1]
     assert set(SCORES) == {*BASELINES, *ATTENTION, *ATTRIBUTIONS}
