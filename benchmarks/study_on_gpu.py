@@ -34,7 +34,7 @@ from keygenes.attention.extract import extract_attention  # noqa: E402
 from keygenes.core.jobs import Compute  # noqa: E402
 from keygenes.core.runs import Run  # noqa: E402
 from keygenes.core.tables import read_table, write_table  # noqa: E402
-from keygenes.evidence.attribute import attribute_genes  # noqa: E402
+from keygenes.evidence.attribute import MANY_PASSES, attribute_genes  # noqa: E402
 from keygenes.models.encoder import new_masked_model, save_model, small_config  # noqa: E402
 from keygenes.models.finetune import finetune  # noqa: E402
 
@@ -153,7 +153,7 @@ def run_study(folder, options, clock):
             pair_norms=False,
         )
     attribution = {**config["evidence"]["attribution"], "costly_cells": options.costly_cells}
-    for track in ("integrated_gradients", "attattr", "occlusion", "deletion"):
+    for track in MANY_PASSES:
         clock.time(
             track,
             attribute_genes,
@@ -170,17 +170,13 @@ def run_study(folder, options, clock):
 def hours(seconds, options):
     """Return the hours of config/config.yaml: its models times what one of a kind took."""
     config = study()
-    of_kind = {"frozen": "frozen", "last_layer": "last_layer"}
     total = 0.0
     for known, regime, own, dealt in jobs(config):
         n_models = own + dealt
-        total += n_models * seconds[f"finetune_{of_kind.get(known, 'full')}"]
+        total += n_models * seconds[f"finetune_{known if known in REGIMES else 'full'}"]
         total += n_models * seconds["attention_float32"]
         if regime["name"] in config["evidence"]["regimes"]:
-            per_cell = sum(
-                seconds[name] / options.costly_cells
-                for name in ("integrated_gradients", "attattr", "occlusion", "deletion")
-            )
+            per_cell = sum(seconds[name] for name in MANY_PASSES) / options.costly_cells
             total += n_models * config["evidence"]["attribution"]["costly_cells"] * per_cell
     return total / 3600
 
@@ -213,7 +209,7 @@ def main():
     ]
     rate = passes / seconds["finetune_full"]
     results.append(result("full_cells_per_second", rate, ">= 600" if whole else None, unit="/s"))
-    for name in ("integrated_gradients", "attattr", "occlusion", "deletion"):
+    for name in MANY_PASSES:
         rate = options.costly_cells / seconds[name]
         results.append(result(f"{name}_cells_per_second", rate, unit="/s"))
     results.append(result("hours_of_config_yaml", hours(seconds, options), unit="h"))

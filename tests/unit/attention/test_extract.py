@@ -7,6 +7,7 @@ import torch
 from hub import hub_trunk, stored
 from tiny_study import N_GENES, obs_of, random_cells, write_model, write_study
 
+from keygenes.attention import sums as sums_module
 from keygenes.attention.extract import drawn, extract_attention, subset_sums, write_attention
 from keygenes.attention.stream import ROW_STATISTICS, LayerStatistics
 from keygenes.attention.sums import (
@@ -455,3 +456,19 @@ def test_attention_of_zero_has_a_logarithm_and_is_counted():
     add_batch(sums, [layer] * LAYERS, *padded([ids]), none, none)
     assert sums.counts["raised"][0] == LAYERS * HEADS * len(ids)
     assert (sums.log2_sums()[0][..., : len(ids)] == -126).all()
+
+
+def test_where_memory_runs_out_the_sums_are_those_of_smaller_batches(trunk, monkeypatch):
+    whole, statistics = sums_of(trunk, 10_000), sums_module.attention_statistics
+
+    def short_of_memory(trunk, ids, mask, **options):
+        if len(ids) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return statistics(trunk, ids, mask, **options)
+
+    monkeypatch.setattr(sums_module, "attention_statistics", short_of_memory)
+    halved = sums_of(trunk, 10_000)
+    for name in whole.totals:
+        np.testing.assert_allclose(halved.total(name), whole.total(name), rtol=1e-5, atol=1e-5)
+    for name in whole.counts:
+        np.testing.assert_array_equal(halved.count(name), whole.count(name))

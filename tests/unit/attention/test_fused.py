@@ -1,5 +1,6 @@
-"""The way of a GPU, on a CPU: plain PyTorch here, the kernels in Triton's interpreter."""
+"""The way of a GPU: plain PyTorch, and the kernels, in Triton's interpreter or on a GPU."""
 
+import copy
 import math
 import os
 
@@ -30,21 +31,20 @@ SHAPES = {
 }
 LONGEST = pytest.param("longest", marks=pytest.mark.slow)
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # make test-kernels sets it
+ON_GPU = torch.cuda.is_available() and not INTERPRETED
+DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 
 
 @pytest.fixture(params=["plain", "kernels"], autouse=True)
 def way(request, monkeypatch):
     """Let a test run in plain PyTorch, and with the kernels where Triton interprets them."""
+    kernels = None
     if request.param == "kernels":
-        if not INTERPRETED:
-            pytest.skip("the kernels run here in Triton's interpreter alone (make test-kernels)")
+        if not (INTERPRETED or ON_GPU):
+            pytest.skip("the kernels run on a GPU, or interpreted (make test-kernels)")
         from keygenes.attention import kernels
-
-        monkeypatch.setattr(fused, "kernels_for", lambda device: kernels)
-        monkeypatch.setitem(kernels.PRECISION, torch.float32, "ieee")
-    else:
-        monkeypatch.setattr(fused, "BLOCK", 3000)  # several blocks of rows
-    return request.param
+    monkeypatch.setattr(fused, "kernels_for", lambda device: kernels)
+    monkeypatch.setattr(fused, "BLOCK", 3000)  # several blocks of rows
 
 
 def layer(name, seed=0, dtype=torch.float32):
@@ -52,9 +52,10 @@ def layer(name, seed=0, dtype=torch.float32):
     n_cells, heads, longest, dims = SHAPES[name]
     rng = torch.Generator().manual_seed(seed)
     tensors = torch.randn(3, n_cells, longest, heads, dims, generator=rng).to(dtype)
-    query, key, value = tensors.transpose(2, 3)
-    lengths = torch.linspace(longest, longest // 3, n_cells).int()
-    return 2 * query, key, value, lengths, torch.arange(longest) < lengths[:, None]
+    query, key, value = tensors.to(DEVICE).transpose(2, 3)
+    lengths = torch.linspace(longest, longest // 3, n_cells).int().to(DEVICE)
+    mask = torch.arange(longest, device=DEVICE) < lengths[:, None]
+    return 2 * query, key, value, lengths, mask
 
 
 def scored_of(query, key, value, lengths, mask):
@@ -88,7 +89,7 @@ def test_context_and_row_sums_are_those_of_each_cell_alone(name):
         same(context[cell, :, :n].transpose(1, 2), (a @ value[cell, :, :n].double()).mT, 1e-3)
         scores = query[cell, :, :n].double() @ key[cell, :, :n].double().mT
         same(lse[cell, :, :n], (scores * query.shape[-1] ** -0.5).logsumexp(-1))
-    whole, _ = attended_and_lse(query, key, value, None)
+    whole, _ = attended_and_lse(query, key, value, torch.ones_like(mask))
     assert not torch.allclose(whole[-1], context[-1])
 
 
@@ -98,7 +99,7 @@ def test_column_sums_and_what_follows_from_them(name):
     scored, scale = scored_of(query, key, value, lengths, mask), query.shape[-1] ** -0.5
     received, entropy = column_sums(scored, scale)
     rows = row_statistics(scored, received, entropy, scale)
-    weights = torch.rand(mask.shape, generator=torch.Generator().manual_seed(4))
+    weights = torch.rand(mask.shape, generator=torch.Generator().manual_seed(4)).to(DEVICE)
     paid, _ = column_sums(scored, scale, weights)
     for cell, a in enumerate(matrices(query, key, lengths)):
         n, last = int(lengths[cell]), min(int(lengths[cell]) - 1, math.ceil(0.9 * lengths[cell]))
@@ -138,7 +139,8 @@ def test_half_precision_is_packed_and_comes_back_in_place(monkeypatch):
         parts = []
         for start, stop in zip(ends[:-1], ends[1:], strict=True):
             rows = [x[start:stop].transpose(0, 1)[None] for x in (query, key, value)]
-            out, lse = attended_and_lse(*rows, None)
+            whole = torch.ones(1, stop - start, dtype=torch.bool, device=DEVICE)
+            out, lse = attended_and_lse(*rows, whole)
             parts.append((out[0].transpose(0, 1), lse[0]))
         assert return_aux.lse and longest == max(ends.diff())
         return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts], 1)
@@ -164,29 +166,40 @@ def trunks(tmp_path_factory):
     }
 
 
-def both_ways(monkeypatch, run):
-    """Return what a function returns on a CPU as on a CPU, and as on a GPU."""
+def both_ways(monkeypatch, trunks, run):
+    """Return what ``run(trunks, device)`` returns on a CPU, and as on a GPU."""
     with torch.inference_mode():
-        first = run()
+        first = run(trunks, torch.device("cpu"))
         for module in (stream, agreement, flow):
             monkeypatch.setattr(module, "attention_of", fused.Fused)
-        return first, run()
+        return first, run({n: copy.deepcopy(t).to(DEVICE) for n, t in trunks.items()}, DEVICE)
+
+
+def on_cpu(tensors):
+    """Return a record or sequence of tensors on the CPU, records within as well."""
+    if isinstance(tensors, torch.Tensor):
+        return tensors.cpu()
+    if isinstance(tensors, dict):
+        return {name: on_cpu(tensor) for name, tensor in tensors.items()}
+    return tensors if tensors is None else [on_cpu(tensor) for tensor in tensors]
 
 
 @pytest.mark.parametrize("cells", [CELLS, CELLS[:1]], ids=["padded", "unpadded"])
 def test_an_encoder_s_statistics_are_those_of_the_cpu(monkeypatch, trunks, cells):
-    ids, mask = padded(cells)
-    ours, theirs = both_ways(
-        monkeypatch, lambda: stream.attention_statistics(trunks["a"], ids, mask, pair_norms=True)
-    )
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(b._asdict(), a._asdict(), atol=2e-5, rtol=1e-4)
+    def run(trunks, device):
+        ids, mask = (x.to(device) for x in padded(cells))
+        return stream.attention_statistics(trunks["a"], ids, mask, pair_norms=True)
+
+    ours, theirs = both_ways(monkeypatch, trunks, run)
+    torch.testing.assert_close(on_cpu(theirs), on_cpu(ours), atol=2e-5, rtol=1e-4)
     assert ours[0].received.std() > 0.1
 
 
 def test_models_agree_as_they_do_on_the_cpu(monkeypatch, trunks):
     ours, theirs = both_ways(
-        monkeypatch, lambda: list(agreement.compared_cells(trunks, [("a", "b")], CELLS, 60))
+        monkeypatch,
+        trunks,
+        lambda trunks, _: list(agreement.compared_cells(trunks, [("a", "b")], CELLS, 60)),
     )
     for (a, cosines, received), (b, others, sums) in zip(ours, theirs, strict=True):
         assert a == b
@@ -197,8 +210,9 @@ def test_models_agree_as_they_do_on_the_cpu(monkeypatch, trunks):
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_readout_and_rollout_are_those_of_the_cpu(monkeypatch, trunks, pooling):
-    ids, mask = padded(CELLS)
-    ours, theirs = both_ways(
-        monkeypatch, lambda: flow.readout_and_rollout(trunks["a"], ids, mask, pooling, (2,))
-    )
-    torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=1e-4)
+    def run(trunks, device):
+        ids, mask = (x.to(device) for x in padded(CELLS))
+        return flow.readout_and_rollout(trunks["a"], ids, mask, pooling, (2,))
+
+    ours, theirs = both_ways(monkeypatch, trunks, run)
+    torch.testing.assert_close(on_cpu(theirs), on_cpu(ours), atol=1e-5, rtol=1e-4)

@@ -10,6 +10,7 @@ from keygenes.attention.norms import gram_factors, value_gram, value_norms
 from keygenes.attention.stream import (
     ROW_STATISTICS,
     add_pair_norms,
+    attention_of,
     attention_products,
     attention_statistics,
     queries_and_keys,
@@ -268,7 +269,8 @@ def test_factors_of_a_gram_matrix_and_of_one_whose_heads_depend_on_each_other():
 
 
 def test_queries_and_keys_are_all_that_a_comparison_needs(trunk, reference):
-    layers = queries_and_keys(trunk, *padded(CELLS))
+    ids, mask = padded(CELLS)
+    layers = queries_and_keys(trunk, ids, attention_of(mask))
     scaling = scaling_of(layers[0][0])
     for i, cell in enumerate(CELLS):
         attention, _ = stored(reference, cell)

@@ -179,6 +179,16 @@ def test_what_emit_prints_is_accepted(timing, benchmark, capsys):
     assert benchmark("write_page").parsed(text, "a")["results"][0]["key"] == "x"
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_what_takes_hours_on_a_cpu_runs_on_a_gpu_alone(benchmark, monkeypatch, has_gpu):
+    write_page = benchmark("write_page")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    names = list(write_page.scripts())
+    assert set(names) > write_page.ON_A_GPU
+    left_out = set(names) - set(write_page.runnable(names))
+    assert left_out == (set() if has_gpu else write_page.ON_A_GPU)
+
+
 def test_every_script_that_claims_is_found_and_runs_are_recorded(benchmark, tmp_path, monkeypatch):
     write_page = benchmark("write_page")
     names = set(write_page.scripts())

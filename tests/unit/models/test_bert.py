@@ -91,3 +91,13 @@ def test_attention_dropout_goes_with_the_projections_that_train():
         assert not torch.equal(layer(hidden), layer(hidden))
         layer.attention.self.eval()
         assert torch.equal(layer(hidden), layer(hidden))
+
+
+def test_padding_may_reach_beyond_the_last_position():
+    """On a GPU lengths are rounded up, also where the model has fewer positions."""
+    (model, _) = both("BertForSequenceClassification")
+    beyond = [torch.nn.functional.pad(x, (0, 64 - x.shape[1])) for x in (IDS, MASK)]
+    assert model.config.max_position_embeddings < 64
+    with torch.no_grad():
+        found = cell_logits(model.eval(), *beyond)
+        np.testing.assert_allclose(found, cell_logits(model, IDS, MASK), atol=1e-5)

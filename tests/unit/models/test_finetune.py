@@ -1,3 +1,4 @@
+import functools
 import json
 import logging
 import shutil
@@ -454,6 +455,20 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     with pytest.raises(InputError) as error:
         set_up_torch(Compute(device="cuda"))
     assert_sentence(error, "config key 'compute.device'", "torch sees no GPU", "'cpu'")
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_gpu_is_asked_for_the_same_bytes_where_the_config_wants_them(monkeypatch, deterministic):
+    asked = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("enable_flash_sdp", "enable_mem_efficient_sdp"):
+        monkeypatch.setattr(torch.backends.cuda, name, functools.partial(asked.__setitem__, name))
+    monkeypatch.setattr(
+        torch, "set_deterministic_debug_mode", functools.partial(asked.__setitem__, "mode")
+    )
+    assert set_up_torch(Compute(device="auto", deterministic=deterministic)).type == "cuda"
+    unfused = {"enable_flash_sdp": False, "enable_mem_efficient_sdp": False}
+    assert asked == ({**unfused, "mode": "error"} if deterministic else {"mode": "warn"})
 
 
 def test_training_on_a_cpu_is_in_float32():

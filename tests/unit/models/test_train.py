@@ -10,6 +10,7 @@ from stated import logged
 
 from keygenes.core.errors import InputError
 from keygenes.models.train import (
+    Losses,
     linear_schedule,
     load_checkpoint,
     parameter_groups,
@@ -342,3 +343,20 @@ def test_without_validation_the_last_epoch_stays_also_after_a_stop(tmp_path, cap
     assert "nan" not in caplog.text
     assert torch.equal(again.weight, model.weight)
     assert history["best"].tolist() == [False, False, False, True]
+
+
+def test_losses_that_are_looked_at_late_still_name_their_step():
+    def complain(loss, step):
+        if not np.isfinite(loss):
+            raise ValueError(step)
+
+    losses = Losses(complain, at_once=3)
+    for step, loss in enumerate([1.0, np.nan], start=7):
+        losses.add(torch.tensor(loss), step, 2)  # not looked at yet
+    with pytest.raises(ValueError, match="8"):
+        losses.add(torch.tensor(3.0), 9, 2)
+    losses = Losses(complain, at_once=3)
+    for step, n_cells in enumerate([2, 2, 2, 1], start=1):
+        losses.add(torch.tensor(float(step)), step, n_cells)
+    assert losses.look() == 2 * (1 + 2 + 3) + 4
+    assert losses.look() == losses.total

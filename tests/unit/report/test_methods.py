@@ -398,3 +398,9 @@ def test_every_work_is_cited_by_some_study():
 
 
 ALL = {name: ["1.0"] for name in ("torch", "transformers", "scikit-learn", "scanpy", "anndata")}
+
+
+def test_statistics_in_half_precision_are_said_to_be():
+    usual, half = (text_of("config", attention={"precision": p}) for p in ("float32", "auto"))
+    assert "bf16" in half and len(half) > len(usual)
+    assert "bf16" not in usual

@@ -70,7 +70,9 @@ def compared_cells(trunks, pairs, cells, batch_tokens, label="comparison"):
     for batch in with_progress(batches, label):
         ids, mask = padded([cells[i] for i in batch], device)
         attention = attention_of(mask)
-        of_models = {name: queries_and_keys(trunk, ids, mask) for name, trunk in trunks.items()}
+        of_models = {
+            name: queries_and_keys(trunk, ids, attention) for name, trunk in trunks.items()
+        }
         cosines, received = {pair: [] for pair in pairs}, {name: [] for name in trunks}
         for layer in range(config.num_hidden_layers):
             of_layer = {name: layers[layer] for name, layers in of_models.items()}

@@ -54,7 +54,8 @@ def readout_and_rollout(trunk, ids, mask, pooling="first", leaves_out=()):
     rollout : float32 tensor [n_cells, L]
         Shares: sums to 1 over a cell's positions. 0 at padding.
     """
-    attention, layers = attention_of(mask), queries_and_keys(trunk, ids, mask)
+    attention = attention_of(mask)
+    layers = queries_and_keys(trunk, ids, attention)
     lengths = mask.sum(1, keepdim=True)
     share = weights_of_readout(ids, mask, pooling, leaves_out)
     for depth, scored in enumerate(reversed(layers)):

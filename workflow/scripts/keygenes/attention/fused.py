@@ -59,8 +59,8 @@ def attended_and_lse(query, key, value, mask):
     Parameters
     ----------
     query, key, value : tensors [n_cells, heads, L, d]
-    mask : bool tensor [n_cells, L], or None
-        Which positions are valid; None: all.
+    mask : bool tensor [n_cells, L]
+        Which positions are valid.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def attended_and_lse(query, key, value, mask):
     on_cpu = query.device.type == "cpu"
     if query.dtype in HALVES and not on_cpu:
         return packed_attention(query, key, value, mask, scale)
-    bias = None if mask is None else bias_of(mask, query)
+    bias = bias_of(mask, query)
     if on_cpu:
         context, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, False, attn_mask=bias, scale=scale
@@ -98,8 +98,6 @@ def packed_attention(query, key, value, mask, scale):
     from torch.nn.attention import varlen  # it brings torch's compiler: seconds, only where used
 
     n_cells, heads, longest, _ = query.shape
-    if mask is None:
-        mask = torch.ones(n_cells, longest, dtype=torch.bool, device=query.device)
     ends = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0)).int()
     rows = [x.transpose(1, 2)[mask] for x in (query, key, value)]  # [n_valid, heads, d]
     aux = varlen.AuxRequest(lse=True)
@@ -224,7 +222,7 @@ class Fused:
 
     def __init__(self, mask):
         self.lengths = mask.sum(1).int()
-        self.valid = None if mask.all() else mask.bool()
+        self.valid = mask.bool()
 
     def scored(self, query, key, value):
         """Return the context of attention, and what `compared` takes."""

@@ -37,6 +37,12 @@ def _log_attention(
 
 
 @triton.jit
+def _head_of(pointer, strides, cell, head):
+    """Return where a head of a cell starts."""
+    return pointer + cell * strides[0] + head * strides[1]
+
+
+@triton.jit
 def _column_sums(
     query, key, lse, lengths, weights, received, entropy, scaling, heads, longest, q_strides,
     k_strides, weighted: tl.constexpr,
@@ -46,8 +52,7 @@ def _column_sums(
     cell, head = at // heads, at % heads
     columns = tl.program_id(0) * block + tl.arange(0, block)
     length = tl.load(lengths + cell)
-    query += cell * q_strides[0] + head * q_strides[1]
-    key += cell * k_strides[0] + head * k_strides[1]
+    query, key = _head_of(query, q_strides, cell, head), _head_of(key, k_strides, cell, head)
     sums = tl.zeros([block], tl.float32)
     entropies = tl.zeros([block], tl.float32)
     for first in range(0, length, block):
@@ -77,10 +82,9 @@ def _products(
     cell, head = at // heads, at % heads
     columns = tl.program_id(0) * block + tl.arange(0, block)
     length = tl.load(lengths + cell)
-    query += cell * q_strides[0] + head * q_strides[1]
-    key += cell * k_strides[0] + head * k_strides[1]
-    other_query += cell * other_q_strides[0] + head * other_q_strides[1]
-    other_key += cell * other_k_strides[0] + head * other_k_strides[1]
+    query, key = _head_of(query, q_strides, cell, head), _head_of(key, k_strides, cell, head)
+    other_query = _head_of(other_query, other_q_strides, cell, head)
+    other_key = _head_of(other_key, other_k_strides, cell, head)
     sums = tl.zeros([block], tl.float32)
     for first in range(0, length, block):
         rows = first + tl.arange(0, block)
@@ -105,8 +109,6 @@ def _pair_norms(
     cell = tl.program_id(1).to(tl.int64)
     columns = tl.program_id(0) * block + tl.arange(0, block)
     length = tl.load(lengths + cell)
-    query += cell * q_strides[0]
-    key += cell * k_strides[0]
     sums = tl.zeros([block], tl.float32)
     for first in range(0, length, block):
         rows = first + tl.arange(0, block)
@@ -115,7 +117,7 @@ def _pair_norms(
             part = tl.zeros([block, block], tl.float32)
             for h in range(r, heads):  # computed again for each row of the factor: no room to keep
                 log_a = _log_attention(
-                    query + h * q_strides[1], key + h * k_strides[1],
+                    _head_of(query, q_strides, cell, h), _head_of(key, k_strides, cell, h),
                     lse + (cell * heads + h) * longest, rows, columns, length,
                     (q_strides[2], k_strides[2]), scaling, dims, width, precision,
                 )  # fmt: skip

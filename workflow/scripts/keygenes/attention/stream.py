@@ -288,12 +288,17 @@ class InBlocks:
         return paid
 
 
-def queries_and_keys(trunk, ids, mask):
+def queries_and_keys(trunk, ids, attention):
     """Return, of each layer, what attention is computed from: L x d where attention is L x L.
 
-    Arguments as of `attention_statistics`; what is returned, `InBlocks.scored` says.
+    Parameters
+    ----------
+    trunk : models.bert.Trunk
+    ids : int64 tensor [n_cells, L]
+    attention : InBlocks or fused.Fused
+        From `attention_of`; its `scored` says what is returned.
     """
-    attention, layers = attention_of(mask), []
+    layers = []
     hidden = trunk.embeddings(ids)
     for layer in trunk.layers:
         context, scored = attention.scored(*layer.heads(hidden))

@@ -276,20 +276,18 @@ def attention_sums(
     sizes = Sizes(lengths, np.ones(len(cells)) if depths is None else depths)
     codes = torch.from_numpy(np.stack([classes, wells, *binned(sizes, bins)]).astype(np.int64))
     codes = codes.to(device)
-    parts = []
 
-    def look(batch):
+    def looked_at(batch):
         ids, mask = padded([cells[i] for i in batch], device)
         layers = attention_statistics(trunk, ids, mask, pair_norms=pair_norms)
-        parts.append((batch, ids, mask, layers))
+        return batch, layers, ids, mask
 
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
     for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
-        parts.clear()
-        halving(look, batch)  # nothing is added before all of the batch has gone through
-        for part, ids, mask, layers in parts:
+        # nothing is added before all of the batch has gone through
+        for part, *found in halving(looked_at, batch):
             of_class, of_well, *of_bin = codes[:, torch.from_numpy(part).to(device)]
-            add_batch(sums, layers, ids, mask, of_class, of_well, torch.stack(of_bin))
+            add_batch(sums, *found, of_class, of_well, torch.stack(of_bin))
     return sums
 
 

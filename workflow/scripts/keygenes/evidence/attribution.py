@@ -64,13 +64,13 @@ def logits_of_unpadded(model, ids, hidden=None, first=0):
     hidden : tensor [n_cells, L, hidden] or None
         Hidden states after `first` layers, where they are known.
     """
-    mask, trunk = torch.ones_like(ids), model.trunk
+    trunk = model.trunk
     *below, last = trunk.layers
     if getattr(model.config, "classifier_pooling", "first") == "mean" or first > len(below):
-        return cell_logits(model, ids, mask, hidden, first)
+        return cell_logits(model, ids, torch.ones_like(ids), hidden, first)
     if hidden is None:
         hidden = trunk.embeddings(ids)
-    *_, hidden = trunk.states(hidden, mask, first, len(below))
+    *_, hidden = trunk.states(hidden, None, first, len(below))
     mixed = last.mixed(attended(*last.heads(hidden, read=slice(1))))
     return model.head(last.after(hidden[:, :1], mixed)[:, 0])
 
@@ -235,7 +235,7 @@ def attattr_layers(model, cell, *, n_steps, batch_tokens):
     """
     trunk, n_layers = model.trunk, len(model.trunk.layers)
     with torch.no_grad():
-        states = list(trunk.states(trunk.embeddings(cell), torch.ones_like(cell), 0, n_layers))
+        states = list(trunk.states(trunk.embeddings(cell), None, 0, n_layers))
     attributions, changes = np.zeros((n_layers, cell.shape[1])), np.zeros(n_layers)
     for index, layer in enumerate(trunk.layers):
         with torch.no_grad():

@@ -21,7 +21,7 @@ def padded(cells, device="cpu"):
     """
     on_gpu = torch.device(device).type == "cuda"
     lengths = np.array([len(cell) for cell in cells])
-    longest = rounded(lengths.max(), LENGTHS_ON_GPU) if on_gpu else lengths.max()
+    longest = rounded_up(lengths.max(), LENGTHS_ON_GPU) if on_gpu else lengths.max()
     mask = np.arange(longest) < lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
     ids[mask] = np.concatenate(cells)
@@ -31,8 +31,8 @@ def padded(cells, device="cpu"):
     return tuple(both)
 
 
-def rounded(length, multiple):
-    """Return a length rounded up to a multiple."""
+def rounded_up(length, multiple):
+    """Return the next multiple of a number, or the length itself."""
     return -(-int(length) // multiple) * multiple
 
 

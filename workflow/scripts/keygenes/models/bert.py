@@ -212,7 +212,8 @@ class Trunk(nn.Module):
         ----------
         hidden : tensor [n_cells, L, hidden]
             After `first` layers; after none, the output of the embeddings.
-        mask : int64 tensor [n_cells, L]
+        mask : int64 tensor [n_cells, L], or None
+            As of `without_padding`.
         first, last : int
         """
         padding = without_padding(mask)
@@ -284,22 +285,28 @@ class Predictions(nn.Module):
         return self.decoder(self.transform.LayerNorm(transformed))
 
 
-def new_head(config):
-    """Return the dropout before a classifier, and the classifier."""
-    rate = config.classifier_dropout
-    dropout = nn.Dropout(config.hidden_dropout_prob if rate is None else rate)
-    return dropout, nn.Linear(config.hidden_size, config.num_labels)
+class Classifier(Model):
+    """An encoder with a linear classifier."""
+
+    def __init__(self, config, *, pooler):
+        super().__init__(config, pooler=pooler)
+        rate = config.classifier_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout_prob if rate is None else rate)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        draw_weights([self.classifier], config.initializer_range)
+
+    def classified(self, states):
+        """Return logits [..., n_classes] from hidden states [..., hidden]."""
+        return self.classifier(self.dropout(states))
 
 
-class CellClassifier(Model):
+class CellClassifier(Classifier):
     """An encoder whose pooled hidden state gives a cell's class; see `keygenes.models.head`."""
 
     architecture = "BertForSequenceClassification"
 
     def __init__(self, config):
         super().__init__(config, pooler=True)
-        self.dropout, self.classifier = new_head(config)
-        draw_weights([self.classifier], config.initializer_range)
 
     def parts(self):
         """Return {name: module} from the classifier down to the first layer."""
@@ -309,19 +316,17 @@ class CellClassifier(Model):
 
     def head(self, pooled):
         """Return logits [n_cells, n_classes] from pooled hidden states [n_cells, hidden]."""
-        return self.classifier(self.dropout(torch.tanh(self.trunk.pooler.dense(pooled))))
+        return self.classified(torch.tanh(self.trunk.pooler.dense(pooled)))
 
 
-class GeneClassifier(Model):
+class GeneClassifier(Classifier):
     """An encoder that gives a class to each gene of a cell."""
 
     architecture = "BertForTokenClassification"
 
     def __init__(self, config):
         super().__init__(config, pooler=False)
-        self.dropout, self.classifier = new_head(config)
-        draw_weights([self.classifier], config.initializer_range)
 
     def forward(self, ids, mask):
         """Return logits [n_cells, L, n_classes]."""
-        return self.classifier(self.dropout(self.trunk(ids, mask)))
+        return self.classified(self.trunk(ids, mask))

@@ -129,7 +129,7 @@ def out_of_memory(error):
 
 
 def halving(run, batch):
-    """Call ``run(batch)``; where memory runs out, on the two halves of the batch instead.
+    """Return [run(batch)]; where memory runs out, what the halves of the batch give instead.
 
     Parameters
     ----------
@@ -138,8 +138,7 @@ def halving(run, batch):
     batch : int array
     """
     try:
-        run(batch)
-        return
+        return [run(batch)]
     except RuntimeError as error:
         if len(batch) == 1 or not out_of_memory(error):
             raise
@@ -147,8 +146,7 @@ def halving(run, batch):
     free_memory()
     half = len(batch) // 2
     log.warning("out of memory with %d cells: going on with %d at a time", len(batch), half)
-    for part in (batch[:half], batch[half:]):
-        halving(run, part)
+    return [*halving(run, batch[:half]), *halving(run, batch[half:])]
 
 
 def free_memory():

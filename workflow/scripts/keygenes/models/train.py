@@ -70,24 +70,25 @@ def require_finite(loss, where, learning_rate, batch_size):
 
 
 class Losses:
-    """The losses of an epoch's steps, looked at in turn, on a GPU some at a time.
+    """The losses of an epoch's steps, looked at in turn, some at a time.
 
-    To look at each would let the processor wait for the GPU in every step, and the GPU then for
-    the processor.
+    To look at a loss is to wait for it: on a GPU the processor would wait in every step, and the
+    GPU then for the processor.
 
     Parameters
     ----------
     complain : callable
         ``complain(loss, step)`` raises an error where a loss is not finite.
+    at_once : int
     """
 
-    def __init__(self, complain):
-        self.complain, self.total, self.waiting = complain, 0.0, []
+    def __init__(self, complain, at_once):
+        self.complain, self.at_once, self.total, self.waiting = complain, at_once, 0.0, []
 
     def add(self, loss, step, n_cells):
         """Add the mean loss (tensor []) of a step."""
         self.waiting.append((loss, step, n_cells))
-        if loss.device.type == "cpu" or len(self.waiting) == STEPS_UNSEEN:
+        if len(self.waiting) >= self.at_once:
             self.look()
 
     def look(self):
@@ -290,7 +291,7 @@ def train(
             where = f"{label}, epoch {epoch}, step {step} of {total}"
             require_finite(loss, where, learning_rate, batch_size)
 
-        losses = Losses(complain)
+        losses = Losses(complain, 1 if device.type == "cpu" else STEPS_UNSEEN)
         for step, batch in enumerate(batches, 1 + (epoch - 1) * n_batches):
             own = batch[group.rank :: group.size]
             while True:
