@@ -123,6 +123,6 @@ def _other_type(value, types):
         return "write it in quotes: YAML reads yes, no, on and off as true and false"
     if "string" in types and isinstance(value, datetime.date):
         return "write it in quotes: YAML reads it as a date"
-    if "string" in types and isinstance(value, int | float):
+    if "string" in types and "integer" not in types and isinstance(value, int | float):
         return "write it in quotes: YAML reads it as a number"
     return None
