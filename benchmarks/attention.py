@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/attention.py
 
 One process, an encoder of Geneformer V1's size with random weights (speed does not depend on
-them), cells of one length in batches of about 4,096 tokens:
+them), cells of one length in a batch of about 4,096 tokens, on a GPU of 65,536:
 
 - plain: transformers' forward pass with fused attention, which is what any use of the model costs;
 - ours: with every statistic of attention but the norm over heads, summed by rank, gene and class;
@@ -11,7 +11,11 @@ them), cells of one length in batches of about 4,096 tokens:
 - received_off_in_bf16: how far attention received in bf16, as on a GPU, is from float32, in the
   first layer, over all its heads and positions: no time, but the price of `attention.precision`;
 - eager: ``output_attentions=True`` and the same statistics from the matrices it returns, which is
-  what a user would write.
+  what a user would write;
+- agreement: two models on the same cells with the cosines of their attention, over two plain
+  passes.
+
+On a GPU plain, ours and eager also run in bf16, and are held against each other there.
 """
 
 import sys
@@ -24,6 +28,7 @@ from transformers import BertModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
+from keygenes.attention.agreement import compared_cells  # noqa: E402
 from keygenes.attention.fused import Fused  # noqa: E402
 from keygenes.attention.norms import value_norms  # noqa: E402
 from keygenes.attention.stream import LayerStatistics  # noqa: E402
@@ -33,22 +38,38 @@ from keygenes.models.bert import Trunk  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, CLASSES, LONGEST = 25_426, 5, 2048
-BATCH_TOKENS = 4096
-TARGETS = {683: "<= 1.5", 2048: "<= 1.6"}
+BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
+PRECISIONS = {"": torch.float32, "_bf16": torch.bfloat16}
+# statistics over a plain pass of the same precision, eager over statistics, peak memory over plain
+TARGETS = {
+    "cpu": {("ours", 683): "<= 1.5", ("ours", 2048): "<= 1.6", ("eager", 2048): ">= 1.5"},
+    "cuda": {
+        **{("ours_bf16", 683): "<= 1.3", ("ours_bf16", 2048): "<= 1.5"},
+        **{("ours", 683): "<= 1.6", ("ours", 2048): "<= 2.0"},
+        **{("eager", 683): ">= 3", ("eager", 2048): ">= 8"},
+    },
+}
+SHAPE = {"layers": 6, "heads": 4, "hidden": 256}
 
 
-def encoder(device, build=BertModel):
-    """Return an encoder of Geneformer V1's size with random weights, transformers' or our own."""
-    config = small_config(vocabulary_size=TOKENS, max_length=LONGEST, layers=6, heads=4, hidden=256)
+def encoder(device, build=BertModel, shape=None):
+    """Return an encoder with random weights, transformers' or our own."""
+    config = small_config(vocabulary_size=TOKENS, max_length=LONGEST, **(shape or SHAPE))
     torch.manual_seed(0)
     return build(config, False).eval().to(device)
 
 
-def random_cells(length):
+def random_cells(length, device):
     """Return one batch of cells of a length."""
     rng = np.random.default_rng(0)
     genes = np.arange(2, TOKENS)
-    return [rng.permutation(genes)[:length] for _ in range(max(1, BATCH_TOKENS // length))]
+    n_cells = max(1, BATCH_TOKENS[device.type] // length)
+    return [rng.permutation(genes)[:length] for _ in range(n_cells)]
+
+
+def computing_in(trunk, precision):
+    """Return the context of a precision."""
+    return torch.autocast(trunk.device.type, precision, enabled=precision != torch.float32)
 
 
 def finish(device):
@@ -62,36 +83,58 @@ def plain(trunk, cells, precision=torch.float32):
     """Run the forward pass alone."""
     trunk.set_attn_implementation("sdpa")
     ids, mask = padded(cells, trunk.device)
-    with torch.autocast(trunk.device.type, precision, enabled=precision != torch.float32):
+    with computing_in(trunk, precision):
         trunk(input_ids=ids, attention_mask=mask)
     finish(trunk.device)
 
 
-def ours(trunk, cells, pair_norms=False):
+def ours(trunk, cells, precision=torch.float32, pair_norms=False):
     """Run the forward pass with our statistics."""
     classes = np.arange(len(cells)) % CLASSES
     sizes = {"n_classes": CLASSES, "n_wells": CLASSES, "max_length": LONGEST}
-    attention_sums(
-        trunk, cells, classes, classes, **sizes, batch_tokens=BATCH_TOKENS, pair_norms=pair_norms
-    )
+    sizes["batch_tokens"] = BATCH_TOKENS[trunk.device.type]
+    with computing_in(trunk, precision):
+        attention_sums(trunk, cells, classes, classes, **sizes, pair_norms=pair_norms)
     finish(trunk.device)
 
 
+def agreement(trunks, cells, precision=torch.float32):
+    """Run two models and compare their attention."""
+    with computing_in(trunks[0], precision):
+        for _ in compared_cells(
+            dict(enumerate(trunks)), [(0, 1)], cells, BATCH_TOKENS[trunks[0].device.type]
+        ):
+            pass
+
+
 @torch.inference_mode()
-def eager(trunk, cells):
+def eager(trunk, cells, precision=torch.float32):
     """Run the forward pass, let it return its attention, and reduce that."""
     trunk.set_attn_implementation("eager")
     ids, mask = padded(cells, trunk.device)
-    output = trunk(
-        input_ids=ids, attention_mask=mask, output_attentions=True, output_hidden_states=True
-    )
-    length, last = ids.shape[1], int(np.ceil(0.9 * ids.shape[1]))
+    with computing_in(trunk, precision):
+        output = trunk(
+            input_ids=ids, attention_mask=mask, output_attentions=True, output_hidden_states=True
+        )
+    layers = eager_statistics(trunk, output, ids)
+    config = trunk.config
+    n_layers, heads = config.num_hidden_layers, config.num_attention_heads
+    sums = Sums(n_layers, heads, TOKENS, LONGEST, CLASSES, CLASSES, device=trunk.device)
+    classes = torch.arange(len(cells), device=trunk.device) % CLASSES
+    add_batch(sums, layers, ids, mask, classes, classes)
+    finish(trunk.device)
+
+
+def eager_statistics(trunk, output, ids):
+    """Return the statistics of every layer from the attention that a pass has returned."""
+    (n_cells, length), heads = ids.shape, trunk.config.num_attention_heads
+    last = int(np.ceil(0.9 * length))
     layers = []
     for layer, a, hidden in zip(
         trunk.encoder.layer, output.attentions, output.hidden_states, strict=False
     ):
-        attention = layer.attention
-        values = attention.self.value(hidden).view(len(cells), length, 4, 64).transpose(1, 2)
+        attention, a, hidden = layer.attention, a.float(), hidden.float()
+        values = attention.self.value(hidden).view(n_cells, length, heads, -1).transpose(1, 2)
         rows = {
             "entropy": torch.special.entr(a).sum(-1).mean(-1),
             "to_self": a.diagonal(dim1=2, dim2=3).mean(-1),
@@ -102,10 +145,7 @@ def eager(trunk, cells):
         output_norm = (context @ attention.output.dense.weight.T).norm(dim=-1)
         norms = value_norms(values, attention.output.dense.weight)
         layers.append(LayerStatistics(a.sum(2), rows, norms, None, output_norm))
-    classes = torch.arange(len(cells), device=trunk.device) % CLASSES
-    sums = Sums(6, 4, TOKENS, LONGEST, CLASSES, CLASSES, device=trunk.device)
-    add_batch(sums, layers, ids, mask, classes, classes)
-    finish(trunk.device)
+    return layers
 
 
 @torch.inference_mode()
@@ -123,12 +163,39 @@ def off_in_bf16(trunk, cells):
     return ((received[1] - received[0]).abs() / received[0]).cpu().numpy()
 
 
-def run_alone(name, length, threads):
-    """Run one candidate; for the memory that it takes."""
+def candidates(trunks, hub, cells):
+    """Return what is timed at a length: functions by name."""
+    trunk = trunks[0]
+    named = {
+        "ours_pairs": lambda: ours(trunk, cells, pair_norms=True),
+        "agreement": lambda: agreement(trunks, cells),
+    }
+    for name, precision in PRECISIONS.items():
+        if name and trunk.device.type == "cpu":
+            continue
+        named |= {
+            "plain" + name: lambda precision=precision: plain(hub, cells, precision),
+            "ours" + name: lambda precision=precision: ours(trunk, cells, precision),
+            "eager" + name: lambda precision=precision: eager(hub, cells, precision),
+        }
+    return named
+
+
+def memory_on_card(run):
+    """Return the most memory in MB that a card gives to a call, beside what it holds before."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
+def run_alone(name, length, threads, shape):
+    """Run one candidate where nothing else has run: for the memory that it takes."""
     torch.set_num_threads(threads)
-    {"plain": plain, "ours": ours, "eager": eager}[name](
-        encoder(torch.device("cpu"), Trunk if name == "ours" else BertModel), random_cells(length)
-    )
+    cpu = torch.device("cpu")
+    build = Trunk if name.startswith("ours") else BertModel
+    trunks = [encoder(cpu, build, shape)] * 2
+    candidates(trunks, trunks[0], random_cells(length, cpu))[name]()
 
 
 def per_cell_fit(lengths, seconds):
@@ -140,55 +207,50 @@ def per_cell_fit(lengths, seconds):
     return fit / scale
 
 
+def of_length(timed, length, n_cells, device):
+    """Return the results of one length."""
+    seconds = {name: of_name["all_seconds"] for name, of_name in timed.items()}
+    targets = TARGETS[device.type]
+    results = []
+    for name in PRECISIONS:
+        if "ours" + name not in seconds:
+            continue
+        us, base, stored = (seconds[kind + name] for kind in ("ours", "plain", "eager"))
+        over = {f"ours{name}_over_plain{name}": (us / base, targets.get(("ours" + name, length)))}
+        over[f"eager{name}_over_ours{name}"] = (stored / us, targets.get(("eager", length)))
+        results += [
+            timing.result(f"{key}_{length}", timing.spread(ratio), target)
+            for key, (ratio, target) in over.items()
+        ]
+        rate = timing.spread(n_cells / us)
+        results.append(timing.result(f"cells_per_second_ours{name}_{length}", rate, unit="/s"))
+    target = "<= 2.0" if ("ours", length) in targets and device.type == "cpu" else None
+    pairs, two = seconds["ours_pairs"] / seconds["plain"], seconds["agreement"] / seconds["plain"]
+    results.append(timing.result(f"ours_pairs_over_plain_{length}", timing.spread(pairs), target))
+    results.append(timing.result(f"agreement_over_two_plain_{length}", timing.spread(two / 2)))
+    return results
+
+
 def main():
     """Time all candidates at every length and print the ratios."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = timing.arguments(__doc__, [("--device", {"default": device})], threads=2)
+    sizes = [(f"--{name}", {"type": int, "default": n}) for name, n in SHAPE.items()]
+    more = [("--device", {"default": device}), ("--lengths", {"type": int, "nargs": "*"}), *sizes]
+    options = timing.arguments(__doc__, more, threads=2)
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
-    trunk, hub = encoder(device, Trunk), encoder(device)
-    lengths = [256, 683] if options.quick else [256, 683, 1430, 2048]
+    shape = {name: getattr(options, name) for name in SHAPE}
+    trunks = [encoder(device, Trunk, shape) for _ in range(2)]
+    hub = encoder(device, shape=shape)
+    lengths = options.lengths or ([256, 683] if options.quick else [256, 683, 1430, 2048])
     results, per_cell = [], {"plain": [], "ours": []}
     for length in lengths:
-        cells = random_cells(length)
-        candidates = {
-            "plain": lambda cells=cells: plain(hub, cells),
-            "ours": lambda cells=cells: ours(trunk, cells),
-            "ours_pairs": lambda cells=cells: ours(trunk, cells, pair_norms=True),
-            "eager": lambda cells=cells: eager(hub, cells),
-        }
-        if device.type == "cuda":
-            candidates["plain_bf16"] = lambda cells=cells: plain(hub, cells, torch.bfloat16)
-        timed = timing.ratios(candidates, "plain", options.repeats)
-        for name, of_name in timed.items():
-            if name in per_cell:
-                per_cell[name].append(of_name["seconds"]["value"] / len(cells))
-        results.append(
-            timing.result(f"ours_over_plain_{length}", timed["ours"]["ratio"], TARGETS.get(length))
-        )
-        target = "<= 2.0" if length in TARGETS else None
-        results.append(
-            timing.result(f"ours_pairs_over_plain_{length}", timed["ours_pairs"]["ratio"], target)
-        )
-        seconds = {name: of_name["all_seconds"] for name, of_name in timed.items()}
-        if device.type == "cuda":
-            over = timing.spread(seconds["ours"] / seconds["plain_bf16"])
-            results.append(timing.result(f"ours_over_plain_bf16_{length}", over))
-        results.append(
-            timing.result(
-                f"eager_over_ours_{length}",
-                timing.spread(seconds["eager"] / seconds["ours"]),
-                ">= 1.5" if length == 2048 else None,
-            )
-        )
-        results.append(
-            timing.result(
-                f"cells_per_second_ours_{length}",
-                timing.spread(len(cells) / seconds["ours"]),
-                unit="/s",
-            )
-        )
-    off = 100 * off_in_bf16(trunk, random_cells(lengths[1]))
+        cells = random_cells(length, device)
+        timed = timing.ratios(candidates(trunks, hub, cells), "plain", options.repeats)
+        results += of_length(timed, length, len(cells), device)
+        for name, medians in per_cell.items():
+            medians.append(timed[name]["seconds"]["value"] / len(cells))
+    off = 100 * off_in_bf16(trunks[0], random_cells(lengths[len(lengths) // 2], device))
     for name, share in (("median", 0.5), ("99_of_100", 0.99)):
         value = float(np.quantile(off, share))
         results.append(timing.result(f"received_off_in_bf16_{name}", value, unit="%"))
@@ -196,25 +258,28 @@ def main():
         linear, quadratic = per_cell_fit(lengths, of_name)
         results.append(timing.result(f"ms_per_1000_tokens_{name}", 1e6 * linear, unit="ms"))
         results.append(timing.result(f"ms_per_million_pairs_{name}", 1e9 * quadratic, unit="ms"))
-    if device.type == "cpu":
-        longest = lengths[-1]
-        peak = {
-            name: timing.apart(run_alone, name, longest, options.threads)[2]
-            for name in ("plain", "ours", "eager")
-        }
-        for name, target in (("ours", "<= 1.25"), ("eager", None)):
-            results.append(
-                timing.result(
-                    f"peak_memory_{name}_over_plain_{longest}", peak[name] / peak["plain"], target
-                )
-            )
-        results.append(timing.result(f"peak_memory_plain_{longest}", peak["plain"], unit="MB"))
+    longest = lengths[-1]
+    runs = candidates(trunks, hub, random_cells(longest, device))
+    names = [name for name in runs if name != "agreement"]
+    peak = {
+        name: memory_on_card(runs[name])
+        if device.type == "cuda"
+        else timing.apart(run_alone, name, longest, options.threads, shape)[2]
+        for name in names
+    }
+    for name in names:
+        base = "plain_bf16" if name.endswith("_bf16") else "plain"
+        if name != base:
+            target = "<= 1.25" if name.startswith("ours") and name != "ours_pairs" else None
+            key = f"peak_memory_{name}_over_{base}_{longest}"
+            results.append(timing.result(key, peak[name] / peak[base], target))
+    results.append(timing.result(f"peak_memory_plain_{longest}", peak["plain"], unit="MB"))
     notes = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "device": timing.device_name(device),
         "threads": options.threads,
-        "batch_tokens": BATCH_TOKENS,
-        "lengths": lengths,
-        "encoder": "6 layers, 4 heads, 256 wide",
+        "batch_tokens": BATCH_TOKENS[device.type],
+        "lengths": ", ".join(map(str, lengths)),
+        "encoder": f"{shape['layers']} layers, {shape['heads']} heads, {shape['hidden']} wide",
     }
     timing.emit("attention", results, notes)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import timing
 import torch
+from sciplex_like import REGIMES, cells_like_sciplex
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
@@ -28,13 +29,11 @@ from keygenes.models.batches import (  # noqa: E402
 from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.device import set_up_torch  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
-from keygenes.models.finetune import batch_logits, class_logits, loss_and_accuracy  # noqa: E402
+from keygenes.models.finetune import CellLoss, class_logits, loss_and_accuracy  # noqa: E402
 from keygenes.models.train import train  # noqa: E402
 from keygenes.models.trained import train_only  # noqa: E402
 from keygenes.models.trunk import of_cells, open_states, wanted_states, write_states  # noqa: E402
 
-HEAD = ["bert.pooler.*", "classifier.*"]
-REGIMES = {"frozen": HEAD, "last_layer": ["bert.encoder.layer.{last}.*", *HEAD], "full": ["*"]}
 VALID = 4  # every fourth cell validates; the others train
 BATCH = 12  # cells per step
 
@@ -47,19 +46,12 @@ def v1():
     return CellClassifier(config)
 
 
-def cells_like_sciplex(n, length):
-    """Return `n` cells with a median of `length` tokens: lists of int32 arrays."""
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(np.log(length), 0.35, n), 16, 2048).astype(int)
-    return [rng.permutation(np.arange(2, 25426))[:k].astype(np.int32) for k in lengths]
-
-
 def epochs_of(cells, regime, n_epochs, states, look, folder):
     """Return a function that trains a regime for some epochs, validation included."""
     lengths = np.array([len(cell) for cell in cells])
     at = np.arange(len(cells))
     rows, valid = at[at % VALID != 0], at[at % VALID == 0]
-    targets = torch.from_numpy(at % 5)
+    targets = at % 5
 
     model = v1().to(look["device"])
     train_only(model, REGIMES[regime])
@@ -70,18 +62,14 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
             torch.set_num_threads(1)  # as `finetune` does
         valid_look = {**look, "states": of_cells(states, valid)}
         valid_cells = [cells[i] for i in valid]
-
-        def batch_loss(batch, rng):
-            logits = batch_logits(model, cells, states, rows[batch], look["device"])
-            chosen = targets[rows[batch]].to(look["device"])
-            return torch.nn.functional.cross_entropy(logits, chosen)
+        own = [cells[i] for i in rows], of_cells(states, rows), targets[rows]
 
         train(
             model,
             lengths[rows],
-            batch_loss,
+            CellLoss(model, *own, look["device"]),
             lambda: loss_and_accuracy(
-                class_logits(model, valid_cells, **valid_look), targets[valid]
+                class_logits(model, valid_cells, **valid_look), torch.from_numpy(targets[valid])
             ),
             epochs=n_epochs,
             batch_size=BATCH,
@@ -96,6 +84,7 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
             run=[time.perf_counter()],
             label=regime,
             batch_tokens=look["batch_tokens"],
+            replayed=True,
         )
         (folder / f"{regime}.pt").unlink()
         torch.set_num_threads(threads)

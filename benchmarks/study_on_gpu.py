@@ -22,10 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from sciplex_like import N_TOKENS, REGIMES, cells_like_sciplex
 from timing import arguments, device_name, emit, result
 from training import jobs, study
-
-from finetune import REGIMES, cells_like_sciplex
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
@@ -38,7 +37,7 @@ from keygenes.evidence.attribute import MANY_PASSES, attribute_genes  # noqa: E4
 from keygenes.models.encoder import new_masked_model, save_model, small_config  # noqa: E402
 from keygenes.models.finetune import finetune  # noqa: E402
 
-N_TOKENS, WELLS_PER_DOSE = 25_426, 6
+WELLS_PER_DOSE = 6
 TRAINING_CELLS, EPOCHS = 1883, 5  # of sci-Plex 2 at three wells of six, as the design measured them
 TABLES = ("by_rank", "by_gene", "by_well", "norms", "heads", "expected")
 FINETUNED = {"weights": "model.safetensors", "config": "config.json", "loading": "loading.json"}

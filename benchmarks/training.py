@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import yaml
 from attribution import ATTATTR_STEPS, N_ORDERS, N_STEPS, classifier, costs
-from snakemake.utils import update_config
 from timing import arguments, emit, result
 
 REPO = Path(__file__).resolve().parents[1]
@@ -96,9 +95,13 @@ def seconds_per_cell(length, batch_size, repeats):
 
 def study(*names):
     """Return config/config.yaml with others laid over it, as Snakemake lays them."""
-    merged = {}
-    for name in ("config.yaml", *names):
-        update_config(merged, yaml.safe_load((REPO / "config" / name).read_text()))
+    merged, *others = (
+        yaml.safe_load((REPO / "config" / name).read_text()) for name in ("config.yaml", *names)
+    )
+    for other in others:
+        from snakemake.utils import update_config  # not where jobs run
+
+        update_config(merged, other)
     return merged
 
 

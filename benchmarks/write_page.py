@@ -25,7 +25,7 @@ from keygenes import __version__  # noqa: E402
 from keygenes.core.files import read_json, write_json, write_text  # noqa: E402
 
 ON_A_GPU = {"study_on_gpu"}  # hours on a CPU
-NO_CLAIM = {"timing", "sizing", "write_page"}  # scripts that compare nothing
+NO_CLAIM = {"timing", "sciplex_like", "sizing", "write_page"}  # scripts that compare nothing
 PACKAGES = (
     *("anndata", "illico", "numba", "numpy", "pandas", "pyarrow"),
     *("scanpy", "scipy", "torch", "transformers"),

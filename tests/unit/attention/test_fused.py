@@ -9,16 +9,15 @@ import pytest
 import torch
 from tiny_study import random_cells, write_model
 
-from keygenes.attention import agreement, flow, fused, stream
+from keygenes.attention import agreement, flow, fused, stream, sums
 from keygenes.attention.fused import (
     Scored,
     attended_and_lse,
     column_sums,
     pair_norms,
     products,
-    row_statistics,
 )
-from keygenes.attention.norms import gram_factors
+from keygenes.attention.norms import gram_factors, value_norms
 from keygenes.models.batches import padded
 from keygenes.models.encoder import load_trunk
 
@@ -97,17 +96,30 @@ def test_context_and_row_sums_are_those_of_each_cell_alone(name):
 def test_column_sums_and_what_follows_from_them(name):
     query, key, value, lengths, mask = layer(name)
     scored, scale = scored_of(query, key, value, lengths, mask), query.shape[-1] ** -0.5
-    received, entropy = column_sums(scored, scale)
-    rows = row_statistics(scored, received, entropy, scale)
+    received, _, to_self = column_sums(scored, scale)
+    _, again, rows, _ = fused.Fused(mask.long()).reduced(query, key, value)
+    assert torch.equal(received, again)
     weights = torch.rand(mask.shape, generator=torch.Generator().manual_seed(4)).to(DEVICE)
-    paid, _ = column_sums(scored, scale, weights)
+    paid, *_ = column_sums(scored, scale, weights)
     for cell, a in enumerate(matrices(query, key, lengths)):
         n, last = int(lengths[cell]), min(int(lengths[cell]) - 1, math.ceil(0.9 * lengths[cell]))
         same(received[cell], a.sum(1))
+        same(to_self[cell], a.diagonal(dim1=1, dim2=2), 1e-4)
         same(paid[cell], (weights[cell, :n, None].double() * a).sum(1))
         expected = torch.special.entr(a).sum(-1).mean(-1), a.diagonal(dim1=1, dim2=2).mean(-1)
         expected += a[..., 0].mean(-1), a[..., last:].sum(-1).mean(-1)
         same(rows[:, cell].T, torch.stack(expected).T, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["short", "odd", "long"])
+def test_norms_of_what_a_head_moves(name):
+    _, _, value, lengths, mask = layer(name)
+    heads, _, dims = value.shape[1:]
+    weight = torch.randn(40, heads * dims, generator=torch.Generator().manual_seed(5)).to(DEVICE)
+    found = fused.Fused(mask.long()).value_norms(value, weight)
+    expected = value_norms(value.double(), weight.double())
+    for cell, n in enumerate(lengths):
+        same(found[cell], expected[cell, :, :n])
 
 
 @pytest.mark.parametrize("name", ["short", "odd"])
@@ -132,26 +144,40 @@ def test_the_norm_of_all_heads_together(name):
         same(found[cell], vectors.norm(dim=-1).sum(0), 1e-4)
 
 
-def test_half_precision_is_packed_and_comes_back_in_place(monkeypatch):
-    """PyTorch packs on a GPU alone: here a loop over the cells stands in for its kernel."""
+@pytest.mark.skipif(not ON_GPU, reason="PyTorch attends to some keys of each cell on a GPU alone")
+@pytest.mark.parametrize("name", ["short", "odd", "long", LONGEST])
+def test_half_precision_leaves_padding_out(name):
+    query, key, value, lengths, mask = layer(name, dtype=torch.bfloat16)
+    context, lse = attended_and_lse(query, key, value, mask)
+    received, *_ = column_sums(Scored(query, key, lse, lengths), query.shape[-1] ** -0.5)
+    for cell, a in enumerate(matrices(query, key, lengths)):
+        n = lengths[cell]
+        expected = a @ value[cell, :, :n].double()
+        assert (context[cell, :, :n] - expected).norm() < 1e-2 * expected.norm()
+        same(received[cell], a.sum(1), 1e-4)  # of queries and keys that are in half precision
 
-    def packed(query, key, value, ends, _, longest, __, *, scale, return_aux):
-        parts = []
-        for start, stop in zip(ends[:-1], ends[1:], strict=True):
-            rows = [x[start:stop].transpose(0, 1)[None] for x in (query, key, value)]
-            whole = torch.ones(1, stop - start, dtype=torch.bool, device=DEVICE)
-            out, lse = attended_and_lse(*rows, whole)
-            parts.append((out[0].transpose(0, 1), lse[0]))
-        assert return_aux.lse and longest == max(ends.diff())
-        return torch.cat([out for out, _ in parts]), torch.cat([lse for _, lse in parts], 1)
 
-    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", packed)
-    query, key, value, lengths, mask = layer("odd")
-    context, lse = fused.packed_attention(query, key, value, mask, query.shape[-1] ** -0.5)
-    expected, total = attended_and_lse(query, key, value, mask)
-    valid = mask[:, None, :, None]
-    torch.testing.assert_close(context, torch.where(valid, expected, 0.0), atol=1e-5, rtol=0)
-    torch.testing.assert_close(lse, torch.where(mask[:, None], total, 0.0), atol=1e-5, rtol=0)
+def test_sums_by_code_are_those_of_a_cpu():
+    """Of some rows at a time, more than a program of the kernel takes, and of one."""
+    rng = torch.Generator().manual_seed(6)
+    codes = torch.randint(0, 40, (300,), generator=rng)
+    values = torch.rand(2, 20, 300, generator=rng, dtype=torch.float64)
+    expected = torch.zeros(2, 2, 20, 50, dtype=torch.float64)
+    total, squares, of_one = (
+        torch.zeros(2, *shape, 50, dtype=torch.float64, device=DEVICE)
+        for shape in ((2, 20), (2, 20), ())
+    )
+    for batch in (slice(0, 170), slice(170, 300)):
+        groups = sums.Groups(codes[batch].to(DEVICE))
+        groups.add(total, values[..., batch].to(DEVICE), squares)
+        groups.add(of_one, values[1, 5, batch].to(DEVICE))
+        for i in range(300)[batch]:
+            expected[0, ..., codes[i]] += values[..., i]
+            expected[1, ..., codes[i]] += values[..., i] ** 2
+    exact = (expected[0], expected[1], expected[0, 1, 5])
+    for found, values in zip((total, squares, of_one), exact, strict=True):
+        torch.testing.assert_close(found.sum(0).cpu(), values, rtol=1e-14, atol=0)
+    assert total[1].abs().max() > 0  # what rounding loses is kept
 
 
 CELLS = random_cells(5, seed=2)
@@ -201,11 +227,11 @@ def test_models_agree_as_they_do_on_the_cpu(monkeypatch, trunks):
         trunks,
         lambda trunks, _: list(agreement.compared_cells(trunks, [("a", "b")], CELLS, 60)),
     )
-    for (a, cosines, received), (b, others, sums) in zip(ours, theirs, strict=True):
+    for (a, cosines, received), (b, *others) in zip(ours, theirs, strict=True):
         assert a == b
-        np.testing.assert_allclose(others["a", "b"], cosines["a", "b"], rtol=1e-5)
+        np.testing.assert_allclose(others[0]["a", "b"], cosines["a", "b"], rtol=1e-5)
         for name in "ab":
-            np.testing.assert_allclose(sums[name], received[name], rtol=1e-4)
+            np.testing.assert_allclose(others[1][name], received[name], rtol=1e-4)
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])

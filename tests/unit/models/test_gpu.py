@@ -9,6 +9,7 @@ from keygenes.core.jobs import Compute
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table
 from keygenes.models.finetune import finetune
+from keygenes.models.passes import Passes
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
@@ -27,7 +28,11 @@ OPTIONS = {
 }
 
 
-def losses(study, folder, device, precision):
+HEAD = ["bert.pooler.*", "classifier.*"]
+REGIMES = {"full": ["*"], "last_layer": ["bert.encoder.layer.{last}.*", *HEAD], "frozen": HEAD}
+
+
+def losses(study, folder, device, precision="float32", patterns=REGIMES["full"], **options):
     outputs = ("weights", "config", "history", "predictions", "loading")
     suffix = {"weights": "safetensors", "config": "json", "loading": "json"}
     finetune(
@@ -35,26 +40,58 @@ def losses(study, folder, device, precision):
         **{f"out_{name}": folder / f"{name}.{suffix.get(name, 'parquet')}" for name in outputs},
         task="level",
         run=Run(1, 1),
-        patterns=["*"],
-        options=OPTIONS,
+        patterns=patterns,
+        options={**OPTIONS, **options},
+        cache={"max_gb": 1, "dtype": "float32"},
         max_length=24,
         compute=Compute(200, device=device, precision=precision),
     )
     return read_table(folder / "history.parquet")["valid_loss"].to_numpy()
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("auto", 5e-2)])
-def test_training_on_a_gpu_follows_the_cpu(tmp_path, precision, tolerance):
-    study = write_study(tmp_path / "study")
-    base = tmp_path / "base"
+@pytest.fixture
+def study(tmp_path):
+    """Return a study whose model drops nothing out: dropout draws other masks on a GPU."""
+    study, base = write_study(tmp_path / "study"), tmp_path / "base"
     study.update(write_model(base))
-    # hidden dropout draws other masks on a GPU too
     text = (base / "config.json").read_text()
     (base / "config.json").write_text(
         text.replace('"hidden_dropout_prob": 0.1', '"hidden_dropout_prob": 0.0')
     )
     assert '"hidden_dropout_prob": 0.0' in (base / "config.json").read_text()
-    expected = losses(study, tmp_path / "cpu", "cpu", "float32")
-    np.testing.assert_allclose(
-        losses(study, tmp_path / "gpu", "cuda", precision), expected, rtol=tolerance
+    return study
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("auto", 5e-2)])
+def test_training_on_a_gpu_follows_the_cpu(study, tmp_path, precision, tolerance):
+    expected = losses(study, tmp_path / "cpu", "cpu")
+    found = losses(study, tmp_path / "gpu", "cuda", precision)
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+@pytest.mark.parametrize("patterns", REGIMES.values(), ids=REGIMES)
+def test_every_regime_learns_the_same_there(study, tmp_path, patterns, pooling):
+    options = {"patterns": patterns, "pooling": pooling}
+    expected = losses(study, tmp_path / "cpu", "cpu", **options)
+    assert np.ptp(expected) > 0
+    found = losses(study, tmp_path / "gpu", "cuda", **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_replayed_passes_are_those_that_are_made(study, tmp_path, monkeypatch):
+    """With dropout, which draws anew in every replay."""
+    text = (tmp_path / "base" / "config.json").read_text()
+    (tmp_path / "base" / "config.json").write_text(
+        text.replace('"hidden_dropout_prob": 0.0', '"hidden_dropout_prob": 0.3')
     )
+    replays = []
+    replay = torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(
+        torch.cuda.CUDAGraph, "replay", lambda graph: (replays.append(graph), replay(graph))
+    )
+    found = losses(study, tmp_path / "a", "cuda")
+    assert len(replays) > 2 * len(set(replays)) > 0
+    monkeypatch.setattr("keygenes.models.train.ReplayedPasses", Passes)
+    expected = losses(study, tmp_path / "b", "cuda")
+    np.testing.assert_allclose(found, expected, rtol=1e-3)

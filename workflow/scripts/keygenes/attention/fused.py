@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from keygenes.attention.norms import gram_factors
+from keygenes.attention.norms import gram_factors, head_products, value_norms
 from keygenes.models.bert import scaling_of
 
 log = logging.getLogger("keygenes")
@@ -69,11 +69,10 @@ def attended_and_lse(query, key, value, mask):
         Contiguous.
     """
     scale = scaling_of(query)
-    on_cpu = query.device.type == "cpu"
-    if query.dtype in HALVES and not on_cpu:
-        return packed_attention(query, key, value, mask, scale)
+    if query.dtype in HALVES and query.device.type != "cpu":
+        return attended_in_halves(query, key, value, mask.sum(1).int(), scale)
     bias = bias_of(mask, query)
-    if on_cpu:
+    if query.device.type == "cpu":
         context, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, key, value, 0.0, False, attn_mask=bias, scale=scale
         )
@@ -93,22 +92,19 @@ def bias_of(mask, query):
     return bias.expand(n_cells, heads, longest, longest)
 
 
-def packed_attention(query, key, value, mask, scale):
-    """Return what `attended_and_lse` does, of half precision: cells end to end, no padding."""
-    from torch.nn.attention import varlen  # it brings torch's compiler: seconds, only where used
+def attended_in_halves(query, key, value, lengths, scale):
+    """Return what `attended_and_lse` does, of half precision: each cell has a number of keys.
 
+    Rows of padding attend to them as well; nobody reads what they get.
+    """
     n_cells, heads, longest, _ = query.shape
-    ends = torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0)).int()
-    rows = [x.transpose(1, 2)[mask] for x in (query, key, value)]  # [n_valid, heads, d]
-    aux = varlen.AuxRequest(lse=True)
-    packed, total = varlen.varlen_attn(
-        *rows, ends, ends, longest, longest, scale=scale, return_aux=aux
+    ends = torch.arange(0, (n_cells + 1) * longest, longest, device=query.device).int()
+    rows = [x.transpose(1, 2).flatten(0, 1) for x in (query, key, value)]
+    context, lse, *_ = torch.ops.aten._flash_attention_forward(
+        *(*rows, ends, ends, longest, longest, 0.0, False, False), scale=scale, seqused_k=lengths
     )
-    context = torch.zeros_like(query.transpose(1, 2))
-    context[mask] = packed
-    lse = total.new_zeros(n_cells, longest, heads)
-    lse[mask] = total.T if total.shape[0] == heads else total
-    return context.transpose(1, 2), lse.transpose(1, 2).contiguous()
+    lse = lse.unflatten(1, (n_cells, longest)).transpose(0, 1).contiguous()
+    return context.unflatten(0, (n_cells, longest)).transpose(1, 2), lse
 
 
 def blocks_of_rows(scored, scaling):
@@ -129,7 +125,7 @@ def blocks_of_rows(scored, scaling):
 
 
 def column_sums(scored, scaling, weights=None):
-    """Return attention received and each key's part of the entropies of its queries.
+    """Return attention received, each key's part of the entropies, and what it pays itself.
 
     Parameters
     ----------
@@ -144,17 +140,21 @@ def column_sums(scored, scaling, weights=None):
         ``sum_i w_i a_ij``; 0 at padding.
     entropy : float32 tensor [n_cells, heads, L]
         ``-sum_i w_i a_ij log a_ij``, in nats; their sum over j is that of the rows' entropies.
+    to_self : float32 tensor [n_cells, heads, L]
+        ``a_jj``, without weights; 0 at padding.
     """
     if kernels := kernels_for(scored.query.device.type):
         return kernels.column_sums(scored, scaling, weights)
-    received, entropy = torch.zeros_like(scored.lse), torch.zeros_like(scored.lse)
+    received, entropy, to_self = (torch.zeros_like(scored.lse) for _ in range(3))
     for start, log_a in blocks_of_rows(scored, scaling):
         a = log_a.exp()
+        stop = start + a.shape[2]
+        to_self[..., start:stop] = a[..., start:stop].diagonal(dim1=2, dim2=3)
         if weights is not None:
-            a *= weights[:, None, start : start + a.shape[2], None]
+            a *= weights[:, None, start:stop, None]
         received += a.sum(2)
         entropy -= torch.where(a > 0, a * log_a, 0.0).sum(2)
-    return received, entropy
+    return received, entropy, to_self
 
 
 def products(scored, other, scaling):
@@ -190,27 +190,6 @@ def pair_norms(scored, factors, scaling):
     return norms
 
 
-def row_statistics(scored, received, entropy, scaling):
-    """Return means over the queries of each cell: float32 tensor [4, n_cells, heads].
-
-    In the order of `stream.ROW_STATISTICS`: entropy, and the shares of attention that go to the
-    query itself, to position 0, and to the last tenth of the positions.
-
-    Parameters
-    ----------
-    received, entropy : tensors [n_cells, heads, L]
-        From `column_sums`.
-    """
-    query, key, lse, lengths = scored
-    at = torch.arange(query.shape[2], device=query.device)
-    own = (query.float() * key.float()).sum(-1) * scaling - lse
-    to_self = own.exp() * (at < lengths[:, None])[:, None]
-    last = torch.minimum(lengths - 1, (0.9 * lengths.double()).ceil().int())
-    to_last = received * (at >= last[:, None])[:, None]
-    sums = (entropy.sum(-1), to_self.sum(-1), received[..., 0], to_last.sum(-1))
-    return torch.stack(sums) / lengths[:, None]
-
-
 class Fused:
     """Attention of a batch of cells on a GPU, all at once; methods as of `stream.InBlocks`.
 
@@ -221,8 +200,10 @@ class Fused:
     """
 
     def __init__(self, mask):
-        self.lengths = mask.sum(1).int()
         self.valid = mask.bool()
+        self.lengths = mask.sum(1).int()
+        last = torch.minimum(self.lengths - 1, (0.9 * self.lengths.double()).ceil().int())
+        self.in_last = torch.arange(mask.shape[1], device=mask.device) >= last[:, None, None]
 
     def scored(self, query, key, value):
         """Return the context of attention, and what `compared` takes."""
@@ -233,12 +214,20 @@ class Fused:
         """Return context, column sums, means over queries and, where asked for, pair norms."""
         context, scored = self.scored(query, key, value)
         scaling = scaling_of(query)
-        received, entropy = column_sums(scored, scaling)
-        rows = row_statistics(scored, received, entropy, scaling)
+        received, entropy, to_self = column_sums(scored, scaling)
+        rows = entropy.sum(-1), to_self.sum(-1), received[..., 0], (received * self.in_last).sum(-1)
+        rows = torch.stack(rows) / self.lengths[:, None]
         if gram is None:
             return context, received, rows, None
         factors = gram_factors(gram.permute(1, 2, 0, 3)).permute(2, 0, 1, 3).contiguous()
         return context, received, rows, pair_norms(scored, factors, scaling)
+
+    def value_norms(self, value, output_weight):
+        """Return the norms of what each head moves: [n_cells, heads, L], 0 at padding."""
+        if kernels := kernels_for(value.device.type):
+            products = head_products(output_weight, value.shape[1])
+            return kernels.value_norms(value, products, self.lengths)
+        return value_norms(value.float(), output_weight) * self.valid[:, None]
 
     def compared(self, layers, pairs):
         """Return <A, B> for pairs of models, and each model's column sums."""
@@ -248,5 +237,5 @@ class Fused:
 
     def passed_on(self, scored, weights):
         """Return the attention that weighted queries pay: [n_cells, L]."""
-        received, _ = column_sums(scored, scaling_of(scored.query), weights.contiguous())
+        received, *_ = column_sums(scored, scaling_of(scored.query), weights.contiguous())
         return received.mean(1)

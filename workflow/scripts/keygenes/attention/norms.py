@@ -18,11 +18,15 @@ def value_gram(values, output_weight):
     return torch.einsum("bhld,hgde,bgle->bhgl", values, products, values)
 
 
+def head_products(output_weight, heads):
+    """Return ``W_O W_O^T`` of each head: tensor [heads, d, d]; ``||v W_O||^2 = v W_O W_O^T v``."""
+    per_head = output_weight.unflatten(1, (heads, -1))
+    return torch.einsum("ohd,ohe->hde", per_head, per_head)
+
+
 def value_norms(values, output_weight):
     """Return ||f(x_j)|| per head: tensor [n_cells, heads, L]; arguments as of `value_gram`."""
-    heads, d = values.shape[1], values.shape[3]
-    per_head = output_weight.view(-1, heads, d)
-    products = torch.einsum("ohd,ohe->hde", per_head, per_head)
+    products = head_products(output_weight, values.shape[1])
     return ((values @ products) * values).sum(-1).clamp_min(0).sqrt()
 
 

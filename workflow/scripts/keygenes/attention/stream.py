@@ -175,10 +175,12 @@ def attention_statistics(trunk, ids, mask, *, pair_norms=False):
         query, key, value = layer.heads(hidden)
         weight, bias = layer.joint.weight, layer.joint.bias
         with torch.autocast(ids.device.type, enabled=False):  # norms keep float32
-            norms = value_norms(value.float(), weight) * mask[:, None]
+            norms = attention.value_norms(value, weight)
             gram = value_gram(value.float(), weight) if pair_norms else None
         context, received, rows, pairs = attention.reduced(query, key, value, gram)
+        del query, key, value, gram  # or they take memory while the layer goes on
         mixed = layer.mixed(context)
+        del context
         layers.append(
             LayerStatistics(
                 received,
@@ -214,7 +216,7 @@ class InBlocks:
     """
 
     def __init__(self, mask):
-        self.padding = without_padding(mask)
+        self.mask, self.padding = mask, without_padding(mask)
         self.lengths = mask.sum(1).tolist()
 
     def scored(self, query, key, value):
@@ -243,6 +245,13 @@ class InBlocks:
             if gram is not None:
                 pair_norm[cell, :n] = pairs
         return context, received, rows, pair_norm
+
+    def value_norms(self, value, output_weight):
+        """Return the norms of what each head moves: [n_cells, heads, L], 0 at padding.
+
+        Arguments are those of `norms.value_norms`.
+        """
+        return value_norms(value, output_weight) * self.mask[:, None]
 
     def compared(self, layers, pairs):
         """Return <A, B> of a layer's attention for pairs of models, and its column sums.

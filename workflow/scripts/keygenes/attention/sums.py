@@ -1,17 +1,20 @@
 """Running sums of attention over cells, exact in any order: shards merge to one run's sums."""
 
+import functools
+
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from keygenes.attention import fused
 from keygenes.attention.expected import ONE_BIN, Sizes, binned
 from keygenes.attention.stream import ROW_STATISTICS, attention_statistics
 from keygenes.attention.subsets import TEST, VEHICLE
 from keygenes.core.files import intact
 from keygenes.core.progress import with_progress
 from keygenes.core.tensors import check_tensors, write_tensors
-from keygenes.models.batches import budget_batches, padded
+from keygenes.models.batches import budget_batches, moved, padded, places
 from keygenes.models.device import halving
 
 GENE_COUNTS = ("gene_n", "gene_rank_sum", "gene_rank_squares")
@@ -122,11 +125,10 @@ class Sums:
         totals = (self.total(f"{name}_sum") for name in LOG_SUMS)
         return [total.reshape(*self.shape[:2], -1, max_length) for total in totals]
 
-    def add(self, name, at, amounts, squares=None):
-        """Add to ``<name>_sum`` at some entries and, where given, to ``<name>_squares``."""
-        add_exactly(self.totals[f"{name}_sum"], at, amounts)
-        if squares is not None:
-            add_exactly(self.totals[f"{name}_squares"], at, squares)
+    def add(self, name, amounts, squares):
+        """Add to all entries of ``<name>_sum`` and ``<name>_squares``."""
+        add_exactly(self.totals[f"{name}_sum"], slice(None), amounts)
+        add_exactly(self.totals[f"{name}_squares"], slice(None), squares)
 
     def merge(self, other):
         """Add the sums of other cells."""
@@ -137,25 +139,55 @@ class Sums:
                 add_exactly(self.totals[name], slice(None), part)
 
 
-def grouped(codes):
-    """Return the distinct codes, sorted, and a function that sums values by code.
+class Groups:
+    """Where the values of a batch are added: by code, sorted once for all that has these codes.
 
-    The function takes float64 [..., n] and returns float64 [..., n_distinct].
+    Parameters
+    ----------
+    codes : int64 tensor [n]
+        The entry of the last axis of a sum that each value counts towards.
     """
-    distinct, position = torch.unique(codes, return_inverse=True)
 
-    def summed(values):
-        shape = (*values.shape[:-1], len(distinct))
+    def __init__(self, codes):
+        if kernels := fused.kernels_for(codes.device.type):
+            codes, order = torch.sort(codes, stable=True)
+            ends = torch.searchsorted(codes, codes, right=True)
+            self.add_sorted = functools.partial(
+                kernels.add_by_code, order=order, codes=codes, ends=ends
+            )
+        else:
+            self.distinct, self.position = torch.unique(codes, return_inverse=True)
+            self.add_sorted = None
+
+    def add(self, total, values, squares=None):
+        """Add values to a sum and, where given, their squares to another.
+
+        Parameters
+        ----------
+        total, squares : float64 tensors [2, ..., n_codes]
+            As `add_exactly` keeps them.
+        values : float64 tensor [..., n]
+        """
+        if self.add_sorted:
+            n_codes, n = total.shape[-1], values.shape[-1]
+            total, squares = (x if x is None else x.view(2, -1, n_codes) for x in (total, squares))
+            self.add_sorted(total, squares, values.reshape(-1, n).contiguous())
+            return
+        add_exactly(total, self.distinct, self.summed(values))
+        if squares is not None:
+            add_exactly(squares, self.distinct, self.summed(values**2))
+
+    def summed(self, values):
+        """Return values [..., n] summed by code: [..., n_distinct]."""
+        shape = (*values.shape[:-1], len(self.distinct))
         if values.device.type == "cpu":  # several times as fast there
-            at, flat = position.numpy(), values.reshape(-1, values.shape[-1]).numpy()
-            rows = [np.bincount(at, row, len(distinct)) for row in flat]
+            at, flat = self.position.numpy(), values.reshape(-1, values.shape[-1]).numpy()
+            rows = [np.bincount(at, row, len(self.distinct)) for row in flat]
             return torch.from_numpy(np.stack(rows)).reshape(shape)
-        return values.new_zeros(shape).index_add_(-1, position, values)
-
-    return distinct, summed
+        return values.new_zeros(shape).index_add_(-1, self.position, values)
 
 
-def add_batch(sums, layers, ids, mask, classes, wells, bins=None):
+def add_batch(sums, layers, ids, mask, classes, wells, bins=None, at=None):
     """Add the statistics of a batch of cells to the sums.
 
     Parameters
@@ -167,10 +199,12 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None):
     classes, wells : int64 tensors [n_cells]
     bins : int64 tensor [2, n_cells], optional
         Bin of each cell's length and depth; without it all are in one.
+    at : int64 tensor [2, n], optional
+        The `places` of all tokens; without it the device is asked, and waited for.
     """
     n_layers, n_heads, n_tokens, n_classes, n_wells = sums.shape[:5]
     max_length = len(sums.counts["rank_n"])
-    row, positions = mask.nonzero(as_tuple=True)
+    row, positions = mask.nonzero(as_tuple=True) if at is None else at
     genes, lengths = ids[row, positions], mask.sum(1).double()
     of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
     ranks = positions + 1.0
@@ -189,27 +223,25 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None):
     received = torch.stack([layer.received for layer in layers], 2)  # [cells, heads, layers, L]
     flat = received.permute(2, 1, 0, 3).double()[:, :, row, positions]  # [layers, heads, n]
     mean = flat.mean((0, 1))
-    for name, codes, values in (
-        ("rank", positions, flat),
-        ("gene", of_gene, flat),
-        ("mean", of_gene, mean),
+    totals, by_gene, by_well = sums.totals, Groups(of_gene), Groups(of_well)
+    for name, groups, values in (
+        ("rank", Groups(positions), flat),
+        ("gene", by_gene, flat),
+        ("mean", by_gene, mean),
     ):
-        at, summed = grouped(codes)
-        sums.add(name, at, summed(values), summed(values**2))
+        groups.add(totals[f"{name}_sum"], values, totals[f"{name}_squares"])
     logs = flat.clamp_min(SMALLEST).log2()
     sums.counts["raised"] += (flat < SMALLEST).sum()
     for name, of_bin, n_bins in zip(LOG_SUMS, bins, sums.shape[5:], strict=True):
         if n_bins == 1 and name != LOG_SUMS[0]:
             continue  # it would be the first again
-        at, summed = grouped(of_bin[row] * max_length + positions)
-        sums.add(name, at, summed(logs))
-    at, summed = grouped(of_well)
-    sums.add("well", at, summed(mean))
-    sums.add("well_log2", at, summed(logs.mean((0, 1))))
+        Groups(of_bin[row] * max_length + positions).add(totals[f"{name}_sum"], logs)
+    by_well.add(totals["well_sum"], mean)
+    by_well.add(totals["well_log2_sum"], logs.mean((0, 1)))
     has_pairs = layers[0].pair_norm is not None
     if has_pairs:
         pairs = torch.stack([layer.pair_norm for layer in layers]).double()
-        sums.add("well_pair", at, summed(pairs[:, row, positions].mean(0)))
+        by_well.add(totals["well_pair_sum"], pairs[:, row, positions].mean(0))
 
     def mean_over_genes(tensors):
         """Return the mean over valid positions, padding being 0, of tensors [cells, ..., L]."""
@@ -221,12 +253,12 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None):
     of_heads.append(mean_over_genes([layer.received * layer.value_norm for layer in layers]))
     of_heads = torch.stack(of_heads).transpose(2, 3)  # [measures, layers, heads, cells]
     of_heads = of_heads.reshape(len(HEAD_MEASURES), n_layers * n_heads, -1)
-    sums.add("head", slice(None), of_heads.sum(-1), (of_heads**2).sum(-1))
+    sums.add("head", of_heads.sum(-1), (of_heads**2).sum(-1))
     of_layers = torch.zeros(len(LAYER_MEASURES), n_layers, len(lengths)).to(of_heads)
     of_layers[0] = mean_over_genes([layer.output_norm for layer in layers])
     if has_pairs:
         of_layers[1] = mean_over_genes([layer.pair_norm for layer in layers])
-    sums.add("layer", slice(None), of_layers.sum(-1), (of_layers**2).sum(-1))
+    sums.add("layer", of_layers.sum(-1), (of_layers**2).sum(-1))
 
 
 @torch.inference_mode()
@@ -274,8 +306,7 @@ def attention_sums(
     sums = Sums(*sizes, n_classes, n_wells, *bins.shape, device=device)
     lengths = np.array([len(cell) for cell in cells])
     sizes = Sizes(lengths, np.ones(len(cells)) if depths is None else depths)
-    codes = torch.from_numpy(np.stack([classes, wells, *binned(sizes, bins)]).astype(np.int64))
-    codes = codes.to(device)
+    codes = np.stack([classes, wells, *binned(sizes, bins)]).astype(np.int64)
 
     def looked_at(batch):
         ids, mask = padded([cells[i] for i in batch], device)
@@ -286,8 +317,9 @@ def attention_sums(
     for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
         # nothing is added before all of the batch has gone through
         for part, *found in halving(looked_at, batch):
-            of_class, of_well, *of_bin = codes[:, torch.from_numpy(part).to(device)]
-            add_batch(sums, *found, of_class, of_well, torch.stack(of_bin))
+            of_class, of_well, *of_bin = moved(codes[:, part], device)
+            at = places(lengths[part], device)
+            add_batch(sums, *found, of_class, of_well, torch.stack(of_bin), at)
     return sums
 
 

@@ -25,10 +25,22 @@ def padded(cells, device="cpu"):
     mask = np.arange(longest) < lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
     ids[mask] = np.concatenate(cells)
-    both = torch.from_numpy(np.stack([ids, mask.astype(np.int64)]))
-    if on_gpu:  # in one transfer that the processor need not wait for
-        both = both.pin_memory().to(device, non_blocking=True)
-    return tuple(both)
+    return tuple(moved(np.stack([ids, mask.astype(np.int64)]), device))
+
+
+def moved(array, device):
+    """Return an array as a tensor on a device; the processor does not wait for the transfer."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def places(lengths, device="cpu"):
+    """Return the cell and the position of every token of padded cells: int64 tensor [2, n]."""
+    cells = np.repeat(np.arange(len(lengths)), lengths)
+    first = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return moved(np.stack([cells, np.arange(len(cells)) - first]), device)
 
 
 def rounded_up(length, multiple):

@@ -49,12 +49,6 @@ def set_up_torch(compute):
     torch.set_num_threads(compute.threads)
     with contextlib.suppress(RuntimeError):  # may be set only once per process
         torch.set_num_interop_threads(1)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # what use_deterministic_algorithms sets, less the import of torch's compiler: seconds per job
-    torch.set_deterministic_debug_mode("warn")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a search for faults, at a price
-    # cuDNN's attention is planned anew for every shape, which takes longer than a training step
-    torch.backends.cuda.enable_cudnn_sdp(False)
     if device == "cuda" and not torch.cuda.is_available():
         raise input_error(
             "config key 'compute.device'",
@@ -64,12 +58,21 @@ def set_up_torch(compute):
         )
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if (
-        device == "cuda" and compute.deterministic
-    ):  # the backward pass of fused attention adds in any order
+    # Not use_deterministic_algorithms, which imports torch's compiler: seconds per job. Filling
+    # fresh memory is a search for faults, at a price.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if device == "cpu":
+        torch.set_deterministic_debug_mode("warn")
+    elif compute.deterministic:
+        torch.set_deterministic_debug_mode("error")
+        # Only here: where it is set, torch reads it anew for every matrix product, which takes ten
+        # times as long as to launch one.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # the backward pass of fused attention adds in any order
         torch.backends.cuda.enable_flash_sdp(False)
         torch.backends.cuda.enable_mem_efficient_sdp(False)
-        torch.set_deterministic_debug_mode("error")
+    # cuDNN's attention is planned anew for every shape, which takes longer than a training step
+    torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(device)
 
 
@@ -115,10 +118,13 @@ def budget_within(memory, config):
     return max(TOKENS_ON_CPU, min(MOST_TOKENS, 1 << (fitting.bit_length() - 1)))
 
 
-def autocast(device, precision):
-    """Return the context to train in: bf16 on a GPU that has it, float32 elsewhere."""
+def autocast(device, precision, cache=True):
+    """Return the context to train in: bf16 on a GPU that has it, float32 elsewhere.
+
+    With a cache a weight that is used twice is brought to bf16 once.
+    """
     bf16 = device.type == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=cache)
 
 
 def out_of_memory(error):

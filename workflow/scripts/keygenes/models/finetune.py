@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,14 +11,15 @@ from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, digest_of, write_json
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
-from keygenes.models.batches import budget_batches, padded
+from keygenes.models.batches import budget_batches, moved, padded
+from keygenes.models.bert import CellClassifier
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import ALONE, autocast, halving, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
 from keygenes.models.head import cell_logits, set_pooling
 from keygenes.models.train import train, warmup_steps
 from keygenes.models.trained import count_trainable, frozen_layers, train_only
-from keygenes.models.trunk import find_states, of_cells, state_batch
+from keygenes.models.trunk import States, find_states, of_cells, state_batch
 from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
@@ -26,8 +28,8 @@ log = logging.getLogger("keygenes")
 KEPT_FOR_HEADS = {"max_gb": float("inf"), "dtype": "float32"}
 
 
-def batch_logits(model, cells, states, batch, device):
-    """Return a classifier's logits of some cells [n, n_classes].
+def model_inputs(cells, states, batch, device):
+    """Return what a classifier takes of some cells, on its device.
 
     Parameters
     ----------
@@ -37,13 +39,64 @@ def batch_logits(model, cells, states, batch, device):
         Their hidden states after the layers that are frozen; None: computed from the tokens.
     batch : int array
         Positions of the cells.
+
+    Returns
+    -------
+    tuple of tensors
+        Ids and mask, with the states where there are any; of pooled states, these alone.
     """
     if states is not None and states.pooled:
-        return model.head(state_batch(states, batch, device))
+        return (state_batch(states, batch, device),)
     ids, mask = padded([cells[i] for i in batch], device)
     if states is None:
-        return cell_logits(model, ids, mask)
-    return cell_logits(model, ids, mask, state_batch(states, batch, device), states.first)
+        return ids, mask
+    return ids, mask, state_batch(states, batch, device, ids.shape[1])
+
+
+def logits_of(model, inputs, states):
+    """Return a classifier's logits [n, n_classes] from `model_inputs`."""
+    if len(inputs) == 1:
+        return model.head(*inputs)
+    return cell_logits(model, *inputs, first=states.first if states else 0)
+
+
+def batch_logits(model, cells, states, batch, device):
+    """Return a classifier's logits of some cells [n, n_classes]; arguments as of `model_inputs`."""
+    return logits_of(model, model_inputs(cells, states, batch, device), states)
+
+
+class CellLoss(NamedTuple):
+    """The mean cross-entropy of some cells, as `train.train` takes it.
+
+    Attributes
+    ----------
+    model : CellClassifier
+    cells : list of int arrays
+    states : States or None
+        As of `model_inputs`.
+    targets : int64 array [n_cells]
+    device : torch.device
+    """
+
+    model: CellClassifier
+    cells: list
+    states: States
+    targets: np.ndarray
+    device: torch.device
+
+    def inputs(self, batch):
+        """Return what `of` takes: the classes of some cells, and `model_inputs`."""
+        targets = moved(self.targets[batch], self.device)
+        return targets, *model_inputs(self.cells, self.states, batch, self.device)
+
+    def of(self, targets, *inputs):
+        """Return the loss: tensor []."""
+        logits = logits_of(self.model, inputs, self.states)
+        return torch.nn.functional.cross_entropy(logits, targets)
+
+    def __call__(self, batch, rng):
+        """Return the loss of some cells."""
+        return self.of(*self.inputs(batch))
 
 
 @torch.inference_mode()
@@ -198,21 +251,20 @@ def finetune(
         torch.set_num_threads(1)  # on matrices as small as the head's, threads wait for each other
         lengths = known.lengths if converges else lengths
     rows = {split: np.flatnonzero(frame["split"] == split) for split in ("train", "valid")}
-    targets = torch.tensor(frame["label"].to_numpy())
-    valid_cells = [cells[i] for i in rows["valid"]]
-    valid = {**look, "states": of_cells(known, rows["valid"]), "group": group}
+    targets = frame["label"].to_numpy().astype(np.int64)
 
-    def batch_loss(batch, rng):
-        chosen = rows["train"][batch]
-        logits = batch_logits(model, cells, known, chosen, device)
-        return torch.nn.functional.cross_entropy(logits, targets[chosen].to(device))
+    def of(split):
+        at = rows[split]
+        return [cells[i] for i in at], of_cells(known, at), targets[at]
 
+    valid_cells, valid_states, valid_targets = of("valid")
+    valid = {**look, "states": valid_states, "group": group}
     history = train(
         model,
         lengths[rows["train"]],
-        batch_loss,
+        CellLoss(model, *of("train"), device),
         lambda: loss_and_accuracy(
-            class_logits(model, valid_cells, **valid), targets[rows["valid"]]
+            class_logits(model, valid_cells, **valid), torch.from_numpy(valid_targets)
         ),
         epochs=course["epochs"],
         batch_size=course["batch_size"],
@@ -230,6 +282,7 @@ def finetune(
         + [cache, batch_tokens, group.size],
         label=f"{task}, {run.name}",
         batch_tokens=batch_tokens,
+        replayed=not compile,
         group=group,
     )
     logits = class_logits(model, cells, **look, states=known, group=group)

@@ -1,7 +1,5 @@
 """From hidden states to logits: which states a classifier reads."""
 
-import torch
-
 from keygenes.core.errors import input_error
 
 POOLINGS = ("first", "mean", "cls")
@@ -63,9 +61,10 @@ def pooled_states(hidden, ids, mask, config):
     """
     if getattr(config, "classifier_pooling", "first") != "mean":
         return hidden[:, 0]
-    # <cls> and <eos> are no genes
-    frame = torch.tensor(config.pooling_leaves_out, device=ids.device, dtype=ids.dtype)
-    weights = (mask.bool() & ~torch.isin(ids, frame)).to(hidden.dtype)
+    genes = mask.bool()
+    for token in config.pooling_leaves_out:  # <cls> and <eos> are none
+        genes = genes & (ids != token)
+    weights = genes.to(hidden.dtype)
     return (hidden * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
 
 

@@ -11,7 +11,8 @@ from keygenes.core.errors import input_error
 from keygenes.core.files import digest_of, written
 from keygenes.core.progress import Progress
 from keygenes.models.batches import length_grouped_batches, padding_waste, parts_of
-from keygenes.models.device import ALONE, autocast, free_memory, out_of_memory
+from keygenes.models.device import ALONE, free_memory, out_of_memory
+from keygenes.models.passes import Passes, ReplayedPasses
 from keygenes.models.trained import train_mode
 
 log = logging.getLogger("keygenes")
@@ -149,7 +150,7 @@ def smaller_budget(parts, lengths):
     return largest // 2
 
 
-def backward(parts, n, batch_loss, rng, optimizer, device, precision):
+def backward(parts, n, passes, rng, optimizer):
     """Leave the gradient of a batch's mean loss in the parameters; return that loss.
 
     Parameters
@@ -158,19 +159,16 @@ def backward(parts, n, batch_loss, rng, optimizer, device, precision):
         The batch, or this process's share of it, computed one part after the other.
     n : int
         Cells of the whole batch: each part counts with its share of them.
+    passes : Passes
 
     Returns
     -------
     float64 tensor []
     """
-    total = torch.zeros((), dtype=torch.float64, device=device)
-    for i, part in enumerate(parts):
-        with autocast(device, precision):
-            loss = batch_loss(part, rng) * (len(part) / n)
-        if i == 0:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        total += loss.detach()
+    passes.start(optimizer)
+    total = torch.zeros((), dtype=torch.float64, device=passes.device)
+    for part in parts:
+        total += passes.add(part, len(part) / n, rng)
     return total
 
 
@@ -216,6 +214,7 @@ def train(
     keep="best",
     patience=None,
     batch_tokens=None,
+    replayed=False,
     group=ALONE,
 ):
     """Train a model in place and leave the weights of the epoch that is kept in it.
@@ -247,6 +246,9 @@ def train(
         Tokens, padding included, that go through the model at once. A step stays one of
         `batch_size` cells: the gradients of its parts add up. Only for a loss that is a mean over
         cells. Halved when memory runs out. None: a whole batch at once.
+    replayed : bool
+        Whether a GPU may replay passes that it has made before (`passes.ReplayedPasses`), which
+        asks for a `batch_loss` in two steps.
     group : Group
         The processes that share each batch; all must be given the same arguments.
 
@@ -265,6 +267,9 @@ def train(
     groups = parameter_groups(model, weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     trained = [p for p in model.parameters() if p.requires_grad]
+    on_gpu = device.type == "cuda"
+    kind = ReplayedPasses if replayed and on_gpu else Passes
+    passes = kind(batch_loss, device, precision)
     factor = linear_schedule(total, warmup(total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     history, best, first = [], None, 1
@@ -291,29 +296,26 @@ def train(
             where = f"{label}, epoch {epoch}, step {step} of {total}"
             require_finite(loss, where, learning_rate, batch_size)
 
-        losses = Losses(complain, 1 if device.type == "cpu" else STEPS_UNSEEN)
+        losses = Losses(complain, STEPS_UNSEEN if on_gpu else 1)
         for step, batch in enumerate(batches, 1 + (epoch - 1) * n_batches):
             own = batch[group.rank :: group.size]
             while True:
                 parts = parts_of(own, lengths, batch_tokens)
                 try:
-                    loss = backward(
-                        parts, len(batch), batch_loss, rng, optimizer, device, precision
-                    )
+                    loss = backward(parts, len(batch), passes, rng, optimizer)
                     break
                 except RuntimeError as error:
                     if batch_tokens is None or not out_of_memory(error):
                         raise
                 optimizer.zero_grad(set_to_none=True)
+                passes = kind(batch_loss, device, precision)
                 free_memory()
                 batch_tokens = smaller_budget(parts, lengths)
             passed += parts
             if group.size > 1:
-                if not parts:
-                    optimizer.zero_grad(set_to_none=True)
                 loss = sum_gradients(trained, loss, group)
             losses.add(loss, step, len(batch))
-            torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
             optimizer.step()
             schedule.step()
             progress.step()

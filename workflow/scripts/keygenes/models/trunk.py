@@ -56,8 +56,13 @@ def of_cells(states, cells):
     return states._replace(starts=states.starts[cells], lengths=states.lengths[cells])
 
 
-def state_batch(states, batch, device):
+def state_batch(states, batch, device, longest=None):
     """Return hidden states as float32: [n_cells, hidden] if pooled, else padded right with 0.
+
+    Parameters
+    ----------
+    longest : int, optional
+        Length of the padded cells (`padded`), where states are not pooled.
 
     Returns
     -------
@@ -66,7 +71,7 @@ def state_batch(states, batch, device):
     starts, lengths = states.starts[batch], states.lengths[batch]
     if states.pooled:
         return torch.from_numpy(states.values[starts].astype(np.float32)).to(device)
-    hidden = np.zeros((len(batch), lengths.max(), states.values.shape[1]), np.float32)
+    hidden = np.zeros((len(batch), longest, states.values.shape[1]), np.float32)
     for row, start, length in zip(hidden, starts, lengths, strict=True):
         row[:length] = states.values[start : start + length]
     return torch.from_numpy(hidden).to(device)
