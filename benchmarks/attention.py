@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/attention.py
 
 One process, an encoder of Geneformer V1's size with random weights (speed does not depend on
-them), cells of one length in a batch of about 4,096 tokens, on a GPU of 65,536:
+them), cells of one length in a batch of about 4,096 tokens, on a GPU in four of 65,536:
 
 - plain: transformers' forward pass with fused attention, which is what any use of the model costs;
 - ours: with every statistic of attention but the norm over heads, summed by rank, gene and class;
@@ -15,7 +15,8 @@ them), cells of one length in a batch of about 4,096 tokens, on a GPU of 65,536:
 - agreement: two models on the same cells with the cosines of their attention, over two plain
   passes.
 
-On a GPU plain, ours and eager also run in bf16, and are held against each other there.
+On a GPU plain, ours and eager also run in bf16, and are held against each other there; so are
+plain and ours of an encoder of V2-104M's size.
 """
 
 import sys
@@ -33,12 +34,12 @@ from keygenes.attention.fused import Fused  # noqa: E402
 from keygenes.attention.norms import value_norms  # noqa: E402
 from keygenes.attention.stream import LayerStatistics  # noqa: E402
 from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
-from keygenes.models.batches import padded  # noqa: E402
 from keygenes.models.bert import Trunk  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 
 TOKENS, CLASSES, LONGEST = 25_426, 5, 2048
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
+N_BATCHES = {"cpu": 1, "cuda": 4}
 PRECISIONS = {"": torch.float32, "_bf16": torch.bfloat16}
 # statistics over a plain pass of the same precision, eager over statistics, peak memory over plain
 TARGETS = {
@@ -50,6 +51,7 @@ TARGETS = {
     },
 }
 SHAPE = {"layers": 6, "heads": 4, "hidden": 256}
+LARGER = {"layers": 12, "heads": 12, "hidden": 768}
 
 
 def encoder(device, build=BertModel, shape=None):
@@ -59,12 +61,25 @@ def encoder(device, build=BertModel, shape=None):
     return build(config, False).eval().to(device)
 
 
+def cells_per_batch(length, device):
+    """Return how many cells go through a model at once."""
+    return max(1, BATCH_TOKENS[device.type] // length)
+
+
 def random_cells(length, device):
-    """Return one batch of cells of a length."""
+    """Return some batches of cells of a length."""
     rng = np.random.default_rng(0)
     genes = np.arange(2, TOKENS)
-    n_cells = max(1, BATCH_TOKENS[device.type] // length)
+    n_cells = N_BATCHES[device.type] * cells_per_batch(length, device)
     return [rng.permutation(genes)[:length] for _ in range(n_cells)]
+
+
+def batches(cells, device):
+    """Yield ids and mask of batches, as a user would make them of cells of one length."""
+    at_once = cells_per_batch(len(cells[0]), device)
+    for start in range(0, len(cells), at_once):
+        ids = torch.from_numpy(np.stack(cells[start : start + at_once])).to(device)
+        yield ids, torch.ones_like(ids)
 
 
 def computing_in(trunk, precision):
@@ -82,9 +97,9 @@ def finish(device):
 def plain(trunk, cells, precision=torch.float32):
     """Run the forward pass alone."""
     trunk.set_attn_implementation("sdpa")
-    ids, mask = padded(cells, trunk.device)
     with computing_in(trunk, precision):
-        trunk(input_ids=ids, attention_mask=mask)
+        for ids, mask in batches(cells, trunk.device):
+            trunk(input_ids=ids, attention_mask=mask)
     finish(trunk.device)
 
 
@@ -111,17 +126,21 @@ def agreement(trunks, cells, precision=torch.float32):
 def eager(trunk, cells, precision=torch.float32):
     """Run the forward pass, let it return its attention, and reduce that."""
     trunk.set_attn_implementation("eager")
-    ids, mask = padded(cells, trunk.device)
-    with computing_in(trunk, precision):
-        output = trunk(
-            input_ids=ids, attention_mask=mask, output_attentions=True, output_hidden_states=True
-        )
-    layers = eager_statistics(trunk, output, ids)
     config = trunk.config
     n_layers, heads = config.num_hidden_layers, config.num_attention_heads
     sums = Sums(n_layers, heads, TOKENS, LONGEST, CLASSES, CLASSES, device=trunk.device)
-    classes = torch.arange(len(cells), device=trunk.device) % CLASSES
-    add_batch(sums, layers, ids, mask, classes, classes)
+    for ids, mask in batches(cells, trunk.device):
+        with computing_in(trunk, precision):
+            output = trunk(
+                input_ids=ids,
+                attention_mask=mask,
+                output_attentions=True,
+                output_hidden_states=True,
+            )
+        layers = eager_statistics(trunk, output, ids)
+        classes = torch.arange(len(ids), device=trunk.device) % CLASSES
+        add_batch(sums, layers, ids, mask, classes, classes)
+        del output, layers
     finish(trunk.device)
 
 
@@ -154,7 +173,7 @@ def off_in_bf16(trunk, cells):
 
     Computed as on a GPU, on a CPU too.
     """
-    ids, mask = padded(cells, trunk.device)
+    ids, mask = next(batches(cells, trunk.device))
     query, key, value = trunk.layers[0].heads(trunk.embeddings(ids))
     received = []
     for dtype in (torch.float32, torch.bfloat16):
@@ -231,6 +250,15 @@ def of_length(timed, length, n_cells, device):
     return results
 
 
+def of_larger(repeats, device):
+    """Return the results of an encoder of the size of Geneformer V2-104M, in bf16."""
+    trunks, hub = [encoder(device, Trunk, LARGER)], encoder(device, shape=LARGER)
+    runs = candidates(trunks, hub, random_cells(LONGEST, device))
+    chosen = {name: runs[f"{name}_bf16"] for name in ("plain", "ours")}
+    ratio = timing.ratios(chosen, "plain", repeats)["ours"]["ratio"]
+    return [timing.result(f"v2_104m_ours_bf16_over_plain_bf16_{LONGEST}", ratio, "<= 1.5")]
+
+
 def main():
     """Time all candidates at every length and print the ratios."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -254,6 +282,8 @@ def main():
     for name, share in (("median", 0.5), ("99_of_100", 0.99)):
         value = float(np.quantile(off, share))
         results.append(timing.result(f"received_off_in_bf16_{name}", value, unit="%"))
+    if device.type == "cuda" and not options.quick:
+        results += of_larger(options.repeats, device)
     for name, of_name in per_cell.items():
         linear, quadratic = per_cell_fit(lengths, of_name)
         results.append(timing.result(f"ms_per_1000_tokens_{name}", 1e6 * linear, unit="ms"))

@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPO / "workflow/scripts"))
 from keygenes import __version__  # noqa: E402
 from keygenes.core.files import read_json, write_json, write_text  # noqa: E402
 
-ON_A_GPU = {"study_on_gpu"}  # hours on a CPU
+ON_A_GPU = {"study_on_gpu", "training_on_gpu"}  # hours on a CPU
 NO_CLAIM = {"timing", "sciplex_like", "sizing", "write_page"}  # scripts that compare nothing
 PACKAGES = (
     *("anndata", "illico", "numba", "numpy", "pandas", "pyarrow"),

@@ -6,6 +6,7 @@ from planted import GENE, MASK, classifier, planted_cells, planted_classifier
 from tiny_study import random_cells
 
 from keygenes.attention.stream import attention_statistics
+from keygenes.evidence import attribution
 from keygenes.evidence.attribution import (
     attattr,
     attattr_layers,
@@ -90,7 +91,7 @@ def test_one_pass_of_attention_times_gradient_is_that_of_the_whole_matrices(mode
 @pytest.mark.slow
 def test_attattr_is_that_of_the_whole_matrices(model):
     ids = torch.from_numpy(random_cells(1, seed=5)[0].astype(np.int64))[None]
-    found, changes = attattr_layers(model, ids, n_steps=12, batch_tokens=50)
+    (found,), (changes,) = attattr_layers(model, ids, n_steps=12, batch_tokens=50)
     points, weights = np.polynomial.legendre.leggauss(12)
     for index in range(3):
         gradient = 0
@@ -114,7 +115,7 @@ def test_attattr_adds_up_per_layer_and_better_with_more_steps(model):
     assert errors[1].max() < 0.01
     assert errors[1].max() < errors[0].max()
     for row, cell in enumerate(cells):
-        layers, changes = attattr_layers(
+        (layers,), (changes,) = attattr_layers(
             model, ids[row : row + 1, : len(cell)], n_steps=100, **BUDGET
         )
         np.testing.assert_allclose(layers.sum(1), changes, atol=3e-3 * np.abs(changes).sum())
@@ -193,6 +194,28 @@ def test_a_cell_of_one_gene_has_nothing_to_hold_its_deletion_against(model):
     ids, mask = padded([np.array([5]), np.array([5, 6])])
     assert np.isnan(deletion(model, ids, mask, specials=(0, 1), **BUDGET)[0]).all()
     assert np.isfinite(occlusion(model, ids, mask, **TOKENS, **BUDGET)[0, 0])
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda *args: attattr(*args, n_steps=4, **BUDGET),
+        lambda *args: integrated_gradients(*args, **TOKENS, n_steps=4, **BUDGET),
+        lambda *args: (occlusion(*args, **TOKENS, **BUDGET), None),
+        lambda *args: (deletion(*args, specials=(0, 1), **BUDGET), None),
+    ],
+    ids=["attattr", "integrated_gradients", "occlusion", "deletion"],
+)
+def test_cells_that_go_together_get_what_each_gets_alone(model, monkeypatch, of):
+    ids, mask = padded([*random_cells(4, seed=12), np.array([7])])
+    ids, mask = (torch.nn.functional.pad(x, (0, 3)) for x in (ids, mask))
+    alone, errors = of(model, ids, mask)
+    monkeypatch.setattr(attribution, "together", lambda *of: iter([(slice(None), *of)]))
+    found, others = of(model, ids, mask)
+    np.testing.assert_allclose(found, alone, atol=2e-5)
+    assert np.nanstd(alone) > 1e-2
+    if errors is not None:
+        np.testing.assert_allclose(others, errors, atol=1e-3)
 
 
 def test_mean_beside_leaves_out_the_place_itself():

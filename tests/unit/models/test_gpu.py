@@ -1,13 +1,17 @@
 """What a GPU may change, and how much. Skipped where torch sees none."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
-from tiny_study import write_model, write_study
+from tiny_study import random_cells, write_model, write_study
 
+from keygenes.attention.sums import attention_sums
 from keygenes.core.jobs import Compute
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table
+from keygenes.models.encoder import load_trunk
 from keygenes.models.finetune import finetune
 from keygenes.models.passes import Passes
 
@@ -32,7 +36,9 @@ HEAD = ["bert.pooler.*", "classifier.*"]
 REGIMES = {"full": ["*"], "last_layer": ["bert.encoder.layer.{last}.*", *HEAD], "frozen": HEAD}
 
 
-def losses(study, folder, device, precision="float32", patterns=REGIMES["full"], **options):
+def losses(
+    study, folder, device, precision="float32", patterns=None, deterministic=False, **options
+):
     outputs = ("weights", "config", "history", "predictions", "loading")
     suffix = {"weights": "safetensors", "config": "json", "loading": "json"}
     finetune(
@@ -40,11 +46,11 @@ def losses(study, folder, device, precision="float32", patterns=REGIMES["full"],
         **{f"out_{name}": folder / f"{name}.{suffix.get(name, 'parquet')}" for name in outputs},
         task="level",
         run=Run(1, 1),
-        patterns=patterns,
+        patterns=patterns or REGIMES["full"],
         options={**OPTIONS, **options},
         cache={"max_gb": 1, "dtype": "float32"},
         max_length=24,
-        compute=Compute(200, device=device, precision=precision),
+        compute=Compute(200, 1, device, precision, deterministic),
     )
     return read_table(folder / "history.parquet")["valid_loss"].to_numpy()
 
@@ -95,3 +101,31 @@ def test_replayed_passes_are_those_that_are_made(study, tmp_path, monkeypatch):
     monkeypatch.setattr("keygenes.models.train.ReplayedPasses", Passes)
     expected = losses(study, tmp_path / "b", "cuda")
     np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_attention_is_summed_to_the_same_bytes(study):
+    trunk = load_trunk(study["weights"], study["config"]).to("cuda")
+    cells, codes = random_cells(40, seed=3), np.arange(40) % 2
+    first, second = (
+        attention_sums(
+            trunk, cells, codes, codes, n_classes=2, n_wells=2, max_length=24, batch_tokens=200
+        )
+        for _ in range(2)
+    )
+    for name, total in first.totals.items():
+        assert torch.equal(total, second.totals[name]), name
+    assert first.count("cells") == 40
+
+
+def test_training_gives_the_same_bytes_where_they_are_asked_for(study, tmp_path):
+    try:
+        weights = []
+        for name in "ab":
+            losses(study, tmp_path / name, "cuda", "auto", deterministic=True)
+            weights.append((tmp_path / name / "weights.safetensors").read_bytes())
+        assert weights[0] == weights[1]
+    finally:  # a job has its process to itself
+        torch.set_deterministic_debug_mode("default")
+        torch.backends.cuda.enable_flash_sdp(True)
+        torch.backends.cuda.enable_mem_efficient_sdp(True)
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)

@@ -119,7 +119,8 @@ def blocks_of_rows(scored, scaling):
     rows = max(1, BLOCK // (n_cells * heads * longest))
     for start in range(0, longest, rows):
         block = slice(start, start + rows)
-        scores = (query[:, :, block] @ key.transpose(2, 3)).float() * scaling
+        # of half precision too: products are kept whole, as kernels keep them
+        scores = (query[:, :, block].float() @ key.float().transpose(2, 3)) * scaling
         scores -= lse[:, :, block, None]
         yield start, scores.masked_fill_(~valid[:, None, None], float("-inf"))
 

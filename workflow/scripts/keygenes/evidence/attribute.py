@@ -126,21 +126,46 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
                         scores[track][int(i)] = row[: lengths[i]]
     for track in [t for t in MANY_PASSES if t in tracks]:
         errors[track] = {}
+        groups = cells_together(lengths, costly, steps.get(track), batch_tokens, model.trunk.device)
         with timed(track, len(costly)):
-            for i in with_progress(costly, track, "cells"):
+            for group in with_progress(groups, track):
                 found, error = many_pass_scores(
                     model,
-                    *padded([cells.tokens[i]], model.trunk.device),
+                    *padded([cells.tokens[i] for i in group], model.trunk.device),
                     track,
                     steps=steps,
                     mask_token=mask_token,
                     specials=specials,
                     batch_tokens=batch_tokens,
                 )
-                scores[track][int(i)] = found[0]
-                if error is not None:
-                    errors[track][int(i)] = float(error[0])
+                for row, i in enumerate(map(int, group)):
+                    scores[track][i] = found[row, : lengths[i]]
+                    if error is not None:
+                        errors[track][i] = float(error[row])
+        for of_cells in (scores[track], errors[track]):  # tables are in this order
+            of_cells.update({int(i): of_cells.pop(int(i)) for i in costly if int(i) in of_cells})
     return scores, errors
+
+
+def cells_together(lengths, costly, n_steps, batch_tokens, device):
+    """Return groups of cells whose passes fill the token budget; on a CPU each cell is alone.
+
+    Parameters
+    ----------
+    costly : int array
+        Positions of the cells.
+    n_steps : int or None
+        Passes per cell; None: one per gene.
+    """
+    if device.type == "cpu":
+        return [costly[i : i + 1] for i in range(len(costly))]
+    left, groups = costly[np.argsort(-lengths[costly], kind="stable")], []
+    while len(left):
+        longest = lengths[left[0]]
+        n = max(1, batch_tokens // int(longest * (n_steps or longest)))
+        groups.append(left[:n])
+        left = left[n:]
+    return groups
 
 
 def without_rejected(scores, errors, most):
@@ -270,7 +295,7 @@ def randomisation_table(model, cells, tracks, *, specials, **options):
             scores["integrated_gradients"], _ = attribution.integrated_gradients(
                 some_model, ids, mask, specials=specials, n_steps=RANDOMISED_STEPS, **options
             )
-        return {track: found[0][genes] for track, found in scores.items()}
+        return {track: found[0, : len(genes)][genes] for track, found in scores.items()}
 
     table = cell_randomisation(model, list(cells.shown), scores_of, cells.fold)
     at = cells.shown[table.pop("at").to_numpy(int)]

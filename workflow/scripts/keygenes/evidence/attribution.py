@@ -13,6 +13,8 @@ never masks it. Special tokens (``<cls>``, ``<eos>``) are never touched.
 Sources: Sundararajan et al. 2017 (integrated gradients); Hao et al. 2021 (ATTATTR).
 """
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -34,26 +36,31 @@ def contrast(logits):
     return logits[:, -1] - logits[:, :-1].mean(-1)
 
 
-def contrasts(model, ids, batch_tokens):
-    """Return F of cells of one length: float64 array [n_cells].
+def contrasts(model, ids, batch_tokens, mask=None):
+    """Return F of cells: float64 array [n_cells].
 
     Parameters
     ----------
     ids : int64 tensor [n_cells, L]
-        Without padding.
     batch_tokens : int
         Tokens that go through the model at once.
+    mask : int64 tensor [n_cells, L] or None
+        1 on genes, 0 on padding; None: there is none.
     """
     if not len(ids):
         return np.empty(0)
-    parts = ids.split(max(1, batch_tokens // ids.shape[1]))
+    at_once = max(1, batch_tokens // ids.shape[1])
+    masks = itertools.repeat(None) if mask is None else mask.split(at_once)
     with torch.no_grad():
-        values = [contrast(logits_of_unpadded(model, part)) for part in parts]
+        values = [
+            contrast(read_logits(model, part, of_part))
+            for part, of_part in zip(ids.split(at_once), masks, strict=False)
+        ]
     return torch.cat(values).double().cpu().numpy()
 
 
-def logits_of_unpadded(model, ids, hidden=None, first=0):
-    """Return the logits of cells of one length, as `cell_logits` would.
+def read_logits(model, ids, mask=None, hidden=None, first=0):
+    """Return the logits of cells, as `cell_logits` would.
 
     Where only position 0 is read, the last layer is computed there alone: such passes are nearly
     all of what attributions and faithfulness cost.
@@ -61,17 +68,21 @@ def logits_of_unpadded(model, ids, hidden=None, first=0):
     Parameters
     ----------
     ids : int64 tensor [n_cells, L]
+    mask : int64 tensor [n_cells, L] or None
+        None: there is no padding.
     hidden : tensor [n_cells, L, hidden] or None
         Hidden states after `first` layers, where they are known.
     """
     trunk = model.trunk
     *below, last = trunk.layers
     if getattr(model.config, "classifier_pooling", "first") == "mean" or first > len(below):
-        return cell_logits(model, ids, torch.ones_like(ids), hidden, first)
+        known = torch.ones_like(ids) if mask is None else mask
+        return cell_logits(model, ids, known, hidden, first)
     if hidden is None:
         hidden = trunk.embeddings(ids)
-    *_, hidden = trunk.states(hidden, None, first, len(below))
-    mixed = last.mixed(attended(*last.heads(hidden, read=slice(1))))
+    *_, hidden = trunk.states(hidden, mask, first, len(below))
+    heads = last.heads(hidden, read=slice(1))
+    mixed = last.mixed(attended(*heads, without_padding(mask)))
     return model.head(last.after(hidden[:, :1], mixed)[:, 0])
 
 
@@ -86,10 +97,22 @@ def are_genes(ids, mask, specials):
     return mask.bool() & ~torch.isin(ids, torch.tensor(list(specials), device=ids.device))
 
 
-def each_cell(ids, mask):
-    """Yield (row, tokens [1, length]) of every cell, without its padding."""
-    for row, length in enumerate(mask.sum(1).tolist()):
-        yield row, ids[row : row + 1, :length]
+def together(ids, mask):
+    """Yield (rows, ids, mask) of the cells that go through a model together.
+
+    On a CPU each cell goes alone, without its padding (the mask is None); on a GPU, which is waited
+    for less if it is asked for more at once, all of them.
+    """
+    if ids.device.type == "cpu":
+        for row, length in enumerate(mask.sum(1).tolist()):
+            yield slice(row, row + 1), ids[row : row + 1, :length], None
+    else:
+        yield slice(None), ids, mask
+
+
+def repeated(mask, n):
+    """Return the masks of cells, once for each of `n` passes of all of them; None stays None."""
+    return None if mask is None else mask.repeat(n, 1)
 
 
 def attention_received(model, ids, mask):
@@ -140,42 +163,47 @@ def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, bat
         ``|sum(attributions) - (F(x) - F(baseline))| / |F(x) - F(baseline)|``.
     """
     attributions, errors = np.zeros(ids.shape), np.full(len(ids), np.nan)
-    for row, cell in each_cell(ids, mask):
-        genes = are_genes(cell, torch.ones_like(cell), specials)
-        baseline = torch.where(genes, mask_token, cell)
-        parts = integrated_over_embeddings(model, cell, baseline, n_steps, batch_tokens)
-        whole, without = contrasts(model, torch.cat([cell, baseline]), batch_tokens)
-        attributions[row, : cell.shape[1]] = parts.double().sum(-1).cpu().numpy()
-        errors[row] = relative_error(attributions[row].sum() - (whole - without), whole - without)
+    for rows, cells, valid in together(ids, mask):
+        genes = are_genes(cells, torch.ones_like(cells) if valid is None else valid, specials)
+        baselines = torch.where(genes, mask_token, cells)
+        parts = integrated_over_embeddings(model, cells, valid, baselines, n_steps, batch_tokens)
+        attributions[rows, : cells.shape[1]] = parts.double().sum(-1).cpu().numpy()
+        both = torch.cat([cells, baselines])
+        whole, without = contrasts(model, both, batch_tokens, repeated(valid, 2)).reshape(2, -1)
+        errors[rows] = relative_error(
+            attributions[rows].sum(1) - (whole - without), whole - without
+        )
     return attributions, errors
 
 
-def integrated_over_embeddings(model, cell, baseline, n_steps, batch_tokens):
-    """Return integrated gradients of one cell per dimension of its embeddings: tensor [L, hidden].
+def integrated_over_embeddings(model, cells, mask, baselines, n_steps, batch_tokens):
+    """Return integrated gradients per dimension of the embeddings: tensor [n_cells, L, hidden].
 
     Parameters
     ----------
-    cell, baseline : int64 tensors [1, L]
+    cells, baselines : int64 tensors [n_cells, L]
+    mask : int64 tensor [n_cells, L] or None
     """
     embeddings = model.trunk.embeddings
     with torch.no_grad():
-        start, end = embeddings.word_embeddings(torch.cat([baseline, cell]))
+        start, end = embeddings.word_embeddings(torch.stack([baselines, cells]))
     mean_gradient = torch.zeros_like(end)
-    for a, weights in quadrature_parts(n_steps, batch_tokens // cell.shape[1], end):
+    for a, weights in quadrature_parts(n_steps, batch_tokens // cells.numel(), end):
         with torch.enable_grad():
-            words = (start + a[:, None, None] * (end - start)).requires_grad_()
+            words = start + a[:, None, None, None] * (end - start)
+            words = words.flatten(0, 1).requires_grad_()
             hidden = embeddings.placed(words)
-            logits = logits_of_unpadded(model, cell.expand(len(a), -1), hidden)
+            ids = cells.repeat(len(a), 1)
+            logits = read_logits(model, ids, repeated(mask, len(a)), hidden)
             (gradient,) = torch.autograd.grad(contrast(logits).sum(), words)
-        mean_gradient += torch.tensordot(weights, gradient, 1)
+        mean_gradient += torch.tensordot(weights, gradient.unflatten(0, (len(a), -1)), 1)
     return (end - start) * mean_gradient
 
 
 def relative_error(error, size):
     """Return |error| / |size|; 0 where there is no error, infinite where there is no size."""
-    if error == 0:
-        return 0.0
-    return abs(error) / abs(size) if size else np.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(np.equal(error, 0), 0.0, np.abs(error) / np.abs(size))
 
 
 def unit_quadrature(n_steps):
@@ -213,69 +241,78 @@ def attattr(model, ids, mask, *, n_steps, batch_tokens):
         the layers' absolute errors over the sum of these absolute changes.
     """
     attributions, errors = np.zeros(ids.shape), np.full(len(ids), np.nan)
-    for row, cell in each_cell(ids, mask):
-        layers, changes = attattr_layers(model, cell, n_steps=n_steps, batch_tokens=batch_tokens)
-        attributions[row, : cell.shape[1]] = layers.sum(0)
-        errors[row] = relative_error(np.abs(layers.sum(1) - changes).sum(), np.abs(changes).sum())
+    for rows, cells, valid in together(ids, mask):
+        layers, changes = attattr_layers(
+            model, cells, valid, n_steps=n_steps, batch_tokens=batch_tokens
+        )
+        attributions[rows, : cells.shape[1]] = layers.sum(1)
+        missing = np.abs(layers.sum(2) - changes).sum(1)
+        errors[rows] = relative_error(missing, np.abs(changes).sum(1))
     return attributions, errors
 
 
-def attattr_layers(model, cell, *, n_steps, batch_tokens):
-    """Return ATTATTR of one cell per layer.
+def attattr_layers(model, cells, mask=None, *, n_steps, batch_tokens):
+    """Return ATTATTR of cells per layer.
 
     Parameters
     ----------
-    cell : int64 tensor [1, L]
+    cells : int64 tensor [n_cells, L]
+    mask : int64 tensor [n_cells, L] or None
 
     Returns
     -------
-    attributions : float64 array [layers, L]
-    changes : float64 array [layers]
+    attributions : float64 array [n_cells, layers, L]
+    changes : float64 array [n_cells, layers]
         F less F without the layer's attention.
     """
     trunk, n_layers = model.trunk, len(model.trunk.layers)
     with torch.no_grad():
-        states = list(trunk.states(trunk.embeddings(cell), None, 0, n_layers))
-    attributions, changes = np.zeros((n_layers, cell.shape[1])), np.zeros(n_layers)
+        states = list(trunk.states(trunk.embeddings(cells), mask, 0, n_layers))
+    attributions = np.zeros((len(cells), n_layers, cells.shape[1]))
+    changes = np.zeros((len(cells), n_layers))
     for index, layer in enumerate(trunk.layers):
+        above = {"model": model, "cells": cells, "mask": mask, "hidden": states[index]}
         with torch.no_grad():
             query, key, value = layer.heads(states[index])
         with torch.enable_grad():
             value = value.detach().requires_grad_()
-            context = attended(query, key, value)
+            context = attended(query, key, value, without_padding(mask))
         mean_gradient = torch.zeros_like(context)
-        for a, weights in quadrature_parts(n_steps, batch_tokens // cell.shape[1], context):
+        for a, weights in quadrature_parts(n_steps, batch_tokens // cells.numel(), context):
             with torch.enable_grad():
-                scaled = (a[:, None, None, None] * context.detach()).requires_grad_()
-                above = contrast_above(model, cell, states[index], scaled, index)
-                (gradient,) = torch.autograd.grad(above.sum(), scaled)
+                scaled = a[:, None, None, None, None] * context.detach()
+                scaled.requires_grad_()
+                values = contrast_above(**above, contexts=scaled, index=index)
+                (gradient,) = torch.autograd.grad(values.sum(), scaled)
             mean_gradient += torch.tensordot(weights, gradient, 1)
         (carried,) = torch.autograd.grad(context, value, mean_gradient)
-        attributions[index] = (value.detach() * carried).double().sum((0, 1, 3)).cpu().numpy()
+        moved = (value.detach() * carried).double().sum((1, 3))
+        attributions[:, index] = moved.cpu().numpy()
         with torch.no_grad():
-            ends = torch.cat([context, torch.zeros_like(context)])
-            whole, without = contrast_above(model, cell, states[index], ends, index).double()
-        changes[index] = whole - without
+            ends = torch.stack([context, torch.zeros_like(context)])
+            whole, without = contrast_above(**above, contexts=ends, index=index).double()
+        changes[:, index] = (whole - without).cpu().numpy()
     return attributions, changes
 
 
-def contrast_above(model, cell, hidden, context, index):
-    """Return F of one cell from what a layer's attention gives: tensor [n].
+def contrast_above(model, cells, mask, hidden, contexts, index):
+    """Return F of cells from what a layer's attention gives: tensor [n, n_cells].
 
     Parameters
     ----------
-    cell : int64 tensor [1, L]
-    hidden : tensor [1, L, hidden]
+    cells : int64 tensor [n_cells, L]
+    mask : int64 tensor [n_cells, L] or None
+    hidden : tensor [n_cells, L, hidden]
         What the layer reads.
-    context : tensor [n, heads, L, d]
+    contexts : tensor [n, n_cells, heads, L, d]
         In place of its ``A v``.
     index : int
         The layer's, from 0.
     """
-    hidden, ids = hidden.expand(len(context), -1, -1), cell.expand(len(context), -1)
-    layer = model.trunk.layers[index]
-    hidden = layer.after(hidden, layer.mixed(context))
-    return contrast(logits_of_unpadded(model, ids, hidden, index + 1))
+    n, layer = len(contexts), model.trunk.layers[index]
+    hidden = layer.after(hidden.repeat(n, 1, 1), layer.mixed(contexts.flatten(0, 1)))
+    logits = read_logits(model, cells.repeat(n, 1), repeated(mask, n), hidden, index + 1)
+    return contrast(logits).unflatten(0, (n, -1))
 
 
 def occlusion(model, ids, mask, *, mask_token, specials, batch_tokens):
@@ -283,13 +320,34 @@ def occlusion(model, ids, mask, *, mask_token, specials, batch_tokens):
 
     Length and ranks stay. Position 0 is masked like any other (see the module).
     """
-    effects = np.full(ids.shape, np.nan)
-    for row, cell in each_cell(ids, mask):
-        (at,) = torch.nonzero(are_genes(cell, torch.ones_like(cell), specials)[0], as_tuple=True)
-        variants = cell.repeat(len(at), 1)
-        variants[torch.arange(len(at), device=at.device), at] = mask_token
-        (whole,) = contrasts(model, cell, batch_tokens)
-        effects[row, at.cpu().numpy()] = whole - contrasts(model, variants, batch_tokens)
+    genes = are_genes(ids, mask, specials)
+    row, at = torch.nonzero(genes, as_tuple=True)
+    variants = ids[row]
+    variants[torch.arange(len(at), device=at.device), at] = mask_token
+    return effects_of(model, ids, mask, genes, variants, mask[row], batch_tokens)
+
+
+def effects_of(model, ids, mask, genes, variants, masks, batch_tokens):
+    """Return F less F of a variant for each gene [n_cells, L], missing where there is none.
+
+    Parameters
+    ----------
+    genes : bool tensor [n_cells, L]
+    variants, masks : int64 tensors [n_genes, L]
+        In the order of the genes; the masks are 1 where a variant has a token.
+    """
+    effects, genes = np.full(ids.shape, np.nan), genes.cpu().numpy()
+    start = np.cumsum([0, *genes.sum(1)])
+    for rows, cells, valid in together(ids, mask):
+        first, last = start[rows][0], start[1:][rows][-1]
+        if first == last:
+            continue
+        own, of_own = variants[first:last], masks[first:last]
+        if valid is None:  # of one cell: they are equally long
+            own, of_own = own[:, : int(of_own[0].sum())], None
+        whole = contrasts(model, cells, batch_tokens, valid)
+        row = np.repeat(np.arange(len(cells)), genes[rows].sum(1))
+        effects[rows][genes[rows]] = whole[row] - contrasts(model, own, batch_tokens, of_own)
     return effects
 
 
@@ -302,17 +360,16 @@ def deletion(model, ids, mask, *, specials, batch_tokens):
     give on average. Where position 0 is read, its deletion makes the next gene the one that is
     read. Missing where there is no gene, or none beside it.
     """
-    effects = np.full(ids.shape, np.nan)
-    for row, cell in each_cell(ids, mask):
-        genes = are_genes(cell, torch.ones_like(cell), specials)[0]
-        (at,) = torch.nonzero(genes, as_tuple=True)
-        if len(at) < 2:
-            continue
-        others = torch.arange(cell.shape[1] - 1, device=at.device)[None]
-        variants = cell[0, others + (others >= at[:, None])]
-        (whole,) = contrasts(model, cell, batch_tokens)
-        effect = whole - contrasts(model, variants, batch_tokens)
-        effects[row, at.cpu().numpy()] = effect - mean_beside(effect, RANKS_BESIDE)
+    genes = are_genes(ids, mask, specials)
+    genes &= genes.sum(1, keepdim=True) > 1
+    row, at = torch.nonzero(genes, as_tuple=True)
+    places = torch.arange(ids.shape[1] - 1, device=ids.device)[None]
+    variants = ids[row].gather(1, places + (places >= at[:, None]))
+    masks = (places < mask.sum(1)[row, None] - 1).to(mask)
+    effects = effects_of(model, ids, mask, genes, variants, masks, batch_tokens)
+    for of_cell, has_gene in zip(effects, genes.cpu().numpy(), strict=True):
+        if has_gene.any():
+            of_cell[has_gene] -= mean_beside(of_cell[has_gene], RANKS_BESIDE)
     return effects
 
 

@@ -19,9 +19,8 @@ def padded(cells, device="cpu"):
     input_ids, attention_mask : int64 tensors [n_cells, L]
         L is the length of the longest cell, on a GPU rounded up to `LENGTHS_ON_GPU`.
     """
-    on_gpu = torch.device(device).type == "cuda"
     lengths = np.array([len(cell) for cell in cells])
-    longest = rounded_up(lengths.max(), LENGTHS_ON_GPU) if on_gpu else lengths.max()
+    longest = padded_length(lengths, torch.device(device))
     mask = np.arange(longest) < lengths[:, None]
     ids = np.zeros(mask.shape, np.int64)
     ids[mask] = np.concatenate(cells)
@@ -43,9 +42,10 @@ def places(lengths, device="cpu"):
     return moved(np.stack([cells, np.arange(len(cells)) - first]), device)
 
 
-def rounded_up(length, multiple):
-    """Return the next multiple of a number, or the length itself."""
-    return -(-int(length) // multiple) * multiple
+def padded_length(lengths, device):
+    """Return what cells are padded to: the longest of their lengths, on a GPU rounded up."""
+    multiple = LENGTHS_ON_GPU if device.type == "cuda" else 1
+    return -(-int(lengths.max()) // multiple) * multiple
 
 
 def length_grouped_batches(lengths, batch_size, rng):

@@ -71,10 +71,12 @@ def state_batch(states, batch, device, longest=None):
     starts, lengths = states.starts[batch], states.lengths[batch]
     if states.pooled:
         return torch.from_numpy(states.values[starts].astype(np.float32)).to(device)
-    hidden = np.zeros((len(batch), longest, states.values.shape[1]), np.float32)
-    for row, start, length in zip(hidden, starts, lengths, strict=True):
+    on_gpu = torch.device(device).type == "cuda"
+    shape = len(batch), longest, states.values.shape[1]
+    hidden = torch.zeros(shape, pin_memory=on_gpu)  # in memory that a GPU reads by itself
+    for row, start, length in zip(hidden.numpy(), starts, lengths, strict=True):
         row[:length] = states.values[start : start + length]
-    return torch.from_numpy(hidden).to(device)
+    return hidden.to(device, non_blocking=on_gpu)
 
 
 def wanted_states(model):
