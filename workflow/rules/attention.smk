@@ -4,7 +4,7 @@
 
 # One job per model, or one per shard of its cells and one that merges them.
 SHARDS = config["attention"]["shards"]
-LOOKED_AT_WITH = {**config["compute"], "precision": config["attention"]["precision"]}
+LOOKED_AT_WITH = {**COMPUTE, "precision": config["attention"]["precision"]}
 LOOKED_AT = "|".join([*ATTENDED, "pretrained"])
 
 

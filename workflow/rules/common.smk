@@ -122,7 +122,8 @@ RELABELLINGS = (
 PER_JOB = config["evidence"]["relabellings_per_job"] if RELABELLINGS else 1
 PLACES = range(1, PER_JOB + 1)
 # What the models depend on; fine-tuning alone has processes and compile.
-COMPUTE = {k: v for k, v in config["compute"].items() if k not in ("processes", "compile")}
+FINETUNED_WITH = {**config["compute"], "budgets": f"results/{STUDY}/token_budgets"}
+COMPUTE = {k: v for k, v in FINETUNED_WITH.items() if k not in ("processes", "compile")}
 GPUS = 0 if config["compute"]["device"] == "cpu" else 1
 # Priority of the rules on the way to the models of relabelled wells, the longest way through a study:
 # started first, it leaves short jobs for the end, when there are cores for all of them.

@@ -118,7 +118,7 @@ rule finetune:
         options=lambda wildcards: finetune_options(config["finetune"], REGIMES[wildcards.regime]),
         cache=lambda wildcards: CACHE if wildcards.regime in STILL else None,
         max_length=config["tokens"]["max_length"],
-        compute=config["compute"],
+        compute=FINETUNED_WITH,
         code=code_digest("finetune"),
     script:
         "../scripts/finetune.py"

@@ -1,9 +1,12 @@
 """How many tokens go through a model at once: by what a training step keeps of each."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from tiny_study import random_cells, tiny_config
 
+from keygenes.core.files import read_json
 from keygenes.core.jobs import Compute
 from keygenes.models.batches import padded
 from keygenes.models.bert import CellClassifier
@@ -70,3 +73,33 @@ def test_a_number_is_taken_as_it_is_and_a_cpu_has_its_own(monkeypatch):
     assert token_budget(Compute("auto"), V1) == TOKENS_ON_CPU
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert token_budget(Compute("auto", device="cpu"), LARGE) == TOKENS_ON_CPU
+
+
+class Card(NamedTuple):
+    """What torch says of a card."""
+
+    total_memory: float
+    name: str = "a card"
+
+
+def test_what_auto_came_to_is_kept_for_reruns_on_another_card(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    card = Card(80 * GB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    compute = Compute("auto", device="auto", budgets=str(tmp_path / "budgets"))
+    first = token_budget(compute, LARGE)
+    assert first == budget_within(80 * GB, LARGE)
+    card = Card(24 * GB)
+    assert token_budget(compute._replace(budgets=None), LARGE) < first
+    assert token_budget(compute, LARGE) == first
+    (kept,) = (tmp_path / "budgets").iterdir()
+    document = read_json(kept)
+    assert document["batch_tokens"] == first
+    assert document["card"] == "a card"
+    # another size has its own, and jobs that share a card
+    assert token_budget(compute, V1) == budget_within(24 * GB, V1)
+    together = token_budget(compute._replace(jobs_per_gpu=4), V1)
+    assert together == budget_within(6 * GB, V1) < budget_within(24 * GB, V1)
+    assert len(list((tmp_path / "budgets").iterdir())) == 3
+    assert token_budget(compute._replace(device="cpu"), LARGE) == TOKENS_ON_CPU
+    assert token_budget(compute._replace(batch_tokens=300), LARGE) == 300

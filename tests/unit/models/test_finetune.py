@@ -18,6 +18,7 @@ from keygenes.core.jobs import Compute
 from keygenes.core.regimes import PRESETS
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
+from keygenes.models import batches
 from keygenes.models import finetune as module
 from keygenes.models.batches import padded
 from keygenes.models.cells import of_split, task_cells
@@ -473,6 +474,49 @@ def test_a_gpu_is_asked_for_the_same_bytes_where_the_config_wants_them(monkeypat
     assert asked == ({**unfused, "mode": "error"} if deterministic else {})
     # read anew for every matrix product where it is set
     assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic
+
+
+def test_jobs_that_share_a_card_have_a_part_of_its_memory_each(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", asked.append)
+    set_up_torch(Compute(device="cuda"))
+    set_up_torch(Compute(device="cuda", jobs_per_gpu=4))
+    set_up_torch(Compute(device="cpu", jobs_per_gpu=4))
+    assert asked == [0.25]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+@pytest.mark.parametrize(
+    "patterns",
+    [FULL, ["bert.encoder.layer.{last}.*", *FROZEN], FROZEN],
+    ids=["full", "last", "head"],
+)
+def test_lengths_that_are_rounded_up_change_nothing(
+    study, tmp_path, monkeypatch, patterns, pooling
+):
+    """As on a GPU, where kept states meet cells that are padded further."""
+    document = read_json(study["config"])
+    (tmp_path / "config.json").write_text(json.dumps({**document, "hidden_dropout_prob": 0.0}))
+    still = {**study, "config": tmp_path / "config.json"}
+    options = {**OPTIONS, "epochs": 2, "pooling": pooling, "attention_dropout": 0.0}
+    losses = []
+    for multiple in (1, 8):
+        monkeypatch.setattr(
+            batches, "padded_length", lambda lengths, _, m=multiple: m * -(-lengths.max() // m)
+        )
+        folder = tmp_path / str(multiple)
+        tuned(
+            still,
+            folder,
+            patterns=patterns,
+            options=options,
+            cache={"max_gb": 1, "dtype": "float32"},
+        )
+        losses.append(read_table(folder / "history.parquet")["valid_loss"])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    assert losses[0].nunique() > 1
 
 
 def test_training_on_a_cpu_is_in_float32():

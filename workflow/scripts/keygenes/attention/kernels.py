@@ -20,7 +20,7 @@ def _log_attention(
     query, key, lse, rows, columns, length, strides, scaling,
     dims: tl.constexpr, width: tl.constexpr, precision: tl.constexpr,
 ):  # fmt: skip
-    """Return log attention of a tile [rows, columns]; -inf in rows of padding."""
+    """Return log attention of a tile [rows, columns]; in rows of padding so low that exp() is 0."""
     at = tl.arange(0, width)
     q = tl.load(
         query + rows[:, None] * strides[0] + at[None, :],
@@ -32,7 +32,7 @@ def _log_attention(
         mask=(columns < length)[None, :] & (at < dims)[:, None],
         other=0.0,
     )
-    total = tl.load(lse + rows, mask=rows < length, other=float("inf"))
+    total = tl.load(lse + rows, mask=rows < length, other=1e30)  # inf would make 0 * inf
     return tl.dot(q, k, input_precision=precision) * scaling - total[:, None]
 
 
@@ -70,7 +70,7 @@ def _column_sums(
             weight = tl.load(weights + cell * longest + rows, mask=rows < length, other=0.0)
             a = a * weight[:, None]
         sums += tl.sum(a, 0)
-        entropies -= tl.sum(tl.where(a > 0, a * log_a, 0.0), 0)
+        entropies -= tl.sum(a * log_a, 0)
     valid, place = columns < length, at * longest + columns
     tl.store(received + place, tl.where(valid, sums, 0.0), mask=columns < longest)
     tl.store(entropy + place, tl.where(valid, entropies, 0.0), mask=columns < longest)

@@ -26,6 +26,10 @@ class Compute(NamedTuple):
         See `models.device.autocast`.
     deterministic : bool
         Whether the same bytes are asked of a GPU each time.
+    jobs_per_gpu : int
+        Jobs that share the memory of a card.
+    budgets : str or None
+        Folder that keeps what 'auto' came to on a GPU, for reruns; None: nowhere.
     """
 
     batch_tokens: int | str = 4096
@@ -33,6 +37,8 @@ class Compute(NamedTuple):
     device: str = "cpu"
     precision: str = "float32"
     deterministic: bool = False
+    jobs_per_gpu: int = 1
+    budgets: str | None = None
 
 
 def computing(section):

@@ -100,10 +100,10 @@ def are_genes(ids, mask, specials):
 def together(ids, mask):
     """Yield (rows, ids, mask) of the cells that go through a model together.
 
-    On a CPU each cell goes alone, without its padding (the mask is None); on a GPU, which is waited
-    for less if it is asked for more at once, all of them.
+    A cell that is alone goes without its padding, and the mask is None. On a CPU each cell is; on a
+    GPU, which is waited for less if it is asked for more at once, all go together.
     """
-    if ids.device.type == "cpu":
+    if ids.device.type == "cpu" or len(ids) == 1:
         for row, length in enumerate(mask.sum(1).tolist()):
             yield slice(row, row + 1), ids[row : row + 1, :length], None
     else:

@@ -3,12 +3,15 @@
 import contextlib
 import logging
 import os
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from keygenes.core.errors import input_error
+from keygenes.core.files import read_json, write_json
 
 log = logging.getLogger("keygenes")
 
@@ -71,6 +74,8 @@ def set_up_torch(compute):
         # the backward pass of fused attention adds in any order
         torch.backends.cuda.enable_flash_sdp(False)
         torch.backends.cuda.enable_mem_efficient_sdp(False)
+    if device == "cuda" and compute.jobs_per_gpu > 1:  # who runs out of memory is one job alone
+        torch.cuda.set_per_process_memory_fraction(1 / compute.jobs_per_gpu)
     # cuDNN's attention is planned anew for every shape, which takes longer than a training step
     torch.backends.cuda.enable_cudnn_sdp(False)
     return torch.device(device)
@@ -93,8 +98,9 @@ def bytes_per_token(config):
 def token_budget(compute, config):
     """Return the tokens that go through a model at once.
 
-    'auto' is, on a CPU, what its cache is good for, and on a GPU what half of the card's memory
-    holds of a training step: a power of two, so that cards of about a size agree.
+    'auto' is, on a CPU, what its cache is good for, and on a GPU what half of the job's part of its
+    memory holds of a training step: a power of two, so that cards of about a size agree. What it
+    came to is kept, and taken again on whatever card: other parts give other last digits.
 
     Parameters
     ----------
@@ -103,17 +109,28 @@ def token_budget(compute, config):
     """
     if compute.batch_tokens != "auto":
         return compute.batch_tokens
-    on_cpu = compute.device == "cpu" or not torch.cuda.is_available()
-    memory = 0 if on_cpu else torch.cuda.get_device_properties(0).total_memory
-    budget = budget_within(memory, config)
+    if compute.device == "cpu" or not torch.cuda.is_available():
+        return TOKENS_ON_CPU
+    sizes = {"layers": config.num_hidden_layers, "hidden": config.hidden_size}
+    sizes |= {"intermediate": config.intermediate_size, "jobs_per_gpu": compute.jobs_per_gpu}
+    name = "_".join(map(str, sizes.values()))
+    kept = compute.budgets and Path(compute.budgets) / f"{name}.json"
+    if kept and kept.is_file():
+        budget = read_json(kept)["batch_tokens"]
+        log.info("at most %d tokens go through the model at once (from %s)", budget, kept)
+        return budget
+    card = torch.cuda.get_device_properties(0)
+    budget = budget_within(card.total_memory / compute.jobs_per_gpu, config)
     log.info("at most %d tokens go through the model at once (compute.batch_tokens: auto)", budget)
+    if kept:  # jobs that start together each write it whole
+        own = kept.with_name(f".{uuid.uuid4().hex}.json")
+        write_json({"batch_tokens": budget, **sizes, "card": card.name}, own)
+        os.replace(own, kept)
     return budget
 
 
 def budget_within(memory, config):
-    """Return the tokens of a training step that half of some memory (bytes; 0: a CPU) holds."""
-    if not memory:
-        return TOKENS_ON_CPU
+    """Return the tokens of a training step that half of some memory (bytes) holds."""
     fitting = int(memory / 2 / bytes_per_token(config))
     return max(TOKENS_ON_CPU, min(MOST_TOKENS, 1 << (fitting.bit_length() - 1)))
 
