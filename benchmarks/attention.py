@@ -34,8 +34,8 @@ from keygenes.attention.fused import Fused  # noqa: E402
 from keygenes.attention.norms import value_norms  # noqa: E402
 from keygenes.attention.stream import LayerStatistics  # noqa: E402
 from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
-from keygenes.models.bert import Trunk  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
+from keygenes.models.families.geneformer import Trunk  # noqa: E402
 
 TOKENS, CLASSES, LONGEST = 25_426, 5, 2048
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 from keygenes.evidence import attribution  # noqa: E402
 from keygenes.evidence.attribute import ONE_PASS, one_pass_scores  # noqa: E402
-from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
+from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 
 TOKENS, LONGEST, BATCH_TOKENS = 25_426, 2048, 4096
 N_STEPS, ATTATTR_STEPS = 50, 20

@@ -26,9 +26,9 @@ from keygenes.models.batches import (  # noqa: E402
     padding_waste,
     parts_of,
 )
-from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.device import set_up_torch  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
+from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 from keygenes.models.finetune import CellLoss, class_logits, loss_and_accuracy  # noqa: E402
 from keygenes.models.train import train  # noqa: E402
 from keygenes.models.trained import train_only  # noqa: E402

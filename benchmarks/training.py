@@ -23,8 +23,8 @@ from keygenes.attention.sums import attention_sums  # noqa: E402
 from keygenes.core.regimes import tasks_of, trained_patterns  # noqa: E402
 from keygenes.evidence.attribute import MANY_PASSES, ONE_PASS, RANDOMISED_STEPS  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
-from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
+from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 from keygenes.models.head import cell_logits  # noqa: E402
 from keygenes.models.trained import frozen_layers, train_mode, train_only  # noqa: E402
 

@@ -26,9 +26,9 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.core.jobs import Compute  # noqa: E402
-from keygenes.models.bert import CellClassifier  # noqa: E402
 from keygenes.models.device import set_up_torch  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
+from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 from keygenes.models.finetune import CellLoss  # noqa: E402
 from keygenes.models.train import train  # noqa: E402
 

@@ -18,9 +18,9 @@ from keygenes.core.code import code_digest
 from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import InputError
 from keygenes.core.files import check_room, digest_of
+from keygenes.core.parts import embeddings_train
 from keygenes.core.regimes import (
     counterpart,
-    embeddings_train,
     finetune_options,
     tasks_of,
     trained_patterns,

@@ -18,8 +18,8 @@ from keygenes.attention.stream import (
     reduced_attention,
 )
 from keygenes.models.batches import padded
-from keygenes.models.bert import scaling_of
 from keygenes.models.encoder import load_trunk
+from keygenes.models.softmax import scaling_of
 
 CELLS = random_cells(5, seed=2)
 BATCHES = {"padded": CELLS, "unpadded": [cell[:5] for cell in CELLS], "alone": CELLS[:1]}

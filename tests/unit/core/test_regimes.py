@@ -6,9 +6,7 @@ from keygenes.core import config as settings
 from keygenes.core.errors import InputError
 from keygenes.core.regimes import (
     PRESETS,
-    chosen_by,
     counterpart,
-    embeddings_train,
     finetune_options,
     kind_of,
     tasks_of,
@@ -21,6 +19,8 @@ def test_a_regime_is_a_list_of_patterns_whatever_its_form():
     frozen = ["*", "!bert.encoder.layer.0.*", "!bert.encoder.layer.1.*"]
     assert trained_patterns({"name": "a", "freeze_layers": 2}) == frozen
     assert trained_patterns({"name": "a", "preset": "upstream"}) == ["*"]
+    head = ["bert.pooler.*", "classifier.*"]
+    assert trained_patterns({"name": "a", "train": ["head"]}) == head
 
 
 def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study):
@@ -41,19 +41,6 @@ def test_a_regime_s_own_keys_win_over_its_preset_and_that_over_the_section(study
     assert head["converge"] == whole["convergence"]
 
 
-def test_which_regimes_train_the_embeddings(study):
-    trained = {
-        regime["name"]: embeddings_train(trained_patterns(regime))
-        for regime in study["regimes"]
-        if "method" not in regime
-    }
-    assert {name for name, trains in trained.items() if not trains} == {
-        *("frozen", "frozen_five_epochs", "last_layer", "random_frozen", "frozen_equal_length")
-    }
-    assert not embeddings_train(["*", "!bert.embeddings.*"])
-    assert embeddings_train(["classifier.*", "bert.embeddings.LayerNorm.bias"])
-
-
 def test_a_preset_is_a_regime_of_its_own(study):
     study["regimes"].append({"name": "upstream", "preset": "upstream"})
     settings.check(study, schema("config"), "config key")
@@ -62,13 +49,6 @@ def test_a_preset_is_a_regime_of_its_own(study):
     with pytest.raises(InputError) as error:
         settings.check(study, schema("config"), "config key")
     assert_sentence(error, "config key 'regimes[0].preset'", "'thesis'", "upstream")
-
-
-def test_patterns_add_and_take_out_in_their_order():
-    names = ["a.x", "a.y", "b.x"]
-    assert chosen_by(["*"], names) == (set(names), [])
-    assert chosen_by(["*", "!a.*", "a.y"], names) == ({"a.y", "b.x"}, [])
-    assert chosen_by(["!a.*", "c.*", "a.*"], names) == ({"a.x", "a.y"}, ["c.*"])
 
 
 def test_the_counterpart_of_a_regime_differs_in_one_key_alone(study):

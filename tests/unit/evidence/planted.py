@@ -5,7 +5,7 @@ import torch
 from tiny_study import random_cells, tiny_config
 
 from keygenes.models.batches import padded
-from keygenes.models.bert import CellClassifier
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.head import cell_logits
 
 MASK, GENE = 1, 7

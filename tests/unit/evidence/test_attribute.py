@@ -15,8 +15,8 @@ from keygenes.evidence.attribution import contrasts
 from keygenes.evidence.drawn_cells import evenly_drawn
 from keygenes.evidence.orders import attention_orders, gene_orders, orders_of
 from keygenes.models import batches
-from keygenes.models.bert import CellClassifier
 from keygenes.models.encoder import load_classifier, save_model
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.head import set_pooling
 from keygenes.tokens.store import read_tokens
 

@@ -21,8 +21,8 @@ from keygenes.evidence.attribution import (
     relative_error,
 )
 from keygenes.models.batches import padded
-from keygenes.models.bert import scaling_of
 from keygenes.models.head import cell_logits
+from keygenes.models.softmax import scaling_of
 
 TOKENS = {"mask_token": MASK, "specials": (0, MASK)}
 BUDGET = {"batch_tokens": 64}  # several parts per cell

@@ -9,7 +9,6 @@ from tiny_study import random_cells, tiny_config
 from keygenes.core.files import read_json
 from keygenes.core.jobs import Compute
 from keygenes.models.batches import padded
-from keygenes.models.bert import CellClassifier
 from keygenes.models.device import (
     MOST_TOKENS,
     TOKENS_ON_CPU,
@@ -18,6 +17,7 @@ from keygenes.models.device import (
     token_budget,
 )
 from keygenes.models.encoder import small_config
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.head import cell_logits
 
 V1 = small_config(vocabulary_size=25_426, max_length=2048, layers=6, heads=4, hidden=256)

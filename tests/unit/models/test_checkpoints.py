@@ -9,7 +9,6 @@ from transformers import BertForMaskedLM, BertForSequenceClassification, BertMod
 from keygenes.core.config import read_yaml
 from keygenes.core.errors import InputError
 from keygenes.core.regimes import trained_patterns
-from keygenes.models.bert import CellClassifier
 from keygenes.models.encoder import (
     check_fit,
     load_classifier,
@@ -18,6 +17,7 @@ from keygenes.models.encoder import (
     read_config,
     save_model,
 )
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.head import cell_logits, pooled_states
 from keygenes.models.trained import count_trainable, train_only
 

@@ -7,7 +7,7 @@ from v1_model import v1_model
 from keygenes.core.config import read_yaml
 from keygenes.core.errors import InputError
 from keygenes.core.regimes import trained_patterns
-from keygenes.models.bert import CellClassifier
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.head import cell_logits
 from keygenes.models.trained import count_trainable, train_mode, train_only
 

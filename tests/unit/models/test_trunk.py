@@ -17,7 +17,7 @@ from keygenes.core.tables import read_table
 from keygenes.models import finetune
 from keygenes.models import trunk as module
 from keygenes.models.batches import padded
-from keygenes.models.bert import CellClassifier
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.head import cell_logits, set_pooling
 from keygenes.models.trained import frozen_layers, train_only
 from keygenes.models.trunk import affordable, cache_trunk, wanted_states

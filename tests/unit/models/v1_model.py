@@ -3,7 +3,7 @@
 import torch
 from transformers import BertConfig
 
-from keygenes.models.bert import CellClassifier
+from keygenes.models.families.geneformer import CellClassifier
 
 
 def v1_config():

@@ -14,9 +14,9 @@ from transformers import AutoModelForSequenceClassification
 from keygenes.core.files import read_json, write_json
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
-from keygenes.models.bert import CellClassifier
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.encoder import save_model
+from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.finetune import class_logits
 from keygenes.models.head import set_pooling
 from keygenes.report.gene_export import simulated_note

@@ -39,7 +39,7 @@ def readout_and_rollout(trunk, ids, mask, pooling="first", leaves_out=()):
 
     Parameters
     ----------
-    trunk : models.bert.Trunk
+    trunk : trunk of a model (`models.families`)
         In eval mode.
     ids, mask : int64 tensors [n_cells, L]
         Padded right.

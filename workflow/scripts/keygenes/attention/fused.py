@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from keygenes.attention.norms import gram_factors, head_products, value_norms
-from keygenes.models.bert import scaling_of
+from keygenes.models.softmax import scaling_of
 
 log = logging.getLogger("keygenes")
 

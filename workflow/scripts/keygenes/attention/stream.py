@@ -6,7 +6,7 @@ is then overwritten. On a GPU fused attention and kernels do it (`keygenes.atten
 Nothing of size [L, L] exists at any time.
 
 Each walk through a model takes the queries, keys and values of a layer, and hands it the context
-that it has computed from them (`keygenes.models.bert.Layer`).
+that it has computed from them (`keygenes.models.families`).
 """
 
 import math
@@ -16,7 +16,7 @@ import torch
 
 from keygenes.attention import fused
 from keygenes.attention.norms import gram_factors, value_gram, value_norms
-from keygenes.models.bert import attended, scaling_of, without_padding
+from keygenes.models.softmax import attended, scaling_of, without_padding
 
 # exp() of a larger score would overflow float32 once a row of a few thousand is summed.
 LARGEST_UNSHIFTED = 60.0
@@ -157,7 +157,7 @@ def attention_statistics(trunk, ids, mask, *, pair_norms=False):
 
     Parameters
     ----------
-    trunk : models.bert.Trunk
+    trunk : trunk of a model (`models.families`)
         In eval mode.
     ids, mask : int64 tensors [n_cells, L]
         Padded right; the mask is 1 on genes and 0 on padding.
@@ -302,7 +302,7 @@ def queries_and_keys(trunk, ids, attention):
 
     Parameters
     ----------
-    trunk : models.bert.Trunk
+    trunk : trunk of a model (`models.families`)
     ids : int64 tensor [n_cells, L]
     attention : InBlocks or fused.Fused
         From `attention_of`; its `scored` says what is returned.

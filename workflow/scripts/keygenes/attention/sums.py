@@ -282,7 +282,7 @@ def attention_sums(
 
     Parameters
     ----------
-    trunk : models.bert.Trunk
+    trunk : trunk of a model (`models.families`)
         In eval mode, on the device to use.
     cells : list of int arrays
         Tokens of each cell.

@@ -67,13 +67,21 @@ def modules_of(script, scripts=SCRIPTS):
     return sorted(seen)
 
 
+def with_data(files):
+    """Return modules and what lies beside them under the same name: JSON, HTML, CSS, text."""
+    beside = {path for file in files for path in file.parent.glob(f"{file.stem}.*")}
+    return sorted({*files, *beside})
+
+
 def code_digest(script, scripts=SCRIPTS):
     """Return a sha256 over the names and bytes of every module behind `script`, named for it.
+
+    What lies beside a module under its name counts as part of it.
 
     Where it changes, Snakemake shows the old and the new one as the reason to run a rule again.
     """
     digest = hashlib.sha256()
-    for file in modules_of(script, scripts):
+    for file in with_data(modules_of(script, scripts)):
         digest.update(str(file.relative_to(scripts)).encode())
         digest.update(file.read_bytes())
     return f"code of {script}: {digest.hexdigest()}"

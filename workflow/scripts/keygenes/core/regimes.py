@@ -3,9 +3,8 @@
 Some are controls of others: the same training on other tokens, labels, splits or first weights.
 """
 
-import fnmatch
-
 from keygenes.core.errors import input_error
+from keygenes.core.parts import check_parts, patterns_of, trains_head_alone
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTRIBUTIONS
 
@@ -57,7 +56,7 @@ def check_regime(regime):
         raise input_error(
             f"{where}'",
             found=" and ".join(forms) or "only a name",
-            expected="one of train (patterns of parameter names), freeze_layers, finetuned (a "
+            expected="one of train (parts of the model), freeze_layers, finetuned (a "
             "model of the registry), or method: logistic",
             remedy="give exactly one" if forms else "add one",
         )
@@ -71,12 +70,12 @@ def check_regime(regime):
             else "no 'features', which are for method: logistic",
             remedy="remove it",
         )
+    check_parts(regime.get("train", []), f"{where}.train'")
     if "converge" in regime and not trains_head_alone(trained_patterns(regime)):
         raise input_error(
             f"{where}.converge'",
             found="true, of a regime that trains more than the head",
-            expected="train: ['bert.pooler.*', 'classifier.*'] alone: a head on states "
-            "that are computed once",
+            expected="train: [head] alone, on states that are computed once",
             remedy="remove converge and set epochs, or train the head alone",
         )
     if forms == ["method"] and "features" not in regime:
@@ -271,53 +270,9 @@ def trained_patterns(regime):
     embeddings, the other layers and the head train.
     """
     if "train" in regime:
-        return regime["train"]
-    frozen = [f"!bert.encoder.layer.{i}.*" for i in range(regime.get("freeze_layers", 0))]
-    return ["*", *frozen]
-
-
-def chosen_by(patterns, names):
-    """Return the names that patterns choose, and the patterns that match none.
-
-    Parameters
-    ----------
-    patterns : list of str
-        Shell patterns, read from the first to the last: ``pattern`` adds, ``!pattern`` takes out
-        again.
-    names : collection of str
-
-    Returns
-    -------
-    set of str
-    list of str
-    """
-    chosen, idle = set(), []
-    for pattern in patterns:
-        matched = set(fnmatch.filter(names, pattern.removeprefix("!")))
-        chosen = chosen - matched if pattern.startswith("!") else chosen | matched
-        if not matched:
-            idle.append(pattern)
-    return chosen, idle
-
-
-def embeddings_train(patterns):
-    """Return whether a regime trains the embeddings: then no layer sees the same input twice."""
-    names = {
-        f"bert.embeddings.{name}"
-        for name in (
-            *("word_embeddings.weight", "position_embeddings.weight"),
-            *("token_type_embeddings.weight", "LayerNorm.weight", "LayerNorm.bias"),
-        )
-    }
-    return bool(chosen_by(patterns, names)[0])
-
-
-def trains_head_alone(patterns):
-    """Return whether patterns choose something, and nothing of embeddings and layers."""
-    layers = {f"bert.encoder.layer.{i}.output.dense.weight" for i in [*range(200), "{last}"]}
-    head = {"bert.pooler.dense.weight", "classifier.weight"}
-    chosen, _ = chosen_by(patterns, layers | head)
-    return bool(chosen) and not chosen & layers and not embeddings_train(patterns)
+        return patterns_of(regime["train"])
+    frozen = [f"!layer.{i}" for i in range(1, regime.get("freeze_layers", 0) + 1)]
+    return patterns_of(["all", *frozen])
 
 
 def finetune_options(section, regime):

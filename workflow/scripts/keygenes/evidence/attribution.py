@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from keygenes.attention.stream import attention_statistics
-from keygenes.models.bert import attended, without_padding
 from keygenes.models.head import cell_logits
+from keygenes.models.softmax import attended, without_padding
 
 # Ranks on either side whose genes a deleted gene is held against.
 RANKS_BESIDE = 10

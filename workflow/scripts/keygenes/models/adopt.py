@@ -21,7 +21,7 @@ def output_order(config, names, classes, where):
 
     Parameters
     ----------
-    config : BertConfig
+    config : config of an encoder
         Its `id2label` names the outputs, unless `names` does.
     names : list of str or None
         Key 'classes' of the model's registry entry, in the order of the outputs.
@@ -83,7 +83,7 @@ def adopt_model(
     Parameters
     ----------
     weights, config : path-like
-        A `BertForSequenceClassification` of transformers, of Geneformer or of this pipeline.
+        A classifier of cells of transformers, of Geneformer or of this pipeline.
     classes : list of str or None
         Names of its outputs (`output_order`).
     """

@@ -89,7 +89,7 @@ def bytes_per_token(config):
 
     Parameters
     ----------
-    config : BertConfig
+    config : config of an encoder
     """
     of_layer = 9 * config.hidden_size + 2 * config.intermediate_size
     return 4 * (config.num_hidden_layers * of_layer + 6 * config.hidden_size)
@@ -105,7 +105,7 @@ def token_budget(compute, config):
     Parameters
     ----------
     compute : core.jobs.Compute
-    config : BertConfig
+    config : config of an encoder
     """
     if compute.batch_tokens != "auto":
         return compute.batch_tokens

@@ -1,86 +1,36 @@
-"""BERT encoders of genes: built, loaded, checked, partly frozen and saved.
+"""Encoders of genes: built, loaded, checked and saved, of any family.
 
 Weights are read from safetensors, or from old ``.bin`` files with ``weights_only``, and of a
 config.json only what describes an encoder: no file can run code. Nothing is fetched from a hub.
 """
 
 import logging
-import math
 import zipfile
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
-from transformers import BertConfig
 
 from keygenes.core.errors import input_error
 from keygenes.core.files import read_json, written
 from keygenes.core.tensors import check_tensors, write_tensors
-from keygenes.models.bert import ACTIVATIONS, CellClassifier, MaskedModel
+from keygenes.models.families import FAMILIES, family_of, family_of_document, geneformer
 
 log = logging.getLogger("keygenes")
 
-# A pretrained masked-language model has no pooler and no classifier: those start at random.
-NEW_IN_CLASSIFIER = ("bert.pooler.", "classifier.")
-# What such a model has and a classifier has no place for: its output layer, and a buffer that
-# old versions of transformers stored.
-NOT_IN_CLASSIFIER = ("cls.", "bert.embeddings.position_ids")
-
-
-# What is read of a config.json. Other keys can name code: transformers runs what auto_map names,
-# and fetches what attn_implementation names.
-SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-SIZES += ("intermediate_size", "max_position_embeddings", "type_vocab_size")
-RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-OTHER_KEYS = ("hidden_act", "initializer_range", "layer_norm_eps", "pad_token_id", "num_labels")
-OTHER_KEYS += ("id2label", "label2id", "problem_type")
-OTHER_KEYS += ("classifier_pooling", "pooling_leaves_out")  # our own, see `head.set_pooling`
-OTHER_MODELS = ("is_decoder", "add_cross_attention", "quantization_config", "pruned_heads")
-MAX_LAYERS, MAX_CLASSES, MAX_PARAMETERS = 1000, 10_000, 1_000_000_000
-
-
-def _described(document):
-    """Return the keys of a config.json that describe an encoder; a ValueError where they cannot."""
-    if not isinstance(document, dict):
-        raise ValueError("no keys at the top level")
-    if foreign := [key for key in OTHER_MODELS if document.get(key)]:
-        raise ValueError(f"{foreign[0]} is set: another kind of model")
-    keys = {k: v for k, v in document.items() if k in (*SIZES, *RATES, *OTHER_KEYS)}
-    sizes = {key: keys.get(key, getattr(BertConfig, key)) for key in SIZES}
-    for key, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{key} is {value!r}")
-    vocabulary, hidden, layers, heads, inner, positions, types = sizes.values()
-    classes = [keys.get("num_labels", 0), len(keys.get("id2label") or ())]
-    n = (vocabulary + positions + types) * hidden + layers * hidden * (4 * hidden + 2 * inner)
-    if n > MAX_PARAMETERS or layers > MAX_LAYERS or max(classes) > MAX_CLASSES:
-        raise ValueError(f"a model of {layers} layers, {n:,} parameters, {max(classes)} classes")
-    if hidden % heads:
-        raise ValueError(f"{hidden} dimensions for {heads} heads")
-    for key in RATES:
-        if not 0 <= (keys.get(key) or 0) <= 1:
-            raise ValueError(f"{key} is {keys[key]!r}")
-    for key in ("layer_norm_eps", "initializer_range"):
-        if not 0 < keys.get(key, getattr(BertConfig, key)) < math.inf:
-            raise ValueError(f"{key} is {keys[key]!r}")
-    if keys.get("hidden_act", BertConfig.hidden_act) not in ACTIVATIONS:
-        raise ValueError(f"hidden_act {keys['hidden_act']!r} is none of {', '.join(ACTIVATIONS)}")
-    if not 0 <= (keys.get("pad_token_id") or 0) < vocabulary:
-        raise ValueError(f"pad_token_id is {keys['pad_token_id']!r}")
-    return keys
-
 
 def read_config(path):
-    """Return the `BertConfig` of a ``config.json``, of which only the encoder's keys are read."""
+    """Return the config of a ``config.json``, of which only the encoder's keys are read."""
     try:
-        return BertConfig(**_described(read_json(path)))
+        document = read_json(path)
+        return family_of_document(document).config_of(document)
     except Exception as error:  # transformers raises many kinds for a value of a wrong type
         reason = " ".join(str(error).split())
         raise input_error(
             str(path),
             found=f"a file that is no model configuration ({reason})",
-            expected="the config.json of a BERT model",
+            expected=f"the config.json of a {' or '.join(FAMILIES).upper()} model",
             remedy="point the model registry at the right folder, or delete the file and run again "
             "if a step of the workflow made it",
         ) from error
@@ -105,10 +55,7 @@ def check_fit(config, *, vocabulary_size, max_length, where):
 
 
 def read_weights(path):
-    """Return the tensors of a weight file, by name, on the CPU.
-
-    A bare encoder (`BertModel`) names its tensors without ``bert.``; here they get it.
-    """
+    """Return the tensors of a weight file, by name, on the CPU."""
     try:
         if str(path).endswith(".safetensors"):
             check_tensors(path)
@@ -121,8 +68,7 @@ def read_weights(path):
                 raise TypeError("other objects than tensors")
             if value.layout != torch.strided or value.is_quantized or value.is_meta:
                 raise TypeError("tensors that are not simply stored")
-        bare = "embeddings.word_embeddings.weight" in tensors
-        return {f"bert.{k}" if bare else k: v for k, v in tensors.items()}
+        return tensors
     except Exception as error:  # torch and safetensors raise many kinds for a bad file
         raise input_error(
             str(path),
@@ -141,26 +87,15 @@ def _refuse_packed(path):
             raise ValueError(f"unpacks to {unpacked:,} bytes")
 
 
-def small_config(*, vocabulary_size, max_length, layers, heads, hidden):
-    """Return the configuration of an encoder shaped like Geneformer V1, of another size."""
-    return BertConfig(
-        vocab_size=vocabulary_size,
-        max_position_embeddings=max_length,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        hidden_act="relu",
-        hidden_dropout_prob=0.02,
-        attention_probs_dropout_prob=0.0,  # fused attention on a CPU knows no dropout
-        pad_token_id=0,
-    )
+def small_config(**shape):
+    """Return the config of a small encoder shaped like Geneformer V1; see its family's."""
+    return geneformer.small_config(**shape)
 
 
 def new_masked_model(config, seed):
     """Return a masked-token model with random weights that only `seed` decides."""
     torch.manual_seed(seed)
-    return MaskedModel(config)
+    return family_of(config).MaskedModel(config)
 
 
 def pretrained_classifier(weights_path, config, class_names, seed):
@@ -172,7 +107,7 @@ def pretrained_classifier(weights_path, config, class_names, seed):
         A masked-language model's (or another classifier's) weights. A pooler among them is used,
         as `from_pretrained` would; a classifier never, since its classes are others. None: no
         weights are loaded, a control.
-    config : BertConfig
+    config : config of an encoder
     class_names : sequence of str
     seed : int
         Set before the model is built: what the file lacks starts at random.
@@ -187,16 +122,17 @@ def pretrained_classifier(weights_path, config, class_names, seed):
     config.id2label = dict(enumerate(class_names))
     config.label2id = {name: i for i, name in enumerate(class_names)}
     torch.manual_seed(seed)
-    model = CellClassifier(config)
+    family = family_of(config)
+    model = family.CellClassifier(config)
     if weights_path is None:
         log.info("no weights are loaded: all of the model starts at random")
         return model, {"loaded": [], "missing": sorted(model.state_dict()), "unexpected": []}
     loading = load_tensors(
         model,
-        read_weights(weights_path),
+        family.whole_names(read_weights(weights_path)),
         weights_path,
-        may_miss=NEW_IN_CLASSIFIER,
-        leave_out=(*NOT_IN_CLASSIFIER, "classifier."),
+        may_miss=family.NEW_IN_CLASSIFIER,
+        leave_out=(*family.NOT_IN_CLASSIFIER, *family.OF_CLASSES),
     )
     return model, loading
 
@@ -261,26 +197,25 @@ def load_classifier(weights_path, config_path):
     loading : dict
         As from `load_tensors`.
     """
-    model = CellClassifier(read_config(config_path))
-    loading = load_tensors(
-        model,
-        read_weights(weights_path),
-        weights_path,
-        leave_out=("bert.embeddings.position_ids",),
-    )
+    config = read_config(config_path)
+    family = family_of(config)
+    model = family.CellClassifier(config)
+    tensors = family.whole_names(read_weights(weights_path))
+    loading = load_tensors(model, tensors, weights_path, leave_out=family.BUFFERS)
     return model.eval(), loading
 
 
 def load_trunk(weights_path, config_path):
-    """Return the encoder (`bert.Trunk`) of a masked-language model or classifier, in eval mode."""
+    """Return the encoder of a masked-language model or classifier, in eval mode."""
     config = read_config(config_path)
-    model = CellClassifier(config)
+    family = family_of(config)
+    model = family.CellClassifier(config)
     load_tensors(
         model,
-        read_weights(weights_path),
+        family.whole_names(read_weights(weights_path)),
         weights_path,
-        may_miss=NEW_IN_CLASSIFIER,
-        leave_out=(*NOT_IN_CLASSIFIER, "classifier."),
+        may_miss=family.NEW_IN_CLASSIFIER,
+        leave_out=(*family.NOT_IN_CLASSIFIER, *family.OF_CLASSES),
     )
     return model.trunk.eval()
 

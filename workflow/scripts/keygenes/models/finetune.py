@@ -12,7 +12,6 @@ from keygenes.core.files import checksum, digest_of, write_json
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, moved, padded
-from keygenes.models.bert import CellClassifier
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.models.device import ALONE, autocast, halving, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
@@ -78,7 +77,7 @@ class CellLoss(NamedTuple):
     device : torch.device
     """
 
-    model: CellClassifier
+    model: torch.nn.Module
     cells: list
     states: States
     targets: np.ndarray
@@ -156,7 +155,7 @@ def require_head_alone(model, regime):
         raise input_error(
             f"config key 'regimes.{regime}.converge'",
             found="a regime that trains more than the head",
-            expected="train: ['bert.pooler.*', 'classifier.*'], whose states are computed once",
+            expected="train: [head], whose states are computed once",
             remedy="remove converge and set epochs, or train the head alone",
         )
 
@@ -217,12 +216,12 @@ def finetune(
     device = set_up_torch(compute)
     frame, cells, classes = task_cells(tokens, labels, splits, task, run.fold)
     table = read_table(vocabulary)
-    bert = read_config(config)
-    check_fit(bert, vocabulary_size=len(table), max_length=max_length, where=str(config))
-    set_pooling(bert, options["pooling"], table)
+    shape = read_config(config)
+    check_fit(shape, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    set_pooling(shape, options["pooling"], table)
     if options["attention_dropout"] is not None:
-        bert.attention_probs_dropout_prob = options["attention_dropout"]
-    model, loading = pretrained_classifier(weights, bert, classes, run.stream)
+        shape.attention_probs_dropout_prob = options["attention_dropout"]
+    model, loading = pretrained_classifier(weights, shape, classes, run.stream)
     weights_sha256 = checksum(weights) if weights else None
     trained = train_only(model, patterns, f"config key 'regimes{'.' if regime else ''}{regime}'")
     n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
@@ -240,7 +239,7 @@ def finetune(
 
     ids = [cell.tolist() for cell in cells]
     own, resume = (Path(out_weights).with_name(name) for name in ("states", "resume.pt"))
-    batch_tokens = token_budget(compute, bert)
+    batch_tokens = token_budget(compute, shape)
     look = {"batch_tokens": batch_tokens, "device": device, "precision": compute.precision}
     model.eval()
     known = find_states(model, tokens, weights, states, own, cache=cache, group=group, **look)

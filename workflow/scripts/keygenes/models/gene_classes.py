@@ -23,9 +23,9 @@ from keygenes.core.files import checksum, digest_of, written
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.bert import GeneClassifier
 from keygenes.models.device import autocast, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk, read_config
+from keygenes.models.families import family_of
 from keygenes.models.gene_lists import cells_with
 from keygenes.models.train import load_checkpoint, train, warmup_steps
 from keygenes.models.trained import train_only
@@ -98,7 +98,7 @@ def token_classifier(weights_path, config_path, class_names, *, attention_dropou
     if attention_dropout is not None:
         config.attention_probs_dropout_prob = attention_dropout
     torch.manual_seed(seed)
-    model = GeneClassifier(config)
+    model = family_of(config).GeneClassifier(config)
     if not random:
         trunk = load_trunk(weights_path, config_path).state_dict()
         own = set(model.trunk.state_dict())  # the trunk has a pooler, which no token needs
@@ -370,9 +370,9 @@ def classify_genes(
         with threadpool_limits(compute.threads):
             probabilities = logistic_out_of_fold(features, labels, fold)
     else:
-        bert = read_config(config)
+        shape = read_config(config)
         check_fit(
-            bert,
+            shape,
             vocabulary_size=len(vocabulary),
             max_length=max_length,
             where=str(config),
@@ -393,7 +393,7 @@ def classify_genes(
             n_tokens=len(vocabulary),
             options=options,
             seed=seed,
-            batch_tokens=token_budget(compute, bert),
+            batch_tokens=token_budget(compute, shape),
             device=device,
             precision=compute.precision,
             folder=Path(out_predictions).parent,

@@ -10,7 +10,7 @@ def set_pooling(config, pooling, vocabulary):
 
     Parameters
     ----------
-    config : BertConfig
+    config : config of an encoder
         Gains `classifier_pooling` and `pooling_leaves_out`, which go into its config.json.
     pooling : {'first', 'mean', 'cls', None}
         The state of position 0 (upstream's; in V1 the top-ranked gene), the mean over the genes
@@ -52,7 +52,7 @@ def pooled_states(hidden, ids, mask, config):
     hidden : tensor [n_cells, length, hidden]
         Of the last layer.
     ids, mask : int64 tensors [n_cells, length]
-    config : BertConfig
+    config : config of an encoder
         See `set_pooling`; a config that does not say means position 0.
 
     Returns

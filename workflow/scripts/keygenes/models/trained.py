@@ -1,19 +1,20 @@
 """What trains of a model and what stays frozen."""
 
 from keygenes.core.errors import input_error
-from keygenes.core.regimes import chosen_by
+from keygenes.core.parts import chosen_by, patterns_of
 
 
-def train_only(model, patterns, where="config key 'regimes'"):
+def train_only(model, parts, where="config key 'regimes'"):
     """Let only the parameters that a regime names be trained; return their names.
 
     Parameters
     ----------
-    patterns : list of str
-        Shell patterns on parameter names, read from the first to the last: ``pattern`` adds,
-        ``!pattern`` takes out again. ``{last}`` stands for the last layer's index.
+    parts : list of str
+        Parts of the model or shell patterns on parameter names (`core.parts.patterns_of`), read
+        from the first to the last: ``part`` adds, ``!part`` takes out again. ``{last}`` stands for
+        the last layer's index.
     where : str
-        What messages call the patterns.
+        What messages call them.
 
     Raises
     ------
@@ -22,21 +23,22 @@ def train_only(model, patterns, where="config key 'regimes'"):
     """
     names = [name for name, _ in model.named_parameters()]
     last = str(model.config.num_hidden_layers - 1)
-    trained, idle = chosen_by([pattern.replace("{last}", last) for pattern in patterns], names)
+    patterns = [pattern.replace("{last}", last) for pattern in patterns_of(parts)]
+    trained, idle = chosen_by(patterns, names)
     if idle:
         raise input_error(
             where,
             found=f"the pattern '{idle[0]}', which matches no parameter",
-            expected="patterns such as 'classifier.*', or freeze_layers, within the "
+            expected="parts such as head and layer.last, or freeze_layers, within the "
             f"{model.config.num_hidden_layers} layers that the model has",
             remedy="correct it",
         )
     if not trained:
         raise input_error(
             where,
-            found=f"{', '.join(patterns)}, which leaves no parameter to train",
-            expected="patterns of at least one parameter",
-            remedy="add 'classifier.*'",
+            found=f"{', '.join(parts)}, which leaves no parameter to train",
+            expected="at least one part of the model",
+            remedy="add head",
         )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)

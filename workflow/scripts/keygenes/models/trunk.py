@@ -217,10 +217,10 @@ def cache_trunk(
     """
     device = set_up_torch(compute)
     table = read_table(vocabulary)
-    bert = read_config(config)
-    check_fit(bert, vocabulary_size=len(table), max_length=max_length, where=str(config))
-    set_pooling(bert, pooling, table)
-    model, _ = pretrained_classifier(weights, bert, ["0", "1"], seed=0)
+    shape = read_config(config)
+    check_fit(shape, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    set_pooling(shape, pooling, table)
+    model, _ = pretrained_classifier(weights, shape, ["0", "1"], seed=0)
     train_only(model, patterns)
     model.to(device)
     _, ids, offsets = read_tokens(tokens)
@@ -229,7 +229,7 @@ def cache_trunk(
         np.split(ids, offsets[1:-1]),
         Path(out_states).parent,
         **cache,
-        batch_tokens=token_budget(compute, bert),
+        batch_tokens=token_budget(compute, shape),
         device=device,
         precision=compute.precision,
     )

@@ -1,21 +1,19 @@
 """The methods in words: encoder, regimes, controls, baselines, and tasks of genes."""
 
-import re
-
+from keygenes.core.parts import part_of
 from keygenes.core.regimes import finetune_options, kind_of, tasks_of, trained_patterns
 from keygenes.core.tasks import cell_tasks
 from keygenes.core.tasks import gene_tasks as tasks_of_genes
 from keygenes.report.methods_cells import drawn_words, quoted, title_of
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
-LAYER = re.compile(r"bert\.encoder\.layer\.(\d+)\.\*")
-PARTS = {  # of a classifier, by the patterns of their parameters
-    "bert.embeddings.*": "the embeddings",
-    "bert.encoder.*": "all layers",
-    "bert.encoder.layer.{last}.*": "the last layer",
-    "bert.pooler.*": "the pooler",
-    "bert.*": "the encoder",
-    "classifier.*": "the output layer",
+PARTS = {
+    "embeddings": "the embeddings",
+    "layers": "all layers",
+    "layer.last": "the last layer",
+    "pooler": "the pooler",
+    "encoder": "the encoder",
+    "output": "the output layer",
 }
 CONTROL_KEYS = ("encoder", "labels", "tokens", "split")
 READ = {
@@ -47,9 +45,10 @@ def what_trains(regime):
 
 
 def _part(pattern):
-    if layer := LAYER.fullmatch(pattern):
-        return f"layer {int(layer[1]) + 1}"
-    return PARTS.get(pattern, f"parameters {others_words(pattern)}")
+    part = part_of(pattern)
+    if part and part not in PARTS:
+        return part.replace(".", " ")
+    return PARTS.get(part, f"parameters {others_words(pattern)}")
 
 
 def pooling(options, entries):

@@ -1,4 +1,7 @@
-"""The encoder: a BERT on rank-ordered genes, and the models that stand on it.
+"""BERT on rank-ordered genes, Geneformer's encoder, and the models that stand on it.
+
+All that only this family knows lies here: what its config.json says, how it is built, what its
+parameters are called in files, how a layer is walked.
 
 Parameters have the names that transformers gives them, and start as its models of the same seed
 do: a file of weights goes both ways. What is ours is the way through it. A layer is walked in
@@ -9,10 +12,14 @@ Source: Devlin et al. 2019. Layer norm comes after each sum, as there.
 """
 
 import functools
+import math
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu, relu, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, relu, silu
+from transformers import BertConfig
+
+from keygenes.models.softmax import attended, without_padding
 
 ACTIVATIONS = {
     "relu": relu,
@@ -23,6 +30,91 @@ ACTIVATIONS = {
     "swish": silu,
     "tanh": torch.tanh,
 }
+
+
+MODEL_TYPE = BertConfig.model_type
+
+# A pretrained masked-language model has no pooler and no classifier: those start at random.
+NEW_IN_CLASSIFIER = ("bert.pooler.", "classifier.")
+BUFFERS = ("bert.embeddings.position_ids",)  # old versions of transformers stored one
+# What such a model has and a classifier has no place for; and what another classifier has for
+# classes of its own.
+NOT_IN_CLASSIFIER = ("cls.", *BUFFERS)
+OF_CLASSES = ("classifier.",)
+
+
+# What is read of a config.json. Other keys can name code: transformers runs what auto_map names,
+# and fetches what attn_implementation names.
+SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+SIZES += ("intermediate_size", "max_position_embeddings", "type_vocab_size")
+RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+OTHER_KEYS = ("hidden_act", "initializer_range", "layer_norm_eps", "pad_token_id", "num_labels")
+OTHER_KEYS += ("id2label", "label2id", "problem_type")
+OTHER_KEYS += ("classifier_pooling", "pooling_leaves_out")  # our own, see `head.set_pooling`
+OTHER_MODELS = ("is_decoder", "add_cross_attention", "quantization_config", "pruned_heads")
+MAX_LAYERS, MAX_CLASSES, MAX_PARAMETERS = 1000, 10_000, 1_000_000_000
+
+
+def described(document):
+    """Return the keys of a config.json that describe an encoder; a ValueError where they cannot."""
+    if foreign := [key for key in OTHER_MODELS if document.get(key)]:
+        raise ValueError(f"{foreign[0]} is set: another kind of model")
+    keys = {k: v for k, v in document.items() if k in (*SIZES, *RATES, *OTHER_KEYS)}
+    sizes = {key: keys.get(key, getattr(BertConfig, key)) for key in SIZES}
+    for key, value in sizes.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{key} is {value!r}")
+    vocabulary, hidden, layers, heads, inner, positions, types = sizes.values()
+    classes = [keys.get("num_labels", 0), len(keys.get("id2label") or ())]
+    n = (vocabulary + positions + types) * hidden + layers * hidden * (4 * hidden + 2 * inner)
+    if n > MAX_PARAMETERS or layers > MAX_LAYERS or max(classes) > MAX_CLASSES:
+        raise ValueError(f"a model of {layers} layers, {n:,} parameters, {max(classes)} classes")
+    if hidden % heads:
+        raise ValueError(f"{hidden} dimensions for {heads} heads")
+    for key in RATES:
+        if not 0 <= (keys.get(key) or 0) <= 1:
+            raise ValueError(f"{key} is {keys[key]!r}")
+    for key in ("layer_norm_eps", "initializer_range"):
+        if not 0 < keys.get(key, getattr(BertConfig, key)) < math.inf:
+            raise ValueError(f"{key} is {keys[key]!r}")
+    if keys.get("hidden_act", BertConfig.hidden_act) not in ACTIVATIONS:
+        raise ValueError(f"hidden_act {keys['hidden_act']!r} is none of {', '.join(ACTIVATIONS)}")
+    if not 0 <= (keys.get("pad_token_id") or 0) < vocabulary:
+        raise ValueError(f"pad_token_id is {keys['pad_token_id']!r}")
+    return keys
+
+
+def config_of(document):
+    """Return the config of an encoder from the content of a config.json, of which no more is read.
+
+    Raises
+    ------
+    ValueError
+        Or of another kind, for a value of a wrong type.
+    """
+    return BertConfig(**described(document))
+
+
+def small_config(*, vocabulary_size, max_length, layers, heads, hidden):
+    """Return the configuration of an encoder shaped like Geneformer V1, of another size."""
+    return BertConfig(
+        vocab_size=vocabulary_size,
+        max_position_embeddings=max_length,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        hidden_act="relu",
+        hidden_dropout_prob=0.02,
+        attention_probs_dropout_prob=0.0,  # fused attention on a CPU knows no dropout
+        pad_token_id=0,
+    )
+
+
+def whole_names(tensors):
+    """Return tensors by their names in a classifier; a bare encoder's lack the first part."""
+    bare = "embeddings.word_embeddings.weight" in tensors
+    return {f"bert.{name}" if bare else name: value for name, value in tensors.items()}
 
 
 class Embeddings(nn.Module):
@@ -126,40 +218,6 @@ class Layer(nn.Module):
         """Return the layer's output; `padding` is as of `attended`."""
         dropout = self.attention_dropout if self.attention.self.training else 0.0
         return self.after(hidden, self.mixed(attended(*self.heads(hidden), padding, dropout)))
-
-
-def attended(query, key, value, padding=None, dropout=0.0):
-    """Return the context of softmax attention: tensor [n_cells, heads, L, d].
-
-    Parameters
-    ----------
-    query, key, value : tensors [n_cells, heads, L, d]
-    padding : bool tensor [n_cells, 1, 1, L] or None
-        From `without_padding`.
-    dropout : float
-    """
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=padding, dropout_p=dropout, scale=scaling_of(query)
-    )
-
-
-def scaling_of(query):
-    """Return the factor on scores, ``1 / sqrt(d)``."""
-    return query.shape[-1] ** -0.5
-
-
-def without_padding(mask):
-    """Return which keys may be attended to: bool [n_cells, 1, 1, L], or None: all of them.
-
-    Parameters
-    ----------
-    mask : int64 tensor [n_cells, L], or None
-        1 on genes, 0 on padding; None: there is none. On a GPU nobody looks whether there is any:
-        the processor would have to wait for the answer.
-    """
-    if mask is None or (mask.device.type == "cpu" and mask.all()):
-        return None
-    return mask.bool()[:, None, None, :]
 
 
 def draw_weights(modules, std):

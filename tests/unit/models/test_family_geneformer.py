@@ -6,12 +6,15 @@ import torch
 import transformers
 from tiny_study import random_cells, tiny_config
 
-from keygenes.models import bert
 from keygenes.models.batches import padded
+from keygenes.models.families import geneformer
 from keygenes.models.head import cell_logits
 
 IDS, MASK = padded(random_cells(4, seed=3))
-OURS = {m.architecture: m for m in (bert.MaskedModel, bert.CellClassifier, bert.GeneClassifier)}
+OURS = {
+    m.architecture: m
+    for m in (geneformer.MaskedModel, geneformer.CellClassifier, geneformer.GeneClassifier)
+}
 
 
 def config_of(**changes):
@@ -32,9 +35,9 @@ def both(architecture, **changes):
 
 
 def ours_of(model, ids, mask):
-    if isinstance(model, bert.CellClassifier):
+    if isinstance(model, geneformer.CellClassifier):
         return cell_logits(model, ids, mask)
-    if isinstance(model, bert.MaskedModel):
+    if isinstance(model, geneformer.MaskedModel):
         return model.gene_logits(model.trunk(ids, mask))
     return model(ids, mask)
 
@@ -56,7 +59,7 @@ def test_outputs_and_gradients_are_the_same(architecture, training, n):
     for model in both(architecture, classifier_dropout=0.3):
         model.train(training)
         torch.manual_seed(2)  # dropout
-        if isinstance(model, bert.Model):
+        if isinstance(model, geneformer.Model):
             output = ours_of(model, ids, mask)
         else:
             output = model(input_ids=ids, attention_mask=mask).logits
@@ -70,7 +73,7 @@ def test_outputs_and_gradients_are_the_same(architecture, training, n):
         torch.testing.assert_close(gradients[0][name], gradient, atol=2e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("activation", bert.ACTIVATIONS)
+@pytest.mark.parametrize("activation", geneformer.ACTIVATIONS)
 def test_every_activation_is_what_transformers_means_by_its_name(activation):
     ours, theirs = (m.eval() for m in both("BertForSequenceClassification", hidden_act=activation))
     with torch.no_grad():
