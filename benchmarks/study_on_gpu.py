@@ -33,7 +33,8 @@ from keygenes.attention.extract import extract_attention  # noqa: E402
 from keygenes.core.jobs import Compute  # noqa: E402
 from keygenes.core.runs import Run  # noqa: E402
 from keygenes.core.tables import read_table, write_table  # noqa: E402
-from keygenes.evidence.attribute import MANY_PASSES, attribute_genes  # noqa: E402
+from keygenes.core.tracks import MANY_PASSES  # noqa: E402
+from keygenes.evidence.attribute import attribute_genes  # noqa: E402
 from keygenes.models.encoder import new_masked_model, save_model, small_config  # noqa: E402
 from keygenes.models.finetune import finetune  # noqa: E402
 

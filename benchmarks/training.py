@@ -21,7 +21,8 @@ sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.attention.sums import attention_sums  # noqa: E402
 from keygenes.core.regimes import tasks_of, trained_patterns  # noqa: E402
-from keygenes.evidence.attribute import MANY_PASSES, ONE_PASS, RANDOMISED_STEPS  # noqa: E402
+from keygenes.core.tracks import MANY_PASSES, ONE_PASS  # noqa: E402
+from keygenes.evidence.attribute import RANDOMISED_STEPS  # noqa: E402
 from keygenes.models.batches import padded  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.families.geneformer import CellClassifier  # noqa: E402

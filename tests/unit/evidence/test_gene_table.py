@@ -4,8 +4,8 @@ import pytest
 
 from keygenes.core.schemas import TABLES, gene_table_schema
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
-from keygenes.evidence.gene_table import SCORES, explained_columns, gene_table, sets_of, tracks_of
+from keygenes.core.tracks import TRACKS
+from keygenes.evidence.gene_table import explained_columns, gene_table, sets_of, tracks_of
 
 GENES = ["ENSG1", "ENSG2", "ENSG3", "ENSG4"]
 SETS = {"known": {"S1", "ENSG4"}, "none": {"elsewhere"}}
@@ -111,5 +111,4 @@ def test_every_column_is_explained_with_its_unit_and_n(genes, tests):
     assert said["n_genes"]["in_known"] == 2
     assert said["n_genes"]["attention_total_score"] == 2
     assert "what is known" in said["meaning"]["in_known"]
-    assert said["unit"]["attention_total_score"] == SCORES["attention_total"][1]
-    assert set(SCORES) == {*BASELINES, *ATTENTION, *ATTRIBUTIONS}
+    assert said["unit"]["attention_total_score"] == TRACKS["attention_total"].unit

@@ -17,11 +17,12 @@ import torch
 from keygenes.attention.flow import readout_and_rollout
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
+from keygenes.core.tracks import ATTRIBUTIONS, MANY_PASSES, ONE_PASS
 from keygenes.evidence import attribution
 from keygenes.evidence.drawn_cells import drawn_cells
 from keygenes.evidence.faithfulness import cell_faithfulness
 from keygenes.evidence.intervals import table_of
-from keygenes.evidence.orders import FROM_ATTENTION, attention_orders, gene_orders, orders_of
+from keygenes.evidence.orders import attention_orders, gene_orders, orders_of
 from keygenes.evidence.randomisation import cell_randomisation
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import task_cells
@@ -31,9 +32,7 @@ from keygenes.models.head import cell_logits
 
 log = logging.getLogger("keygenes")
 
-ONE_PASS = (*FROM_ATTENTION, "attention_gradient")
-MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
-OF_WELLS = (*ONE_PASS[1:], *MANY_PASSES)  # attention_received has its own tables
+OF_WELLS = ATTRIBUTIONS  # attention has its own tables
 # The first of these that any cell has is also tried from its end.
 REVERSED = ("integrated_gradients", "occlusion", "attattr", *ONE_PASS[::-1])
 RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
@@ -112,8 +111,8 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
     lengths, costly = cells.lengths, cells.costly
     everywhere = np.arange(len(lengths))
     for names, chosen in (
-        ([t for t in ONE_PASS[1:] if t in tracks], everywhere),
-        ([t for t in ONE_PASS[:1] if t in tracks], costly),
+        ([t for t in ONE_PASS if t in tracks and t in ATTRIBUTIONS], everywhere),
+        ([t for t in ONE_PASS if t in tracks and t not in ATTRIBUTIONS], costly),
     ):
         if not names or not len(chosen):
             continue

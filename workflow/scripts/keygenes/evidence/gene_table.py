@@ -7,47 +7,12 @@ room and not in the report's, as it joins tables of this room alone and is a tab
 import pandas as pd
 
 from keygenes.core.schemas import GENE_TRACK
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
+from keygenes.core.tracks import BASELINES, TRACKS
 from keygenes.evidence.gene_sets import membership
 from keygenes.evidence.tracks import strongest_tests
 
 IN = "in_"  # starts the column of a gene set
 PARTS = {**{part: part for part in GENE_TRACK}, "n": "n_cells"}  # column here: in table 'genes'
-ON_LOGIT = "logit of the last class less the mean of the others"
-UNIFORM = "multiples of uniform attention"
-# What the score of a track is, and in which unit.
-SCORES = {
-    "wilcoxon": ("|z| of the rank-sum test, cells of the strongest class against the rest", "z"),
-    "pseudobulk": ("|Wald statistic|, wells of the strongest class against the rest", "z"),
-    "mean_difference": ("|log2fc| of the strongest class against the rest", "log2 ratio"),
-    "detection": ("test cells that have the gene among their tokens", "cells"),
-    "mean_rank": ("minus the mean rank of the gene in the cells that have it", "ranks"),
-    "logistic_l1": (
-        "mean |coefficient| of a sparse logistic regression on genes, over classes and folds",
-        "log odds per standard deviation",
-    ),
-    "random": ("a random number, the same in every run: what chance looks like", "none"),
-    "attention_total": (
-        "sum over cells, layers and heads of the attention received (the thesis's measure)",
-        UNIFORM,
-    ),
-    "attention_received": ("mean attention received per cell, over layers and heads", UNIFORM),
-    "attention_residual": (
-        "mean log2 of attention received beyond what rank, cell length and depth predict",
-        "log2 ratio",
-    ),
-    "norm_pair": (
-        "mean norm of what the gene contributes, all heads of a layer summed first",
-        "norm of a hidden state",
-    ),
-    "attention_readout": ("mean attention that the classifier's own position pays it", UNIFORM),
-    "rollout": ("mean attention rollout through all layers to what the classifier reads", UNIFORM),
-    "attention_gradient": ("mean |attention x gradient|", ON_LOGIT),
-    "attattr": ("mean |ATTATTR|", ON_LOGIT),
-    "integrated_gradients": ("mean |integrated gradients|", ON_LOGIT),
-    "occlusion": ("mean |change| when the gene is masked", ON_LOGIT),
-    "deletion": ("mean |change| when the gene is removed, beyond neighbouring ranks", ON_LOGIT),
-}
 
 
 def gene_table(genes, tests, gene_sets, regime):
@@ -77,9 +42,7 @@ def gene_table(genes, tests, gene_sets, regime):
         return frame.set_index("ensembl_id")[column].reindex(columns["ensembl_id"]).array
 
     of_track = {
-        name: pooled[pooled["track"] == name]
-        for name in (*BASELINES, *ATTENTION, *ATTRIBUTIONS)
-        if name in set(pooled["track"])
+        name: pooled[pooled["track"] == name] for name in TRACKS if name in set(pooled["track"])
     }
     detected = pd.Series(of_gene(of_track["detection"], "n_cells"))
     columns["n_cells"] = detected.fillna(0).astype("int64").array
@@ -139,7 +102,7 @@ def explained_columns(table, title, sets):
     }
     said |= {IN + name: (f"member of: {sets[name]}", "") for name in sets_of(table)}
     for name in tracks_of(table):
-        meaning, unit = SCORES[name]
+        meaning, unit = TRACKS[name].score, TRACKS[name].unit
         said |= {
             f"{name}_score": (meaning, unit),
             f"{name}_rank": (f"rank by {name}_score, 1 is the most key", "rank"),

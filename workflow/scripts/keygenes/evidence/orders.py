@@ -3,9 +3,8 @@
 import numpy as np
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tracks import BY_WELL
+from keygenes.core.tracks import ATTENTION, TRACKS
 
-FROM_ATTENTION = ("attention_received", "attention_readout", "rollout")  # no sign
 OF_RANKS = "expression"  # the order in which a cell's genes stand
 
 
@@ -57,10 +56,10 @@ def attention_orders(by_well, ensembl_ids, tracks):
     """
     sums = by_well[by_well["subset"] == TEST].groupby("ensembl_id", observed=True)
     sums = sums[["n_cells", "sum", "sum_residual", "sum_pair"]].sum(min_count=1)
-    scores = {"attention_total": sums["sum"]} | {
-        track: sums[column] / sums["n_cells"]
-        for track, column in BY_WELL.items()
-        if track != "attention_received"
+    scores = {
+        track.name: sums[track.column] / (sums["n_cells"] if track.mean else 1)
+        for track in map(TRACKS.get, ATTENTION)
+        if track.passes == "none"
     }
     return {
         track: score.reindex(ensembl_ids).to_numpy(float)
@@ -91,7 +90,7 @@ def orders_of(cell, genes, of_cell, of_genes, sign, turned=None):
         Of places in `genes`.
     """
     orders = {
-        track: ordered((1 if track in FROM_ATTENTION else sign) * scores[genes])
+        track: ordered((sign if TRACKS[track].signed else 1) * scores[genes])
         for track, scores in of_cell.items()
     }
     if turned in orders:

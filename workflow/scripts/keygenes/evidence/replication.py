@@ -13,7 +13,7 @@ import pandas as pd
 
 from keygenes.core.errors import input_error
 from keygenes.core.schemas import TABLES
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
+from keygenes.core.tracks import TRACKS
 from keygenes.evidence.agreement import (
     PERSISTENCE,
     bootstrap_overlap,
@@ -22,7 +22,7 @@ from keygenes.evidence.agreement import (
 )
 
 ACROSS, WITHIN = "across", "within"
-ORDER = [name for name in (*BASELINES, *ATTENTION, *ATTRIBUTIONS) if name != "random"]
+ORDER = [name for name in TRACKS if name != "random"]
 N_BOOTSTRAP = 500
 LEAST_GENES = 10  # fewer have no correlation
 

@@ -9,7 +9,7 @@ import scipy
 
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BY_WELL
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, TRACKS
 from keygenes.evidence.gene_sets import membership, read_members
 from keygenes.evidence.tracks import (
     counted_once,
@@ -71,10 +71,10 @@ def read_well_sums(paths, names):
     found = {}
     if set(names) & set(ATTENTION):
         tables = {run: table[table["subset"] == TEST] for run, table in tables.items()}
-        columns = ["sum", *{BY_WELL[name] for name in names if name in BY_WELL} - {"sum"}]
+        columns = ["sum", *{TRACKS[name].column for name in names} - {"sum"}]
         columns = [c for c in columns if all(t[c].notna().any() for t in tables.values())]
         sums = _sums_per_seed(tables, columns)
-        return {name: sums for name in names if BY_WELL.get(name, "sum") in columns}
+        return {name: sums for name in names if TRACKS[name].column in columns}
     for name in names:
         own = {run: table[table["track"] == name] for run, table in tables.items()}
         own = {run: table for run, table in own.items() if len(table)}

@@ -9,7 +9,7 @@ import pandas as pd
 from keygenes.core.progress import with_progress
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, TRACKS
 from keygenes.evidence.agreement import (
     SET_METRICS,
     bootstrap_overlap,
@@ -430,7 +430,7 @@ def faithfulness_rows(table):
 
 def _gains(table):
     table = table[table["fraction"].isna() & table["gain_scaled"].notna()]
-    return table[table["order"].isin([*BASELINES, *ATTENTION, *ATTRIBUTIONS])]
+    return table[table["order"].isin(list(TRACKS))]
 
 
 def over_control_rows(table, controls, metrics):
@@ -491,7 +491,7 @@ def agreement(runs, ids, regime):
         Schema "agreement"; over the genes that both tracks score, every pair both ways.
     """
     own = {run[0]: s for run, s in runs.items() if run[2] is None and run[1] in (None, regime)}
-    order = [name for name in (*BASELINES, *ATTENTION, *ATTRIBUTIONS) if name in own]
+    order = [name for name in TRACKS if name in own]
     rows = []
     for i, first in enumerate(order):
         for second in order[i:]:

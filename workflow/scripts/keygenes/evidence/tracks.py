@@ -11,11 +11,10 @@ import pandas as pd
 import scipy
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tracks import ATTRIBUTIONS, BY_WELL
+from keygenes.core.tracks import ATTRIBUTIONS, TRACKS
 from keygenes.evidence.moderated import moderated_t
 
 MIN_CELLS = 10  # behind a mean; of fewer than twice as many cells half are enough
-MIN_WELLS = {"attention_residual": 2}
 EMPTY = {
     "regime": None,
     "seed": None,
@@ -374,10 +373,11 @@ def track_scores(name, matrices, places, rows=slice(None)):
     float array [n_genes]
     """
     counts = matrices["n_cells"][rows]
-    if name == "attention_total":
-        return np.where(counts.sum(0) > 0, places * matrices["sum"][rows].sum(0), np.nan)
-    column = BY_WELL.get(name, "sum_absolute")
-    return mean_score(matrices[column][rows], counts, MIN_WELLS.get(name, 1))
+    facts = TRACKS[name]
+    sums = matrices[facts.column][rows]
+    if not facts.mean:
+        return np.where(counts.sum(0) > 0, places * sums.sum(0), np.nan)
+    return mean_score(sums, counts, facts.least_wells)
 
 
 def well_tests(values, wells, groups):
@@ -429,7 +429,7 @@ def model_track(name, matrices, places, groups, **names):
     """
     counts = matrices["n_cells"]
     score = track_scores(name, matrices, places)
-    column = BY_WELL.get(name, "sum" if name == "attention_total" else "sum_absolute")
+    column = TRACKS[name].column
     signed = matrices["sum"] if name in ATTRIBUTIONS else matrices[column]
     columns = {"n_wells": (counts > 0).sum(0)}
     if name in ATTRIBUTIONS:
@@ -438,7 +438,7 @@ def model_track(name, matrices, places, groups, **names):
         columns["n_wells"] = None
     elif groups is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
-            if name == "attention_total":
+            if not TRACKS[name].mean:
                 # A gene that a well's cells do not express has received nothing there.
                 means = places * signed / cells_of_wells(counts)[:, None]
             else:
@@ -447,7 +447,7 @@ def model_track(name, matrices, places, groups, **names):
         columns |= well_tests(means, matrices["wells"], groups)
         if name not in ATTRIBUTIONS:
             columns["direction"] = np.sign(columns["effect"])
-        if name != "attention_total":
+        if TRACKS[name].mean:
             _, columns["ci_low"], columns["ci_high"] = ratio_interval(matrices[column], counts)
     n_cells = np.rint(counts.sum(0)).astype(int)
     return track(name, matrices["genes"], score, n_cells, **columns, **names)

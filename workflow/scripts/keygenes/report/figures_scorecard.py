@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, BASELINES
+from keygenes.core.tracks import BASELINES, TRACKS
 from keygenes.report.panels import add_title, distinct, spoken
 from keygenes.report.style import (
     DIVERGING,
@@ -19,7 +19,7 @@ from keygenes.report.style import (
     styled,
 )
 
-ORDER = (*BASELINES, *ATTENTION, *ATTRIBUTIONS)
+ORDER = tuple(TRACKS)
 CONFOUNDS = {"detection": "detection", "mean_rank": "mean rank", "length": "cell length"}
 NOTES = {  # what the note says of a panel, where the figure has it
     "AUPRC / base rate": "AUPRC / base rate: 1 is chance.",

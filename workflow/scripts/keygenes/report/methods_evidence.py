@@ -2,30 +2,12 @@
 
 from keygenes.core.regimes import counterpart
 from keygenes.core.tasks import cell_tasks
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
+from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, MANY_PASSES, TRACKS
 from keygenes.evidence.primary import ALPHA, FEWEST, OF_WILCOXON
 from keygenes.report.methods_cells import class_name, quoted, reference, stratum
 from keygenes.report.methods_models import pooling
 from keygenes.report.panels import spoken
 from keygenes.report.wording import counted, listed, number, others_words, percent
-
-MANY_PASSES = ("attattr", "integrated_gradients", "occlusion", "deletion")
-COMPLETE = ("attattr", "integrated_gradients")  # whose scores add up to the change, or nearly
-TRACKS = {
-    "attention_total": "sum over cells [@truetzscher2024]",
-    "attention_received": "mean",
-    "attention_residual": "mean residual",
-    "norm_pair": "mean norm",
-    "attention_readout": "attention at the read-out",
-    "rollout": "rollout [@abnar2020]",
-    "attention_gradient": "attention times gradient",
-    "attattr": "ATTATTR [@hao2021] in {attattr_steps} steps",
-    "integrated_gradients": (
-        "integrated gradients from <mask> [@sundararajan2017] in {n_steps} steps"
-    ),
-    "occlusion": "occlusion",
-    "deletion": "deletion (less that of genes of like rank)",
-}
 
 
 def attended(config):
@@ -109,19 +91,19 @@ def expression(config, entries, counts, cited):
 def tracks(config, entries, counts, cited):
     """Yield how genes were scored."""
     options = config["evidence"]["attribution"]
-    if own := [TRACKS[name] for name in tracks_of(config, counts, ATTENTION)]:
+    if own := [TRACKS[name].method for name in tracks_of(config, counts, ATTENTION)]:
         yield f"Genes were scored by attention received: {listed(own)}"
     found = tracks_of(config, counts, ATTRIBUTIONS)
     few = [name for name in found if name not in MANY_PASSES]
     many = [name for name in found if name in MANY_PASSES]
     parts = [
-        f"{listed(TRACKS[name].format(**options) for name in some)} in {_in_cells(n)}"
+        f"{listed(TRACKS[name].method.format(**options) for name in some)} in {_in_cells(n)}"
         for some, n in ((few, options["max_cells"]), (many, options["costly_cells"]))
         if some
     ]
     if parts:
         last = [class_name(task, list(task["classes"])[-1]) for task in cell_tasks(config)]
-        checked = any(track in found for track in COMPLETE)
+        checked = any(TRACKS[track].complete for track in found)
         yield (
             f"In {listed(attributed(config))}, the logit of {listed(last, 'or')} less the mean of "
             f"the others was attributed to genes by {', and by '.join(parts)}"
