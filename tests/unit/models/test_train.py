@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from messages import assert_sentence
@@ -10,6 +11,8 @@ from stated import logged
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from keygenes.core.errors import InputError
+from keygenes.models import train as train_module
+from keygenes.models.passes import Passes
 from keygenes.models.train import (
     Losses,
     linear_schedule,
@@ -180,6 +183,28 @@ def test_gradients_are_clipped(tmp_path):
 
     assert max(step(0.5)) <= 0.5 + 1e-4
     assert min(step(1e9)) > 10
+
+
+class Recorded(Passes):
+    """Passes of a GPU that has recorded some, and no memory left beside them."""
+
+    def __init__(self, *options):
+        super().__init__(*options)
+        self.recorded = {"a shape": "a recording"}
+
+    def add(self, part, share, rng):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_where_recorded_passes_take_the_memory_they_go_first(tmp_path, monkeypatch, caplog):
+    lengths = np.full(40, 5)
+    _, expected, calls = fitted(tmp_path / "a", lengths=lengths, batch_tokens=40)
+    monkeypatch.setattr(train_module, "kind_of_passes", lambda *_: Recorded)
+    _, history, again = fitted(tmp_path / "b", lengths=lengths, batch_tokens=40)
+    pd.testing.assert_frame_equal(history, expected)
+    assert [len(part) for part in again] == [len(part) for part in calls]  # no halved budget
+    (record,) = [r for r in caplog.records if r.levelno == logging.WARNING]
+    assert "replayed" in record.message
 
 
 def test_a_step_in_parts_is_the_whole_step(tmp_path):

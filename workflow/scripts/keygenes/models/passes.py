@@ -4,6 +4,8 @@ A step of a small encoder is a thousand small kernels. A GPU runs them faster th
 ask for them, so it waits most of the time. A pass that was recorded once is asked for as a whole.
 """
 
+import contextlib
+
 import torch
 
 from keygenes.models.device import autocast
@@ -22,6 +24,8 @@ class Passes:
     device : torch.device
     precision : {'auto', 'float32'}
     """
+
+    recorded = {}  # none: each pass is made anew
 
     def __init__(self, batch_loss, device, precision):
         self.batch_loss, self.device, self.precision = batch_loss, device, precision
@@ -94,8 +98,11 @@ class ReplayedPasses(Passes):
             graph.capture_begin(pool=self.pool)
             try:
                 loss = self.passed(held[:-1], held[-1])
-            finally:
-                graph.capture_end()
+            except RuntimeError:
+                with contextlib.suppress(RuntimeError):  # the first error says what is wrong
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         torch.cuda.current_stream().wait_stream(self.stream)
         return graph, held, loss
 
@@ -103,3 +110,8 @@ class ReplayedPasses(Passes):
 def part_size(inputs):
     """Return the number of tokens, or of cells, of the largest of some inputs."""
     return max(tensor.shape[:2].numel() for tensor in inputs if tensor.ndim)
+
+
+def kind_of_passes(device, replayed):
+    """Return the class of passes of a training: replayed on a GPU, where its loss allows it."""
+    return ReplayedPasses if replayed and device.type == "cuda" else Passes

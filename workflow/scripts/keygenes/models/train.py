@@ -12,7 +12,7 @@ from keygenes.core.files import digest_of, written
 from keygenes.core.progress import Progress
 from keygenes.models.batches import length_grouped_batches, padding_waste, parts_of
 from keygenes.models.device import ALONE, free_memory, out_of_memory
-from keygenes.models.passes import Passes, ReplayedPasses
+from keygenes.models.passes import Passes, kind_of_passes
 from keygenes.models.trained import train_mode
 
 log = logging.getLogger("keygenes")
@@ -268,8 +268,7 @@ def train(
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     on_gpu = device.type == "cuda"
-    kind = ReplayedPasses if replayed and on_gpu else Passes
-    passes = kind(batch_loss, device, precision)
+    passes = kind_of_passes(device, replayed)(batch_loss, device, precision)
     factor = linear_schedule(total, warmup(total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     history, best, first = [], None, 1
@@ -308,9 +307,13 @@ def train(
                     if batch_tokens is None or not out_of_memory(error):
                         raise
                 optimizer.zero_grad(set_to_none=True)
-                passes = kind(batch_loss, device, precision)
+                with_recordings = bool(passes.recorded)
+                passes = Passes(batch_loss, device, precision)
                 free_memory()
-                batch_tokens = smaller_budget(parts, lengths)
+                if with_recordings:  # they keep memory: without them the step may fit
+                    log.warning("out of memory: passes are no longer replayed")
+                else:
+                    batch_tokens = smaller_budget(parts, lengths)
             passed += parts
             if group.size > 1:
                 loss = sum_gradients(trained, loss, group)
