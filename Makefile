@@ -32,10 +32,11 @@ demo-thesis: env
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 PARALLEL := --numprocesses=auto --dist=loadfile
 
-## make check: style
+## make check: style and types
 check: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 

@@ -54,7 +54,7 @@ class Bins(NamedTuple):
     depths: np.ndarray
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Number of bins of lengths, and of depths."""
         return len(self.lengths) + 1, len(self.depths) + 1
 

@@ -52,7 +52,7 @@ class LookedAt(NamedTuple):
         Codes.
     """
 
-    cells: list
+    cells: list[np.ndarray]
     sizes: Sizes
     classes: np.ndarray
     wells: np.ndarray

@@ -46,7 +46,7 @@ class LayerStatistics(NamedTuple):
     """
 
     received: torch.Tensor
-    rows: dict
+    rows: dict[str, torch.Tensor]
     value_norm: torch.Tensor
     pair_norm: torch.Tensor | None
     output_norm: torch.Tensor

@@ -45,9 +45,9 @@ class Confounding(NamedTuple):
     n_batches: int
     n_cells: int
     gain: float
-    gathered: list
+    gathered: list[tuple[str, str, float, float]]
     nested: bool
-    single: list
+    single: list[str]
     split: bool
 
 

@@ -39,8 +39,8 @@ class Units(NamedTuple):
     unit: str
     of_cell: np.ndarray
     codes: np.ndarray
-    blocks: list
-    alike: list
+    blocks: list[np.ndarray]
+    alike: list[np.ndarray]
 
 
 def units_of(codes, obs):

@@ -5,6 +5,8 @@ gene after the other, and a dense dataset may be cut into pieces as high as itse
 is known before all is read, so that the matrix is in memory once, its values gathered by rows.
 """
 
+from collections.abc import Iterator
+
 import anndata
 import h5py
 import numpy as np
@@ -13,7 +15,7 @@ import scipy.sparse as sp
 VALUES = 1 << 20  # read at a time; a row, or a piece of the file, that has more is read at once
 
 
-def _cuts(ends, most):
+def _cuts(ends: np.ndarray, most: int) -> list[int]:
     """Return where to cut rows into blocks of at most `most` entries, or of one row.
 
     Parameters
@@ -28,7 +30,7 @@ def _cuts(ends, most):
     return cuts
 
 
-def rows_of(matrix, start, stop):
+def rows_of(matrix: sp.csr_matrix, start: int, stop: int) -> sp.csr_matrix:
     """Return some rows of a CSR matrix without copying their entries."""
     ends = matrix.indptr[start : stop + 1]
     entries = slice(ends[0], ends[-1])
@@ -36,14 +38,14 @@ def rows_of(matrix, start, stop):
     return sp.csr_matrix(parts, (stop - start, matrix.shape[1]), copy=False)
 
 
-def blocks_in_memory(matrix, most=None):
+def blocks_in_memory(matrix: sp.csr_matrix, most: int | None = None) -> Iterator[sp.csr_matrix]:
     """Yield the rows of a CSR matrix, block by block, as `Stored.blocks` does those of a file."""
     cuts = _cuts(matrix.indptr, most or VALUES)
     for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
         yield rows_of(matrix, start, stop)
 
 
-def values_per_column(matrix):
+def values_per_column(matrix: sp.csr_matrix) -> np.ndarray:
     """Return how many entries of a CSR matrix lie in each column: int64 array [n_columns].
 
     In parts, as NumPy counts copies of indices that are twice as long.
@@ -68,7 +70,7 @@ class Stored:
         If it is no matrix of numbers, or its rows do not lie in it.
     """
 
-    def __init__(self, item):
+    def __init__(self, item: h5py.Dataset | h5py.Group) -> None:
         self.item = item
         if isinstance(item, h5py.Dataset):
             self.shape, self.form, self.dtype = item.shape, "dense", item.dtype
@@ -88,21 +90,21 @@ class Stored:
             raise ValueError(f"rows at {item.name} that do not follow each other")
 
     @property
-    def at_once(self):
+    def at_once(self) -> bool:
         """Whether all is in memory before the first row is known."""
         if self.form == "dense":
             return self._rows_per_piece() >= self.shape[0] and self.item.size > VALUES
         return self.form == "csc"
 
-    def _rows_per_piece(self):
+    def _rows_per_piece(self) -> int:
         return self.item.chunks[0] if self.item.chunks else 1
 
-    def _most(self):
+    def _most(self) -> int:
         """Return how many values are read at a time: no piece of the file is unpacked for less."""
         pieces = [self.item[part].chunks for part in ("data", "indices")]
         return max([VALUES, *(chunks[0] for chunks in pieces if chunks)])
 
-    def _lines(self, start, stop, form):
+    def _lines(self, start: int, stop: int, form: type[sp.spmatrix]) -> sp.spmatrix:
         """Return rows of a CSR group, or columns of a CSC group, every index checked."""
         entries = slice(self.ends[start], self.ends[stop])
         parts = self.item["data"][entries], self.item["indices"][entries]
@@ -116,11 +118,11 @@ class Stored:
         ends = (self.ends[start : stop + 1] - self.ends[start]).astype(indices.dtype)
         return form((parts[0], indices, ends), shape, copy=False)
 
-    def between(self, start, stop):
+    def between(self, start: int, stop: int) -> sp.csr_matrix:
         """Return the rows of a CSR group from `start` to `stop`."""
         return self._lines(start, stop, sp.csr_matrix)
 
-    def blocks(self):
+    def blocks(self) -> Iterator[sp.csr_matrix]:
         """Yield all rows in order as CSR matrices of about `VALUES` values, in the file's type."""
         if self.form == "dense":
             piece = self._rows_per_piece()
@@ -134,7 +136,7 @@ class Stored:
         else:
             yield from blocks_in_memory(self._gathered())
 
-    def _gathered(self):
+    def _gathered(self) -> sp.csr_matrix:
         """Return a CSC group as CSR: every value goes to the next free place of its row."""
         cuts = _cuts(self.ends, self._most())
         pairs = list(zip(cuts[:-1], cuts[1:], strict=True))
@@ -153,7 +155,7 @@ class Stored:
             free += n
         return sp.csr_matrix((data, indices, starts), self.shape, copy=False)
 
-    def rows(self, wanted):
+    def rows(self, wanted: np.ndarray) -> sp.csr_matrix:
         """Return some rows as one CSR matrix; beside it no more than a block is in memory.
 
         Parameters

@@ -4,6 +4,7 @@ Snakemake says for each job which params changed, but not which keys of the conf
 """
 
 import json
+from typing import Any
 
 from keygenes.core.shown import printable, shortened
 
@@ -11,7 +12,7 @@ LONGEST_VALUE = 60  # characters
 MOST_RULES = 8  # that are named one by one
 
 
-def leaves(value, key=""):
+def leaves(value: Any, key: str = "") -> dict[str, Any]:
     """Return {dotted key: value} of nested dicts; entries of lists go by their 'name'."""
     of_entries = isinstance(value, list) and all(isinstance(one, dict) for one in value)
     if of_entries and value and all("name" in one for one in value):
@@ -24,14 +25,14 @@ def leaves(value, key=""):
     return found
 
 
-def _words(found, key):
+def _words(found: dict[str, Any], key: str) -> str:
     if key not in found:
         return "(not there)"
     text = json.dumps(found[key], ensure_ascii=False, default=str)
     return shortened(printable(text), LONGEST_VALUE)
 
 
-def changed_keys(before, now):
+def changed_keys(before: Any, now: Any) -> list[str]:
     """Return a line per key whose value differs: 'evidence.n_key_genes: 30 -> 50'."""
     before, now = leaves(before), leaves(now)
     one_sided = before.keys() ^ now.keys()
@@ -39,7 +40,7 @@ def changed_keys(before, now):
     return [printable(f"{key}: {_words(before, key)} -> {_words(now, key)}") for key in keys]
 
 
-def changed_code(before, now):
+def changed_code(before: dict[str, str], now: dict[str, str]) -> list[str]:
     """Return a line on the scripts {name: digest} that differ, or none."""
     names = sorted(name for name, digest in now.items() if before.get(name) != digest)
     if not names:
@@ -49,7 +50,14 @@ def changed_code(before, now):
     return [f"code of {', '.join(names)}"]
 
 
-def since_finished(record, *, config, entries, scripts, rules):
+def since_finished(
+    record: dict[str, Any],
+    *,
+    config: dict[str, Any],
+    entries: dict[str, Any],
+    scripts: dict[str, str],
+    rules: str,
+) -> list[str]:
     """Return lines that say what differs from the record of a finished study.
 
     Parameters

@@ -3,11 +3,13 @@
 Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
+from typing import Any
+
 from keygenes.core.config import check, read_yaml
 from keygenes.core.errors import input_error
 
 
-def read_claims(path, schema):
+def read_claims(path: str | None, schema: dict[str, Any]) -> dict[str, Any] | None:
     """Return a checked file of claims, or None where the config names none."""
     if path is None:
         return None
@@ -34,7 +36,7 @@ def read_claims(path, schema):
     return document
 
 
-def _check_primary(claim, where):
+def _check_primary(claim: dict[str, Any], where: str) -> None:
     """Refuse a claim without the one reading, on one task, that is its verdict."""
     primary = [reading for reading in claim["readings"] if reading.get("primary")]
     if len(primary) != 1:

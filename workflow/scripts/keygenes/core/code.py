@@ -9,6 +9,7 @@ import ast
 import functools
 import hashlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
@@ -21,7 +22,7 @@ DISTRIBUTIONS = {  # of modules named otherwise
 }
 
 
-def _module_file(name, scripts):
+def _module_file(name: str, scripts: Path) -> Path | None:
     base = scripts.joinpath(*name.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
@@ -29,7 +30,7 @@ def _module_file(name, scripts):
     return None
 
 
-def _imported_names(path):
+def _imported_names(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -41,7 +42,7 @@ def _imported_names(path):
 
 
 @functools.cache
-def _imported_files(path, scripts):
+def _imported_files(path: Path, scripts: Path) -> frozenset[Path]:
     names = _imported_names(path)
     names |= {
         ".".join(name.split(".")[:i]) for name in names for i in range(1, name.count(".") + 1)
@@ -50,7 +51,7 @@ def _imported_files(path, scripts):
     return frozenset(file for name in ours if (file := _module_file(name, scripts)))
 
 
-def modules_of(script, scripts=SCRIPTS):
+def modules_of(script: str, scripts: Path = SCRIPTS) -> list[Path]:
     """Return the sorted files of the package that a script imports, directly or not.
 
     Parameters
@@ -67,13 +68,13 @@ def modules_of(script, scripts=SCRIPTS):
     return sorted(seen)
 
 
-def with_data(files):
+def with_data(files: Iterable[Path]) -> list[Path]:
     """Return modules and what lies beside them under the same name: JSON, HTML, CSS, text."""
     beside = {path for file in files for path in file.parent.glob(f"{file.stem}.*")}
     return sorted({*files, *beside})
 
 
-def code_digest(script, scripts=SCRIPTS):
+def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
     """Return a sha256 over the names and bytes of every module behind `script`, named for it.
 
     What lies beside a module under its name counts as part of it.
@@ -87,7 +88,7 @@ def code_digest(script, scripts=SCRIPTS):
     return f"code of {script}: {digest.hexdigest()}"
 
 
-def script_digests(scripts=SCRIPTS):
+def script_digests(scripts: Path = SCRIPTS) -> dict[str, str]:
     """Return {script: sha256} of the bytes of every script and of the modules behind it."""
     found = {}
     for path in sorted(scripts.glob("*.py")):
@@ -97,7 +98,7 @@ def script_digests(scripts=SCRIPTS):
     return found
 
 
-def rules_digest(checkout):
+def rules_digest(checkout: Path) -> str:
     """Return a sha256 of a checkout's Snakefile and rule files."""
     digest = hashlib.sha256()
     for path in [checkout / "Snakefile", *sorted((checkout / "workflow/rules").glob("*.smk"))]:
@@ -106,7 +107,7 @@ def rules_digest(checkout):
     return digest.hexdigest()
 
 
-def packages_of(files):
+def packages_of(files: Iterable[str | Path]) -> list[str]:
     """Return the sorted distributions that source files import, at their top or in a function.
 
     What comes with Python and the package itself are left out.

@@ -4,7 +4,9 @@ Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import jsonschema
 import yaml
@@ -31,7 +33,7 @@ _Validator = jsonschema.validators.extend(
 )
 
 
-def check(document, schema, where):
+def check(document: Any, schema: dict[str, Any], where: str) -> None:
     """Raise an `InputError` for the first key of a document that its schema refuses."""
     check_values(document, where)
     errors = sorted(
@@ -48,7 +50,7 @@ def check(document, schema, where):
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Plain values alone, and no key twice: YAML itself would let the last one win in silence."""
 
-    def get_single_node(self):
+    def get_single_node(self) -> yaml.Node | None:
         """Return the document's node; refuse a mapping with one key twice."""
         document = super().get_single_node()
         rest, seen = [document], set()
@@ -70,7 +72,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         return document
 
 
-def _syntax_error(error, path):
+def _syntax_error(error: yaml.MarkedYAMLError, path: str | Path) -> InputError:
     """Return the `InputError` of YAML that cannot be read: file and line, then what is wrong."""
     place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
     started = f" that starts in line {error.context_mark.line + 1}" if error.context_mark else ""
@@ -79,7 +81,7 @@ def _syntax_error(error, path):
     return InputError(f"{path}{place}: not valid YAML ({reason}); correct the line.")
 
 
-def read_yaml(path):
+def read_yaml(path: str | Path) -> Any:
     """Return the content of a YAML file: plain values, in a file of a sensible size."""
     try:
         size = Path(path).stat().st_size
@@ -108,7 +110,7 @@ def read_yaml(path):
     return document
 
 
-def command_line(entries):
+def command_line(entries: Iterable[str] | None) -> list[dict[str, Any]]:
     """Return what --config says, read as a config file is.
 
     Snakemake has laid it over the config already, but with what stands in lists and sections as
@@ -146,7 +148,7 @@ def command_line(entries):
     return parts
 
 
-def check_values(document, where):
+def check_values(document: Any, where: str) -> None:
     """Raise an `InputError` for what YAML can say and nothing here can use.
 
     That is a key that is no text, a number that is none or is beyond what counts, characters that
@@ -159,7 +161,7 @@ def check_values(document, where):
         E.g. ``"config key"``.
     """
 
-    def refuse(path, found, expected, remedy):
+    def refuse(path: tuple[str | int, ...], found: str, expected: str, remedy: str) -> NoReturn:
         raise input_error(
             f"{where} '{shortened(key_text(path), LONGEST_KEY)}'",
             found=found,
@@ -204,7 +206,7 @@ def check_values(document, where):
             refuse(path, "a whole number of more than 53 bits", "a smaller one", "correct it")
 
 
-def encoding(section, variant=None):
+def encoding(section: dict[str, Any], variant: str | None = None) -> dict[str, Any]:
     """Return what section 'tokens' draws at random when it encodes a cell.
 
     Parameters
@@ -224,7 +226,7 @@ def encoding(section, variant=None):
     return {**keys, "seed": section["seed"]} if drawn else {}
 
 
-def check_tokens(section):
+def check_tokens(section: dict[str, Any]) -> None:
     """Raise an `InputError` where keys of section 'tokens' do not fit each other."""
     if section["upstream"] and (drawn := encoding(section)):
         key = next(k for k in ("length", "depth", "order") if drawn[k] not in (None, "ranked"))
@@ -253,7 +255,7 @@ def check_tokens(section):
             )
 
 
-def check_relations(config):
+def check_relations(config: dict[str, Any]) -> None:
     """Raise an `InputError` where keys of a valid config do not fit each other."""
     names = [regime["name"] for regime in config["regimes"]]
     for key, values in {

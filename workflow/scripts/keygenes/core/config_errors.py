@@ -2,8 +2,12 @@
 
 import datetime
 import difflib
+from collections.abc import Iterable
+from typing import Any
 
-from keygenes.core.errors import input_error
+from jsonschema import ValidationError
+
+from keygenes.core.errors import InputError, input_error
 
 VERSION = 2
 UPGRADES = {  # what to write instead in a config of an older layout
@@ -12,7 +16,7 @@ UPGRADES = {  # what to write instead in a config of an older layout
 }
 
 
-def key_text(path):
+def key_text(path: Iterable[str | int]) -> str:
     """Return the path of a key in a document as text: tasks[0].classes."""
     text = ""
     for part in path:
@@ -20,7 +24,7 @@ def key_text(path):
     return text or "(top level)"
 
 
-def _looks_like_number(value):
+def _looks_like_number(value: Any) -> bool:
     try:
         float(value)
     except (TypeError, ValueError):
@@ -28,12 +32,12 @@ def _looks_like_number(value):
     return isinstance(value, str)
 
 
-def _dotted(value):
+def _dotted(value: str) -> str:
     text = repr(float(value))
     return text if "." in text else text.replace("e", ".0e")
 
 
-def _unknown_key(error, where):
+def _unknown_key(error: ValidationError, where: str) -> InputError:
     known = sorted(error.schema.get("properties", {}))
     unknown = min(str(key) for key in error.instance if key not in known)
     close = difflib.get_close_matches(unknown, known, 1)
@@ -53,7 +57,7 @@ def _unknown_key(error, where):
     )
 
 
-def schema_error(error, where):
+def schema_error(error: ValidationError, where: str) -> InputError:
     """Return the `InputError` of a jsonschema error: key, found, expected, remedy.
 
     Parameters
@@ -113,7 +117,7 @@ def schema_error(error, where):
     return input_error(f"{where} '{key}'", found=shown, expected=expected, remedy=remedy)
 
 
-def _other_type(value, types):
+def _other_type(value: Any, types: str | list[str]) -> str | None:
     """Return what to write in place of a value of another type than one of `types`, or None."""
     if "array" in types and not isinstance(value, dict):
         return "write a list: entries in brackets, with commas between them"

@@ -13,7 +13,7 @@ class InputError(ValueError):
     """
 
 
-def input_error(where, *, found, expected, remedy):
+def input_error(where: str, *, found: object, expected: str, remedy: str) -> InputError:
     """Return an `InputError` whose sentence has the four parts every message needs.
 
     Parameters

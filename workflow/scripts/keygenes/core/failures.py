@@ -5,7 +5,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from keygenes.core.files import no_room
+from keygenes.core.errors import InputError
+from keygenes.core.files import PathLike, no_room
 from keygenes.core.jobs import FAILED
 from keygenes.core.shown import printable_lines
 
@@ -18,7 +19,7 @@ ADVICE = (
 )
 
 
-def last_lines(path, since):
+def last_lines(path: PathLike, since: float) -> str:
     """Return the last lines of a log, or a sentence where the job did not write it.
 
     Parameters
@@ -38,7 +39,7 @@ def last_lines(path, since):
     return printable_lines("\n".join(kept))
 
 
-def full_disk(log, folder):
+def full_disk(log: str, folder: str) -> list[InputError]:
     """Return, as a list, the sentence for a disk on which Snakemake itself could not write.
 
     It ends a job whose benchmark it cannot write, when the job's own log is long closed.
@@ -55,7 +56,7 @@ def full_disk(log, folder):
     return [no_room(f"{folder}/", shutil.disk_usage(folder).free)]
 
 
-def failure_text(failed, since, *, shown=False):
+def failure_text(failed: list[tuple[str, str]], since: float, *, shown: bool = False) -> str:
     """Return what a run that failed says last.
 
     Parameters

@@ -7,17 +7,20 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from keygenes.core.errors import InputError, input_error
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+PathLike = str | os.PathLike[str]
 NO_ROOM = 1 << 20  # bytes free, below which a failed write is put down to the disk
 
 
 @contextlib.contextmanager
-def written(path):
+def written(path: PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place when the block succeeds.
 
     The temporary name keeps the suffix (writers look at it) and starts with a dot. On any
@@ -41,7 +44,7 @@ def written(path):
             part.unlink(missing_ok=True)
 
 
-def _remove_leftovers(path):
+def _remove_leftovers(path: Path) -> None:
     """Remove what a killed run left of a file: one job writes it at a time."""
     ours = re.compile(r"\.part-\d+-" + re.escape(path.name))
     for leftover in [p for p in path.parent.iterdir() if ours.fullmatch(p.name)]:
@@ -49,7 +52,7 @@ def _remove_leftovers(path):
 
 
 @contextlib.contextmanager
-def writable(path):
+def writable(path: PathLike) -> Iterator[None]:
     """Let a block that fails as the disk is full, or `path` not to be written, say so.
 
     Raises
@@ -79,14 +82,14 @@ def writable(path):
         raise
 
 
-def check_room(folder):
+def check_room(folder: PathLike) -> None:
     """Raise an `InputError` where the disk of a folder is full: nothing could even be planned."""
     free = shutil.disk_usage(folder).free
     if free < NO_ROOM:
         raise no_room(Path(folder).absolute(), free)
 
 
-def no_room(path, free):
+def no_room(path: PathLike, free: int) -> InputError:
     """Return the `InputError` for a disk with `free` bytes left that `path` was written to."""
     return input_error(
         str(path),
@@ -96,14 +99,18 @@ def no_room(path, free):
     )
 
 
-def _chain(error):
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 @contextlib.contextmanager
-def intact(path, expected="the file that an earlier step wrote", remedy="delete it and run again"):
+def intact(
+    path: PathLike,
+    expected: str = "the file that an earlier step wrote",
+    remedy: str = "delete it and run again",
+) -> Iterator[None]:
     """Let a block that cannot read `path` say which file is damaged, and what to do.
 
     Raises
@@ -126,12 +133,12 @@ def intact(path, expected="the file that an earlier step wrote", remedy="delete 
         ) from error
 
 
-def files_in(folder):
+def files_in(folder: PathLike) -> list[Path]:
     """Return the paths of all files in a folder and its folders, in order."""
     return sorted(path for path in Path(folder).rglob("*") if path.is_file())
 
 
-def checksum(path, algorithm="sha256"):
+def checksum(path: PathLike, algorithm: str = "sha256") -> str:
     """Return the hex digest of a file, read in blocks of 1 MiB; of a folder, that of its files'."""
     digest = hashlib.new(algorithm)
     if Path(path).is_dir():
@@ -144,28 +151,28 @@ def checksum(path, algorithm="sha256"):
     return digest.hexdigest()
 
 
-def write_text(text, path):
+def write_text(text: str, path: PathLike) -> None:
     """Write `text` to `path` in UTF-8, atomically."""
     with written(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def canonical_json(value):
+def canonical_json(value: Any) -> str:
     """Return `value` as JSON with sorted keys: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def digest_of(value):
+def digest_of(value: Any) -> str:
     """Return the sha256 of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def write_json(value, path):
+def write_json(value: Any, path: PathLike) -> None:
     """Write `value` to `path` as indented JSON with sorted keys, atomically."""
     write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", path)
 
 
-def read_json(path):
+def read_json(path: PathLike) -> Any:
     """Return the content of a JSON file that the pipeline wrote."""
     with intact(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
 
 LEVEL = 0.95
 UNBOUNDED = (-np.inf, np.inf)
@@ -48,12 +49,12 @@ class Design:
     n_seeds: int = 1
 
     @property
-    def sizes(self):
+    def sizes(self) -> np.ndarray:
         """Units per stratum: int array [n_strata]."""
         return np.bincount(self.strata)
 
 
-def _in_order(names):
+def _in_order(names: np.ndarray) -> np.ndarray:
     """Return distinct names in the order of their numbers, or sorted where some have none."""
     names = np.unique(names)
     try:
@@ -62,7 +63,7 @@ def _in_order(names):
         return names
 
 
-def merged_strata(strata):
+def merged_strata(strata: ArrayLike) -> np.ndarray:
     """Return the stratum of each unit, those of a single unit merged with their neighbours.
 
     Parameters
@@ -90,12 +91,12 @@ def merged_strata(strata):
     return np.array([min(codes[name], last) for name in strata], int)
 
 
-def design_of(strata, n_folds=1, n_seeds=1):
+def design_of(strata: ArrayLike, n_folds: int = 1, n_seeds: int = 1) -> Design:
     """Return the `Design` of units in some strata, and of models."""
     return Design(merged_strata(strata), n_folds, n_seeds)
 
 
-def left_out_sums(parts, design):
+def left_out_sums(parts: ArrayLike, design: Design) -> np.ndarray:
     """Return sums over units, means over seeds: of everything, then with one thing left out.
 
     Parameters
@@ -132,20 +133,20 @@ def left_out_sums(parts, design):
     return np.concatenate(rows) / s
 
 
-def _variances(found, axis):
+def _variances(found: np.ndarray, axis: int) -> np.ndarray:
     """Return the jackknife variance over one axis of statistics with one of n left out."""
     n = found.shape[axis]
     return (n - 1) * found.var(axis)
 
 
-def _of_strata(found, design):
+def _of_strata(found: np.ndarray, design: Design) -> np.ndarray:
     """Return the variance of each stratum: float array [n_strata, ...]."""
     return np.stack(
         [_variances(found[design.strata == code], 0) for code in range(len(design.sizes))]
     )
 
 
-def _freedom(found, each):
+def _freedom(found: np.ndarray, each: np.ndarray) -> np.ndarray:
     """Return the degrees of freedom of a sum of variances: float array [...].
 
     Parameters
@@ -160,7 +161,7 @@ def _freedom(found, each):
     return np.clip(df, 1, max(1.0, each.sum()))
 
 
-def variance(values, design):
+def variance(values: np.ndarray, design: Design) -> tuple[np.ndarray, np.ndarray]:
     """Return variance and degrees of freedom of a statistic.
 
     Parameters
@@ -177,7 +178,8 @@ def variance(values, design):
     n, f, s = len(design.strata), design.n_folds, design.n_seeds
     tail = values.shape[1:]
     if n < 2:
-        return np.full((2, *tail), np.nan)
+        missing = np.full(tail, np.nan)[()]
+        return missing, missing
     strata = _of_strata(values[1 : 1 + n], design)
     total, df = strata.sum(0), _freedom(strata, design.sizes - 1.0)
     if s == 1:
@@ -191,7 +193,9 @@ def variance(values, design):
     return total, np.divide(total**2, squares, out=np.array(df), where=squares > 0)
 
 
-def interval(values, design, bounds=UNBOUNDED):
+def interval(
+    values: np.ndarray, design: Design, bounds: tuple[float, float] = UNBOUNDED
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % interval of a statistic: low, high.
 
     Parameters
@@ -212,7 +216,7 @@ def interval(values, design, bounds=UNBOUNDED):
     return np.clip(low, *bounds), np.clip(high, *bounds)
 
 
-def two_sided_p(values, design):
+def two_sided_p(values: np.ndarray, design: Design) -> np.ndarray:
     """Return the p of a statistic against 0, two-sided, from its t.
 
     Where leaving a unit out changes nothing the t has no scale: then p is 1 for 0 itself, else

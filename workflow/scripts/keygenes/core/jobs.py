@@ -1,13 +1,14 @@
 """What a job is called, what it computes with, and how its log ends."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from keygenes.core.shown import printable
 
 FAILED = "failed"  # the last line of the log of a job that failed by itself starts with it
 
 
-def job_name(rule, wildcards):
+def job_name(rule: str, wildcards: Iterable[tuple[str, Any]]) -> str:
     """Return a job in words: 'finetune level full seed 1'."""
     numbered = (f"{key} {value}" if str(value).isdigit() else value for key, value in wildcards)
     return printable(" ".join([rule, *map(str, numbered)]))
@@ -41,7 +42,7 @@ class Compute(NamedTuple):
     budgets: str | None = None
 
 
-def computing(section):
+def computing(section: dict[str, Any]) -> Compute:
     """Return the `Compute` of a config's section 'compute'."""
     names = {"threads": "torch_threads"}
     return Compute(**{name: section[names.get(name, name)] for name in Compute._fields})

@@ -1,19 +1,21 @@
 """Matrices of cells x genes: one way to read and write them."""
 
 import contextlib
+from collections.abc import Iterator
 
 import anndata
 import h5py
 import numpy as np
 import scipy.sparse
 from anndata.io import read_elem
+from numpy.typing import ArrayLike
 
 from keygenes.core.blocks import Stored, blocks_in_memory, rows_of
-from keygenes.core.files import intact
+from keygenes.core.files import PathLike, intact
 from keygenes.core.matrix_file import matrix_file
 
 
-def write_matrix(adata, path):
+def write_matrix(adata: anndata.AnnData, path: PathLike) -> None:
     """Write an AnnData of sparse counts as h5ad, atomically; text columns become categories."""
     apart = {name: part for name, part in adata.obsm.items() if scipy.sparse.issparse(part)}
     apart = {name: scipy.sparse.csr_matrix(part) for name, part in apart.items()}
@@ -28,12 +30,12 @@ def write_matrix(adata, path):
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: PathLike) -> Iterator[h5py.File]:
     with intact(path), h5py.File(path) as file:
         yield file
 
 
-def read_matrix(path, cells=None):
+def read_matrix(path: PathLike, cells: ArrayLike | None = None) -> anndata.AnnData:
     """Return the AnnData of an h5ad file that the pipeline wrote.
 
     Parameters
@@ -64,7 +66,7 @@ def read_matrix(path, cells=None):
     return chosen
 
 
-def read_annotation(path):
+def read_annotation(path: PathLike) -> anndata.AnnData:
     """Return obs, var and uns of an h5ad file that the pipeline wrote, as AnnData without counts.
 
     Raises
@@ -76,7 +78,9 @@ def read_annotation(path):
         return anndata.AnnData(**{name: read_elem(file[name]) for name in ("obs", "var", "uns")})
 
 
-def read_blocks(path):
+def read_blocks(
+    path: PathLike,
+) -> Iterator[tuple[scipy.sparse.csr_matrix, dict[str, scipy.sparse.csr_matrix]]]:
     """Yield the cells of an h5ad file that the pipeline wrote, some at a time.
 
     Yields

@@ -6,13 +6,17 @@ HDF5 never meets a full disk: it writes to `_Disk`.
 import contextlib
 import io
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from anndata.io import write_elem
+from numpy.typing import DTypeLike
 
-from keygenes.core.files import written
+from keygenes.core.files import PathLike, written
 
 CHUNK = 1 << 16  # values of a packed piece of a file
 
@@ -29,26 +33,28 @@ class _Disk(io.RawIOBase):
     after every few blocks, so that no more than these are kept.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         super().__init__()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
-        self._at, self._end, self._error, self._kept = 0, 0, None, []
+        self._at, self._end = 0, 0
+        self._error: OSError | None = None
+        self._kept: list[tuple[int, bytes]] = []
 
-    def check(self):
+    def check(self) -> None:
         """Raise the error of the first write that failed."""
         if self._error is not None:
             raise self._error
 
-    def seek(self, offset, whence=os.SEEK_SET):
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a place; return it."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
         return self._at
 
-    def tell(self):
+    def tell(self) -> int:
         """Return the place."""
         return self._at
 
-    def write(self, data):
+    def write(self, data: Any) -> int:
         """Write all of `data`, here or there; return its length."""
         data = memoryview(data).cast("B")
         done = 0
@@ -63,7 +69,7 @@ class _Disk(io.RawIOBase):
         self._end = max(self._end, self._at)
         return len(data)
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: Any) -> int:
         """Fill `buffer` with what was written."""
         view = memoryview(buffer).cast("B")
         view[:] = os.pread(self._file, len(view), self._at).ljust(len(view), b"\0")
@@ -74,7 +80,7 @@ class _Disk(io.RawIOBase):
         self._at += len(view)
         return len(view)
 
-    def truncate(self, size=None):
+    def truncate(self, size: int | None = None) -> int:
         """Set the size of the file."""
         self._end = self._at if size is None else size
         if self._error is None:
@@ -84,7 +90,7 @@ class _Disk(io.RawIOBase):
                 self._error = error
         return self._end
 
-    def close(self):
+    def close(self) -> None:
         """Close the file."""
         if not self.closed:
             super().close()
@@ -94,15 +100,17 @@ class _Disk(io.RawIOBase):
 class _Rows:
     """A CSR group of a file, to which rows are added at the end."""
 
-    def __init__(self, parent, name, dtype, n_columns):
+    def __init__(self, parent: h5py.Group, name: str, dtype: DTypeLike, n_columns: int) -> None:
         self.group, self.n_columns = parent.create_group(name), n_columns
         for part, kind in (("data", dtype), ("indices", np.int32)):
             self.group.create_dataset(
                 part, (0,), kind, maxshape=(None,), chunks=(CHUNK,), track_times=False, **STORED
             )
-        self.waiting, self.n_waiting, self.lengths, self.n = [], 0, [], 0
+        self.waiting: list[tuple[np.ndarray, ...]] = []
+        self.lengths: list[np.ndarray] = []
+        self.n_waiting, self.n = 0, 0
 
-    def add(self, block):
+    def add(self, block: sp.csr_matrix) -> list[int]:
         """Take rows; return after which of them, counted from 1, a piece is full."""
         before, self.n_waiting = self.n_waiting, self.n_waiting + block.nnz
         self.waiting.append((block.data, block.indices))
@@ -110,7 +118,7 @@ class _Rows:
         full = np.arange(1, self.n_waiting // CHUNK + 1) * CHUNK
         return np.searchsorted(before + block.indptr, full).tolist()
 
-    def write_piece(self):
+    def write_piece(self) -> None:
         """Write what waits, at most a piece of it."""
         if len(self.waiting) > 1:
             self.waiting = [tuple(map(np.concatenate, zip(*self.waiting, strict=True)))]
@@ -121,7 +129,7 @@ class _Rows:
         self.waiting = [tuple(values[n:] for values in self.waiting[0])]
         self.n, self.n_waiting = self.n + n, self.n_waiting - n
 
-    def finish(self):
+    def finish(self) -> None:
         """Write the rest, and where rows start."""
         if self.n_waiting:
             self.write_piece()
@@ -141,10 +149,11 @@ class MatrixFile:
     Its bytes are the same however the rows are cut into blocks.
     """
 
-    def __init__(self, file, disk):
-        self._file, self._disk, self._parts = file, disk, {}
+    def __init__(self, file: h5py.File, disk: _Disk) -> None:
+        self._file, self._disk = file, disk
+        self._parts: dict[str, _Rows] = {}
 
-    def append(self, counts, **apart):
+    def append(self, counts: sp.csr_matrix, **apart: sp.csr_matrix) -> None:
         """Write cells behind those that were written.
 
         Parameters
@@ -164,7 +173,13 @@ class MatrixFile:
             self._parts[name].write_piece()
             self._disk.check()
 
-    def finish(self, obs, var, uns, obsm=None):
+    def finish(
+        self,
+        obs: pd.DataFrame,
+        var: pd.DataFrame,
+        uns: dict[str, Any],
+        obsm: dict[str, np.ndarray] | None = None,
+    ) -> None:
         """Write what is said of the rows.
 
         Parameters
@@ -189,7 +204,7 @@ class MatrixFile:
         self._file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"})
 
 
-def _with_categories(frame):
+def _with_categories(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a data frame with its columns of text as categories."""
     text = [
         name
@@ -200,7 +215,7 @@ def _with_categories(frame):
 
 
 @contextlib.contextmanager
-def matrix_file(path):
+def matrix_file(path: PathLike) -> Iterator[MatrixFile]:
     """Yield a `MatrixFile`, whole under its name once the block has succeeded.
 
     Raises

@@ -10,7 +10,9 @@ import fnmatch
 import functools
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from keygenes.core.errors import input_error
 
@@ -19,17 +21,17 @@ MOST_LAYERS = 200  # of any model, where none is at hand to count them
 
 
 @functools.cache
-def names():
+def names() -> dict[str, Any]:
     """Return the content of parts.json."""
     return json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 
 
-def layer_pattern(index):
+def layer_pattern(index: int | str) -> str:
     """Return the pattern of a layer's parameters, by its index from 0, or '{last}'."""
     return names()["layer"].replace("{i}", str(index))
 
 
-def patterns_of(items):
+def patterns_of(items: Iterable[str]) -> list[str]:
     """Return the patterns of parameter names that parts stand for, in their order.
 
     Parameters
@@ -50,7 +52,7 @@ def patterns_of(items):
     return found
 
 
-def part_of(pattern):
+def part_of(pattern: str) -> str | None:
     """Return the part whose only pattern this is, layers from 1; None where there is none."""
     before, after = map(re.escape, names()["layer"].split("{i}"))
     if layer := re.fullmatch(rf"{before}(\d+|\{{last\}}){after}", pattern):
@@ -58,7 +60,7 @@ def part_of(pattern):
     return next((part for part, own in names()["parts"].items() if own == [pattern]), None)
 
 
-def check_parts(items, where):
+def check_parts(items: Iterable[str], where: str) -> None:
     """Raise an `InputError` if an item is neither a part nor may be a pattern of names."""
     for item in items:
         part = item.removeprefix("!")
@@ -76,7 +78,7 @@ def check_parts(items, where):
         )
 
 
-def chosen_by(patterns, parameters):
+def chosen_by(patterns: Iterable[str], parameters: Iterable[str]) -> tuple[set[str], list[str]]:
     """Return the parameters that patterns choose, and the patterns that match none.
 
     Parameters
@@ -101,12 +103,12 @@ def chosen_by(patterns, parameters):
     return chosen, idle
 
 
-def embeddings_train(patterns):
+def embeddings_train(patterns: Iterable[str]) -> bool:
     """Return whether patterns choose embeddings: then no layer sees the same input twice."""
     return bool(chosen_by(patterns, names()["known"]["embeddings"])[0])
 
 
-def trains_head_alone(patterns):
+def trains_head_alone(patterns: Iterable[str]) -> bool:
     """Return whether patterns choose something, and nothing of embeddings and layers."""
     known = names()["known"]
     layers = {known["layer"].replace("{i}", str(i)) for i in [*range(MOST_LAYERS), "{last}"]}

@@ -6,14 +6,17 @@ terminal where several jobs talk at once, and every rule can have them without a
 
 import logging
 import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 log = logging.getLogger("keygenes")
+Item = TypeVar("Item")
 
 FIRST_AFTER_S = 10.0  # shorter loops say nothing
 EVERY_S = 60.0
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Return a time in its two largest units: '53 s', '1 min 53 s', '2 h 5 min', '3 d 1 h'."""
     seconds = round(seconds)
     if seconds < 60:
@@ -25,12 +28,12 @@ def duration(seconds):
     return f"{seconds // size} {large}" + (f" {rest} {small}" if rest else "")
 
 
-def amount(n):
+def amount(n: float) -> str:
     """Return a count in full, a quantity (a float) with one decimal."""
     return f"{n:,}" if isinstance(n, int) else f"{n:,.1f}"
 
 
-def rate(per_second):
+def rate(per_second: float) -> str:
     """Return a rate per second, minute or hour: whichever gives a number of one or more."""
     unit, value = next(
         (unit, per_second * size)
@@ -57,31 +60,39 @@ class Progress:
         Seconds, from any start.
     """
 
-    def __init__(self, name, total, unit, *, done=0, clock=time.monotonic):
+    def __init__(
+        self,
+        name: str,
+        total: float | None,
+        unit: str,
+        *,
+        done: float = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name, self.total, self.unit, self.clock = name, total, unit, clock
         self.done = self.before = done
-        self.told = None  # what was done when the last line was written
+        self.told: float | None = None  # what was done when the last line was written
         self.started = clock()
         self.due = self.started + FIRST_AFTER_S
 
-    def step(self, n=1):
+    def step(self, n: float = 1) -> None:
         """Count `n` more; say so if it is time."""
         self.done += n
         now = self.clock()
         if now >= self.due:
             self._tell(now)
 
-    def end(self):
+    def end(self) -> None:
         """Say how long all took, if anything was said before."""
         if self.told not in (None, self.done):
             self.total = self.done
             self._tell(self.clock())
 
-    def _tell(self, now):
+    def _tell(self, now: float) -> None:
         self.due, self.told = now + EVERY_S, self.done
         log.info("%s: %s", self.name, self._words(now - self.started))
 
-    def _words(self, passed):
+    def _words(self, passed: float) -> str:
         if self.done == self.total:
             return f"all {amount(self.done)} {self.unit}, after {duration(passed)}"
         of = "" if self.total is None else f" of {amount(self.total)}"
@@ -92,7 +103,14 @@ class Progress:
         return ", ".join(words)
 
 
-def with_progress(items, name, unit="batches", *, total=None, **options):
+def with_progress(
+    items: Iterable[Item],
+    name: str,
+    unit: str = "batches",
+    *,
+    total: int | None = None,
+    **options: Any,
+) -> Iterator[Item]:
     """Yield the items of a loop, counting them.
 
     Parameters
@@ -103,7 +121,7 @@ def with_progress(items, name, unit="batches", *, total=None, **options):
     total : int or None
         None: the length of `items`, where it has one.
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     progress = Progress(name, total, unit, **options)
     for item in items:

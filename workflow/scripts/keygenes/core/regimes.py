@@ -3,6 +3,9 @@
 Some are controls of others: the same training on other tokens, labels, splits or first weights.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from keygenes.core.errors import input_error
 from keygenes.core.parts import check_parts, patterns_of, trains_head_alone
 from keygenes.core.tasks import cell_tasks
@@ -41,7 +44,7 @@ BASELINES = (
 RESERVED_REGIMES = ("pretrained", "majority", "baselines", *BASELINES)
 
 
-def check_regime(regime):
+def check_regime(regime: dict[str, Any]) -> None:
     """Raise an `InputError` unless a regime says in one way, wholly, what its model is."""
     where = f"config key 'regimes.{regime['name']}"
     if regime["name"] in RESERVED_REGIMES:
@@ -101,12 +104,12 @@ def check_regime(regime):
         )
 
 
-def tasks_of(regime, config):
+def tasks_of(regime: dict[str, Any], config: dict[str, Any]) -> list[str]:
     """Return the names of the tasks of cells that a regime is for."""
     return regime.get("tasks", [task["name"] for task in cell_tasks(config)])
 
 
-def counterpart(name, regimes, key):
+def counterpart(name: str, regimes: dict[str, dict[str, Any]], key: str) -> str | None:
     """Return the regime that differs from another one by its lack of a key alone.
 
     Parameters
@@ -122,7 +125,7 @@ def counterpart(name, regimes, key):
         None where there is none, or the regime does not have the key itself.
     """
 
-    def rest(regime):
+    def rest(regime: dict[str, Any]) -> dict[str, Any]:
         return {k: v for k, v in regime.items() if k not in ("name", key, "tasks")}
 
     if key not in regimes[name]:
@@ -135,7 +138,7 @@ def counterpart(name, regimes, key):
     return alike[0] if alike else None
 
 
-def kind_of(regime):
+def kind_of(regime: dict[str, Any]) -> str:
     """Return what a regime is: 'control', 'probe' (no encoder is trained) or 'trained'."""
     if any(key in regime for key in ("tokens", "encoder", "labels", "split")):
         return "control"
@@ -149,7 +152,7 @@ AMONG_OWN = (
 )
 
 
-def _known(key, names, known, remedy):
+def _known(key: str, names: Iterable[str], known: Iterable[str], remedy: str) -> None:
     for name in names:
         if name not in known:
             raise input_error(
@@ -160,7 +163,12 @@ def _known(key, names, known, remedy):
             )
 
 
-def _check_pair(pair, regimes, tasks, config):
+def _check_pair(
+    pair: Iterable[str],
+    regimes: dict[str, dict[str, Any]],
+    tasks: Iterable[str],
+    config: dict[str, Any],
+) -> set[str]:
     """Refuse two models whose attention to the same cells cannot be compared."""
     first, second = (regimes.get(name, {"name": name}) for name in pair)
     where, named = "config key 'attention.pairs'", f"[{', '.join(pair)}]"
@@ -182,7 +190,7 @@ def _check_pair(pair, regimes, tasks, config):
     return common
 
 
-def check_regimes(config):
+def check_regimes(config: dict[str, Any]) -> None:
     """Raise an `InputError` where regimes, or what names them, do not fit the rest of a config."""
     tasks = [task["name"] for task in cell_tasks(config)]
     regimes = {regime["name"]: regime for regime in config["regimes"]}
@@ -226,7 +234,9 @@ def check_regimes(config):
             )
 
 
-def check_primary(config, regimes, looked_at):
+def check_primary(
+    config: dict[str, Any], regimes: dict[str, dict[str, Any]], looked_at: list[str]
+) -> None:
     """Refuse a primary test that this study cannot make.
 
     Parameters
@@ -263,7 +273,7 @@ def check_primary(config, regimes, looked_at):
         )
 
 
-def trained_patterns(regime):
+def trained_patterns(regime: dict[str, Any]) -> list[str]:
     """Return a regime as patterns of the parameters it trains (see `trained.train_only`).
 
     ``freeze_layers: k`` is Geneformer's own way: the first k layers are frozen, while the
@@ -275,7 +285,7 @@ def trained_patterns(regime):
     return patterns_of(["all", *frozen])
 
 
-def finetune_options(section, regime):
+def finetune_options(section: dict[str, Any], regime: dict[str, Any]) -> dict[str, Any]:
     """Return section 'finetune' with the regime's preset, then its own keys, over it.
 
     Without 'cache', which is no regime's own; converge holds 'convergence' for a regime that

@@ -1,7 +1,9 @@
 """The registries, and where every input of a study lies."""
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from keygenes.core.config import check, read_yaml
 from keygenes.core.datasets import has_symbols_alone
@@ -9,7 +11,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.tasks import gene_tasks
 
 
-def read_registry(paths, schema):
+def read_registry(paths: Iterable[str], schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the merged registry of several files; later files win entry by entry.
 
     Returns
@@ -26,7 +28,7 @@ def read_registry(paths, schema):
     return merged
 
 
-def entry(registry, name, key, files):
+def entry(registry: dict[str, Any], name: str, key: str, files: Iterable[str]) -> dict[str, Any]:
     """Return a registry entry by name; `key` is the config key that asks for it."""
     if name not in registry:
         close = difflib.get_close_matches(name, registry, 1)
@@ -42,7 +44,7 @@ def entry(registry, name, key, files):
 FOLDERS = ("10x_mtx", "zarr")  # layouts of folders
 
 
-def _location(spec, where, layout=None):
+def _location(spec: dict[str, Any], where: str, layout: str | None = None) -> tuple[str, bool]:
     """Return (path, needs a download) of a registry file; of some layouts it may be a folder."""
     if Path(spec.get("path", "")).is_dir() and "path" in spec:
         if layout not in FOLDERS:
@@ -75,7 +77,7 @@ def _location(spec, where, layout=None):
     return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True
 
 
-def _folder_files(folder, where, key="folder"):
+def _folder_files(folder: str, where: str, key: str = "folder") -> dict[str, str]:
     """Return {'config', 'weights'} of a local model folder."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         files = {"config": Path(folder) / "config.json", "weights": Path(folder) / name}
@@ -89,7 +91,7 @@ def _folder_files(folder, where, key="folder"):
     )
 
 
-def _members(name, datasets, files):
+def _members(name: str, datasets: dict[str, Any], files: Iterable[str]) -> list[str]:
     """Return the names of the datasets that a dataset is made of: itself, unless it combines."""
     members = datasets[name].get("combine")
     for member in members or []:
@@ -103,7 +105,13 @@ def _members(name, datasets, files):
     return members or [name]
 
 
-def resolve(config, datasets, models, gene_sets, gene_classes):
+def resolve(
+    config: dict[str, Any],
+    datasets: dict[str, Any],
+    models: dict[str, Any],
+    gene_sets: dict[str, Any],
+    gene_classes: dict[str, Any],
+) -> dict[str, Any]:
     """Return where every input of a study lies, and which of them must be downloaded.
 
     Returns
@@ -122,7 +130,9 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
     downloads = {"dataset": {}, "model": {}, "gene_set": {}}
     given = {}
 
-    def locate(kind, what, specs, layout=None):
+    def locate(
+        kind: str, what: str, specs: dict[str, Any], layout: str | None = None
+    ) -> dict[str, str]:
         places = {}
         for part, spec in specs.items():
             title = what if list(specs) == ["file"] else f"{what}, file '{part}'"
@@ -140,12 +150,12 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
                 downloads[kind][places[part]] = {"name": title, "spec": spec}
         return places
 
-    def folder(path, where, key):
+    def folder(path: str, where: str, key: str) -> dict[str, str]:
         places = _folder_files(path, where, key)
         given.update({f"{where}, file '{part}'": place for part, place in places.items()})
         return places
 
-    def dataset_files(name):
+    def dataset_files(name: str) -> dict[str, str]:
         found = datasets[name]
         if "simulate" in found:
             return {}
@@ -158,7 +168,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             )
         return locate("dataset", f"dataset '{name}'", found["files"], found["layout"])
 
-    def richest_names():
+    def richest_names() -> list[dict[str, str]]:
         """Return the files of the first dictionary that has aliases, else of any; as a list."""
         known = models["vocabularies"].items()
         for name, found in sorted(known, key=lambda item: "mapping" not in item[1]["files"])[:1]:
@@ -166,7 +176,7 @@ def resolve(config, datasets, models, gene_sets, gene_classes):
             return [locate("model", f"vocabulary '{name}'", specs)]
         return []
 
-    def model_entry(name, key):
+    def model_entry(name: str, key: str) -> tuple[dict[str, Any], str]:
         found, where = entry(models["models"], name, key, files["models"]), f"model '{name}'"
         if found["vocabulary"] != config["tokens"]["vocabulary"]:
             raise input_error(

@@ -6,6 +6,7 @@ any other, the classes were dealt anew among the wells (`cells.relabel`).
 """
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 ALPHA = 0.05  # of the primary test
@@ -21,13 +22,13 @@ class Run(NamedTuple):
     relabelling: int = 0
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The run in names of folders and files: fold1.seed2, or relabelled3.fold1.seed1."""
         own = f"relabelled{self.relabelling}." if self.relabelling else ""
         return f"{own}fold{self.fold}.seed{self.seed}"
 
     @property
-    def stream(self):
+    def stream(self) -> int:
         """What seeds this training: another number for every fold, so that no two share a head.
 
         Models of true and of dealt labels start alike.
@@ -35,7 +36,7 @@ class Run(NamedTuple):
         return 1_000_003 * self.seed + self.fold
 
 
-def run_named(name):
+def run_named(name: str) -> Run:
     """Return the `Run` that a folder is named after."""
     found = re.fullmatch(r"(?:relabelled(\d+)\.)?fold(\d+)\.seed(\d+)", name)
     if not found:
@@ -44,7 +45,9 @@ def run_named(name):
     return Run(int(fold), int(seed), int(relabelling or 0))
 
 
-def each_run(names, files):
+def each_run(
+    names: list[str], files: dict[str, str | list[str]]
+) -> Iterator[tuple[Run, dict[str, str | None]]]:
     """Yield every run of a job with its own files.
 
     Parameters

@@ -2,7 +2,7 @@
 
 import re
 
-from keygenes.core.errors import input_error
+from keygenes.core.errors import InputError, input_error
 
 # What Slurm writes into a job's log when it ends it, in words of ours, and what to ask for more of.
 KILLS = {
@@ -13,7 +13,7 @@ KILLS = {
 LOG = re.compile(r"^\s*Logfile (\S*slurm_logs/(\S+)/\d+\.log):\n", re.MULTILINE)
 
 
-def killed_jobs(log):
+def killed_jobs(log: str) -> list[InputError]:
     """Return an `InputError` for each rule or group of which Slurm ended a job for using too much.
 
     Parameters

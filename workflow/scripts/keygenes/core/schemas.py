@@ -4,13 +4,15 @@ Whoever reads a table later (a figure, an evidence track, a user) can rely on it
 units. `docs/design.md` explains the columns.
 """
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 TEXT, INT, FLOAT, FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 CATEGORY = pa.dictionary(pa.int32(), pa.string())
 
 
-def _schema(**columns):
+def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema(list(columns.items()))
 
 
@@ -546,7 +548,7 @@ TABLES = {
 GENE_TRACK = {"score": FLOAT, "rank": INT, "q": FLOAT, "n": INT}  # a track's columns there
 
 
-def gene_table_schema(gene_sets, tracks):
+def gene_table_schema(gene_sets: Iterable[str], tracks: Iterable[str]) -> pa.Schema:
     """Return the schema of a task's wide gene table: the study decides its sets and tracks.
 
     Parameters

@@ -7,6 +7,8 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from typing import Any
 
 from keygenes import __version__
 from keygenes.core.code import packages_of
@@ -27,17 +29,17 @@ TOO_MUCH = input_error(
 class _PlainLines(logging.Formatter):
     """Lines without control characters: a log goes to a terminal, names come from files."""
 
-    def __init__(self, start=""):
+    def __init__(self, start: str = "") -> None:
         super().__init__()
         self.start = start
 
-    def format(self, record):
+    def format(self, record: logging.LogRecord) -> str:
         """Return the message, its lines kept, each with the same start."""
         lines = printable_lines(super().format(record)).split("\n")
         return "\n".join(self.start + line for line in lines)
 
 
-def software_versions():
+def software_versions() -> dict[str, str]:
     """Return {package: version} of keygenes, Python and the packages that the loaded modules use.
 
     What else is installed does not show, so that an environment of the rule's own and one for all
@@ -54,14 +56,14 @@ def software_versions():
 class LogFile(logging.FileHandler):
     """A log file that does without what a full disk does not take."""
 
-    def handleError(self, record):  # noqa: N802 (the name is logging's)
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (the name is logging's)
         """Say on stderr what went wrong, if the log cannot; stderr has all the rest already."""
         if record.levelno >= logging.ERROR:
             print(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
-def step(snakemake):
+def step(snakemake: Any) -> Iterator[logging.Logger]:
     """Run a script's body with its log open, its tables stamped and its errors readable.
 
     Everything the body logs goes to the rule's log file; to stderr as well, where every line

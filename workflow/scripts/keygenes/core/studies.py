@@ -4,13 +4,14 @@ Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keygenes import __version__
 from keygenes.core.config import check
-from keygenes.core.errors import input_error
-from keygenes.core.files import checksum, digest_of, read_json
+from keygenes.core.errors import InputError, input_error
+from keygenes.core.files import PathLike, checksum, digest_of, read_json
 
 TARGET = "compare_studies"
 KEY = "config key 'studies'"
@@ -24,10 +25,10 @@ class Study(NamedTuple):
 
     folder: str
     name: str
-    record: dict
+    record: dict[str, Any]
 
 
-def other_target(asked):
+def other_target(asked: str) -> InputError:
     """Return the `InputError` for the key 'studies' beside another target ('all': or none)."""
     return input_error(
         KEY,
@@ -37,7 +38,7 @@ def other_target(asked):
     )
 
 
-def nothing_to_compare():
+def nothing_to_compare() -> InputError:
     """Return the `InputError` for the target without the key 'studies'."""
     return input_error(
         KEY,
@@ -47,7 +48,9 @@ def nothing_to_compare():
     )
 
 
-def compared_studies(config, defaults, schema):
+def compared_studies(
+    config: dict[str, Any], defaults: dict[str, Any], schema: dict[str, Any]
+) -> tuple[list[Study], str]:
     """Return the two studies that a config names, and the name of their comparison.
 
     Parameters
@@ -92,7 +95,7 @@ def compared_studies(config, defaults, schema):
     return [finished(*pair) for pair in zip(folders, names, strict=True)], name
 
 
-def finished(folder, name):
+def finished(folder: str, name: str) -> Study:
     """Return the finished `Study` in a results folder; raise an `InputError` if there is none."""
     expected = f"the results folder of a study that keygenes {__version__} has finished"
     if not Path(folder).is_dir():
@@ -128,13 +131,13 @@ def finished(folder, name):
     return Study(folder, name, found)
 
 
-def classes_of(study):
+def classes_of(study: Study) -> dict[str, list[str]]:
     """Return {task of cells: its classes, sorted} of a study: a record keeps no order of keys."""
     tasks = study.record["config"]["tasks"]
     return {task["name"]: sorted(task["classes"]) for task in tasks if "classes" in task}
 
 
-def common_tasks(a, b):
+def common_tasks(a: Study, b: Study) -> tuple[list[str], dict[str, str]]:
     """Return the tasks that two studies can be compared in, and why the others cannot.
 
     Returns
@@ -175,7 +178,7 @@ def common_tasks(a, b):
     return tasks, left_out
 
 
-def tables_to_compare(study, tasks):
+def tables_to_compare(study: Study, tasks: Iterable[str]) -> dict[str, str]:
     """Return the tables of a study that a comparison reads: {name: path}.
 
     Raises
@@ -198,7 +201,7 @@ def tables_to_compare(study, tasks):
     return paths
 
 
-def check_recorded(study, name, path):
+def check_recorded(study: Study, name: str, path: PathLike) -> None:
     """Raise an `InputError` where a table is not the one that its study's record names."""
     recorded = study.record["results"].get(name)
     if recorded and recorded["sha256"] != checksum(path):
@@ -210,13 +213,13 @@ def check_recorded(study, name, path):
         )
 
 
-def shared_cells(a, b):
+def shared_cells(a: Study, b: Study) -> list[str]:
     """Return what two studies both read as their cells: the same files, or the same simulation."""
     of_a, of_b = _cells(a), _cells(b)
     return sorted({of_a[key] for key in of_a.keys() & of_b.keys()})
 
 
-def _cells(study):
+def _cells(study: Study) -> dict[str, str]:
     """Return {sha256 of a file, or what is simulated: dataset} of a study's own cells."""
     record, entries = study.record, study.record["entries"]["datasets"]
     main = record["config"]["dataset"]

@@ -2,6 +2,8 @@
 
 import contextvars
 import json
+from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -9,25 +11,33 @@ import pyarrow.parquet as pq
 
 from keygenes import __version__
 from keygenes.core.errors import input_error
-from keygenes.core.files import intact, written
+from keygenes.core.files import PathLike, intact, written
 from keygenes.core.schemas import TABLES
 from keygenes.core.shown import spreadsheet_cell
 
-_stamp = contextvars.ContextVar("stamp", default=None)
+_stamp: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar(
+    "stamp", default=None
+)
 
 
-def set_stamp(stamp):
+def set_stamp(stamp: dict[str, Any] | None) -> None:
     """Let every table written from here on carry `stamp` (a dict) in its metadata."""
     _stamp.set(stamp)
 
 
-def table_metadata(table=None):
+def table_metadata(table: str | None = None) -> dict[str, str]:
     """Return a table's metadata: the current provenance as JSON, and the name of its schema."""
     stamp = {"keygenes": json.dumps(_stamp.get() or {}, sort_keys=True)}
     return {**stamp, "table": table} if table else stamp
 
 
-def write_table(frame, path, table=None, *, schema=None):
+def write_table(
+    frame: pd.DataFrame,
+    path: PathLike,
+    table: str | None = None,
+    *,
+    schema: pa.Schema | None = None,
+) -> None:
     """Write a data frame as Parquet under the schema `TABLES[table]`, atomically.
 
     Parameters
@@ -62,7 +72,9 @@ def write_table(frame, path, table=None, *, schema=None):
         pq.write_table(arrow, part, compression="zstd", write_page_checksum=True)
 
 
-def write_tsv(frame, path, digits=6, *, simulated=False):
+def write_tsv(
+    frame: pd.DataFrame, path: PathLike, digits: int = 6, *, simulated: bool = False
+) -> None:
     """Write a data frame as text for a spreadsheet, atomically; nothing in it is a formula.
 
     Numbers that are not whole have `digits` significant digits; with 17 each reads back as it was.
@@ -74,19 +86,19 @@ def write_tsv(frame, path, digits=6, *, simulated=False):
         safe.to_csv(part, sep="\t", index=False, float_format=f"%.{digits}g")
 
 
-def _spreadsheet_column(column):
+def _spreadsheet_column(column: pd.Series) -> pd.Series:
     """Return a column for a spreadsheet; whole numbers stay whole where some are missing."""
     if pd.api.types.is_numeric_dtype(column):
         return column
     return column.astype(object).map(spreadsheet_cell)
 
 
-def read_table(path, columns=None):
+def read_table(path: PathLike, columns: list[str] | None = None) -> pd.DataFrame:
     """Return a table as a data frame (optionally only some columns)."""
     return read_arrow(path, columns=columns).to_pandas()
 
 
-def read_arrow(path, **options):
+def read_arrow(path: PathLike, **options: Any) -> pa.Table:
     """Return a table of `write_table` in Arrow's form.
 
     Parameters
@@ -104,7 +116,7 @@ def read_arrow(path, **options):
         return pq.read_table(path, **options, page_checksum_verification=True)
 
 
-def check_columns(path):
+def check_columns(path: PathLike) -> None:
     """Raise an `InputError` where a table has not the columns that its schema has here."""
     schema = pq.read_schema(path)
     name = (schema.metadata or {}).get(b"table", b"").decode()
@@ -121,13 +133,13 @@ def check_columns(path):
     )
 
 
-def read_stamp(path):
+def read_stamp(path: PathLike) -> dict[str, Any]:
     """Return the provenance that `write_table` put beside the columns."""
     with intact(path):
         return json.loads((pq.read_schema(path).metadata or {}).get(b"keygenes", b"{}"))
 
 
-def read_runs(runs, paths):
+def read_runs(runs: Iterable[tuple[str, int, int]], paths: Iterable[PathLike]) -> pd.DataFrame:
     """Return the tables of several runs as one, with the columns regime, fold and seed.
 
     Parameters

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from typing import Any
 
-from keygenes.core.files import written
+from keygenes.core.files import PathLike, written
 
 
-def write_tensors(serialised, path):
+def write_tensors(serialised: bytes, path: PathLike) -> None:
     """Write tensors, atomically, with a checksum of header and bytes in the header.
 
     Parameters
@@ -25,7 +26,7 @@ def write_tensors(serialised, path):
         file.write(body)
 
 
-def check_tensors(path):
+def check_tensors(path: PathLike) -> None:
     """Raise a `ValueError` where a file is not as `write_tensors` wrote it.
 
     A file of others carries no checksum, and passes.
@@ -37,13 +38,13 @@ def check_tensors(path):
         raise ValueError("its bytes are not those that were written")
 
 
-def _parts(serialised):
+def _parts(serialised: bytes) -> tuple[dict[str, Any], memoryview]:
     """Return the header, a dict, and the bytes of the tensors."""
     end = 8 + int.from_bytes(serialised[:8], "little")
     return json.loads(serialised[8:end]), memoryview(serialised)[end:]
 
 
-def _digest(header, body):
+def _digest(header: dict[str, Any], body: memoryview) -> str:
     header = {"__metadata__": {}, **header}
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     digest.update(body)

@@ -7,9 +7,12 @@ does so by these texts, and the canonical matrix holds them.
 
 import math
 import re
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 # A plain decimal as people and programs write it. Not 01, which is a name, nor 1E05, which is a
 # well: an exponent has its sign, as R and Python print it.
@@ -24,7 +27,7 @@ LOGICALS |= {"FALSE": "False", "False": "False", "false": "False"}
 OF_BIT = {"0": "False", "1": "True"}
 
 
-def value_text(value):
+def value_text(value: object) -> str | None:
     """Return the text that stands for a value; None for one that is missing.
 
     Whole numbers are exact; others have seven significant digits, and two decimals at least.
@@ -56,7 +59,7 @@ def value_text(value):
     return str(value).removesuffix(" 00:00:00")  # of a day
 
 
-def _of_float(number):
+def _of_float(number: float) -> str | None:
     if math.isnan(number):
         return None
     if number.is_integer() and abs(number) < 1e100:
@@ -67,7 +70,7 @@ def _of_float(number):
     return f"{number:.{max(DIGITS, before_point + 2)}g}"
 
 
-def _of_text(text):
+def _of_text(text: str) -> str | None:
     if text.lower() in ABSENT:
         return None
     if text in LOGICALS:
@@ -80,12 +83,12 @@ def _of_text(text):
     return _of_float(float(text))
 
 
-def is_number(text):
+def is_number(text: str) -> bool:
     """Return whether a text is a plain decimal number."""
     return len(text) <= LONGEST_NUMBER and NUMBER.fullmatch(text) is not None
 
 
-def texts_of(column):
+def texts_of(column: pd.Series | ArrayLike) -> pd.Categorical:
     """Return the values of a column as a categorical of their texts.
 
     Where the decimals of a column of text are names (clusters 1.9 and 1.10, see `are_names`), they
@@ -103,6 +106,7 @@ def texts_of(column):
         numbers, else of the alphabet; of values that occur.
     """
     column = pd.Series(column)
+    order: Callable[..., list[str]]
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.cat.remove_unused_categories()
         codes, values = column.cat.codes.to_numpy(), column.cat.categories
@@ -120,7 +124,7 @@ def texts_of(column):
     return pd.Categorical.from_codes(of_value[codes], names, ordered=is_ordered)
 
 
-def _texts(values):
+def _texts(values: list[Any]) -> list[str | None]:
     texts = [value_text(value) for value in values]
     if are_names([value.strip() for value in values if isinstance(value, str)]):
         texts = [
@@ -128,17 +132,17 @@ def _texts(values):
             for value, text in zip(values, texts, strict=True)
         ]
     if {"True", "False"} & set(texts) and set(texts) <= {"True", "False", "0", "1", None}:
-        texts = [OF_BIT.get(text, text) for text in texts]
+        texts = [OF_BIT.get(text, text) if text else None for text in texts]
     return texts
 
 
-def are_names(texts):
+def are_names(texts: Iterable[str]) -> bool:
     """Return whether the decimals among the texts of a column are names, such as 1.9 and 1.10.
 
     Numbers are written without zeros at the end, or with as many decimals each and a whole one
     among them (0.00, 2.50); and each in one way, unless all are whole (1 and 1.0).
     """
-    numbers = {text: value_text(text) for text in texts if is_number(text)}
+    numbers = {text: value_text(text) or "" for text in texts if is_number(text)}
     if all(map(WHOLE.fullmatch, numbers.values())):
         return False
     if len(set(numbers.values())) < len(numbers):
@@ -148,7 +152,7 @@ def are_names(texts):
     return not is_table and any(PADDED.search(text) for text in numbers)
 
 
-def plain_column(column):
+def plain_column(column: pd.Series) -> pd.Series | pd.Categorical:
     """Return a column as the canonical matrix keeps it.
 
     Parameters
@@ -175,6 +179,6 @@ def plain_column(column):
     return column.astype(object).where(column.notna(), np.nan).astype(np.float64)
 
 
-def _fit_float(numbers):
+def _fit_float(numbers: pd.Series) -> bool:
     """Return whether float64 holds these numbers exactly, as it does not all of 64 bits."""
     return not pd.api.types.is_integer_dtype(numbers) or numbers.abs().max() <= 2**53

@@ -7,7 +7,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.files import write_text
 
 
-def check_version(folder):
+def check_version(folder: str | Path) -> None:
     """Raise an `InputError` where the results in a folder are those of another version.
 
     What its code changes would be made again in place, and tables that this version no longer
@@ -32,6 +32,6 @@ def check_version(folder):
         )
 
 
-def write_version(folder):
+def write_version(folder: str | Path) -> None:
     """Let the results in a folder be those of this version."""
     write_text(f"{__version__}\n", Path(folder) / "version.txt")

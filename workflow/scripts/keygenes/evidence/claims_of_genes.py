@@ -72,10 +72,10 @@ class Counts:
     expected: float
     runs: np.ndarray
     runs_p: np.ndarray
-    controls: dict
+    controls: dict[str, tuple[np.ndarray, np.ndarray] | None]
     n_genes: int
 
-    def notes(self, n_top):
+    def notes(self, n_top: int) -> list[str]:
         """Return what the control tracks say, as text."""
         return [
             f"{name} not in this study"
@@ -84,7 +84,7 @@ class Counts:
             for name, found in self.controls.items()
         ]
 
-    def explain(self):
+    def explain(self) -> tuple[np.ndarray | np.bool, list[str]]:
         """Return whether some control has no more than by chance, per study; and in which."""
         known = {name: found for name, found in self.controls.items() if found is not None}
         none = np.array([found[1] > ALPHA for found in known.values()]).reshape(-1, len(self.own))

@@ -6,6 +6,7 @@ along all ranks is not covered.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,10 +76,10 @@ class Peaks:
     pooled: float
     corrected: float
     runs: np.ndarray
-    extent: tuple
+    extent: tuple[float, float]
     n_cells: int
 
-    def rotated(self):
+    def rotated(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return pooled [n], corrected [n] and runs [n_runs, n]."""
         first, last = self.extent
         steps = np.arange(N_DRAWS) / N_DRAWS * (last - first)
@@ -201,12 +202,12 @@ class _Stretches:
     corrected: np.ndarray
 
     @property
-    def p(self):
+    def p(self) -> np.ndarray:
         """Return the share of stretches that have as much as each."""
         reached = np.sort(self.pooled)
         return 1 - np.searchsorted(reached, self.pooled - 1e-9) / len(reached)
 
-    def outcome(self, why, found, corrected):
+    def outcome(self, why: str, found: Found, corrected: str) -> dict[str, Any]:
         """Return the outcome; `why` and `corrected` say the number before and after correction."""
         up, gone = self.pooled > 0, self.corrected <= 0  # False where not known
         verdicts = graded(

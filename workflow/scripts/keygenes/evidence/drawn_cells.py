@@ -50,14 +50,14 @@ class Cells:
     """
 
     names: np.ndarray
-    tokens: list
+    tokens: list[np.ndarray]
     wells: pd.Categorical
     costly: np.ndarray
     shown: np.ndarray
     fold: int
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """Tokens of every cell: int array [n_cells]."""
         return np.array([len(cell) for cell in self.tokens])
 

@@ -6,6 +6,7 @@ trained alike on the tokens as they are, in the same test cells.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -186,8 +187,8 @@ class Measure:
     """
 
     name: str
-    values: Callable
-    intervals: Callable = interval
+    values: Callable[..., np.ndarray]
+    intervals: Callable[..., tuple[Any, Any]] = interval
     largest: float = 1.0
 
 

@@ -1,5 +1,6 @@
 """The null of matched random sets: does a gene set do better than genes like its own?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,9 @@ class Matched:
     drawn: np.ndarray
     dealt: np.ndarray
 
-    def columns(self, observed, places):
+    def columns(
+        self, observed: dict[str, float], places: Sequence[np.ndarray]
+    ) -> dict[str, dict[str, float]]:
         """Return {metric: columns matched_*}.
 
         Parameters

@@ -29,7 +29,7 @@ class Found:
     unit: str
     n: int
     n_of: str
-    interval: tuple = None
+    interval: tuple[float, float] | None = None
     p: float = np.nan
 
 

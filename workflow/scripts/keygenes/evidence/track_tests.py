@@ -90,15 +90,15 @@ class Scored:
     positive: np.ndarray
     facts: pd.DataFrame
     score: np.ndarray
-    auprc: dict
+    auprc: dict[tuple[int, int], float]
 
     @property
-    def by_seed(self):
+    def by_seed(self) -> dict[int, float]:
         """AUPRC of true labels: {seed: float}, in the order of the config."""
         return {seed: value for (b, seed), value in self.auprc.items() if b == 0}
 
     @property
-    def permuted(self):
+    def permuted(self) -> np.ndarray:
         """AUPRC of dealt labels: float array [n_relabellings]."""
         return np.array([value for (b, _), value in self.auprc.items() if b > 0])
 

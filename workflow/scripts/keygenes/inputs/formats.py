@@ -7,7 +7,8 @@ from pathlib import Path
 
 import h5py
 
-from keygenes.core.errors import input_error
+from keygenes.core.errors import InputError, input_error
+from keygenes.core.files import PathLike
 
 GZIP, HDF5, ZIP = b"\x1f\x8b", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 MATRIX_MARKET = b"%%MatrixMarket"
@@ -31,7 +32,7 @@ class Format:
     remedy: str = "give another file, or choose another layout in the dataset registry"
     hdf5: bool = False
 
-    def error(self, path, layout):
+    def error(self, path: PathLike, layout: str) -> InputError:
         """Return the `InputError` for what is at `path`, where `layout` was expected."""
         remedy = (
             f"set 'layout: {self.layout}' in the registry entry" if self.layout else self.remedy

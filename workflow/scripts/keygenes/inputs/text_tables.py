@@ -21,10 +21,14 @@ SMALL = 1 << 26  # bytes that may be packed at any rate
 MAX_PACKING = 100  # bytes of text per byte stored; tables of counts reach ten
 csv.field_size_limit(LONGEST_LINE)
 SEPARATORS = ("\t", ",", ";", r"\s+")
-OF_IDS = ("id", "gene_id", "gene_ids", "ensembl_id", "ensembl", "ensemblid", "ensembl_gene_id")
-OF_IDS += ("gene", "feature_id", "accession", "ensemble id", "geneid", "feature")
-OF_SYMBOLS = ("gene_short_name", "symbol", "gene_symbol", "gene_name", "gene_names", "name")
-OF_SYMBOLS += ("genename", "short_name", "hgnc_symbol", "feature_name")
+OF_IDS = (
+    *("id", "gene_id", "gene_ids", "ensembl_id", "ensembl", "ensemblid", "ensembl_gene_id"),
+    *("gene", "feature_id", "accession", "ensemble id", "geneid", "feature"),
+)
+OF_SYMBOLS = (
+    *("gene_short_name", "symbol", "gene_symbol", "gene_name", "gene_names", "name"),
+    *("genename", "short_name", "hgnc_symbol", "feature_name"),
+)
 
 
 class _Lines(io.RawIOBase):

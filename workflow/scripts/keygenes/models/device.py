@@ -33,7 +33,7 @@ class Group(NamedTuple):
 
     rank: int
     size: int
-    total: Callable
+    total: Callable[[torch.Tensor], torch.Tensor]
 
 
 ALONE = Group(0, 1, lambda tensor: tensor)

@@ -78,22 +78,22 @@ class CellLoss(NamedTuple):
     """
 
     model: torch.nn.Module
-    cells: list
-    states: States
+    cells: list[np.ndarray]
+    states: States | None
     targets: np.ndarray
     device: torch.device
 
-    def inputs(self, batch):
+    def inputs(self, batch: np.ndarray) -> tuple[torch.Tensor, ...]:
         """Return what `of` takes: the classes of some cells, and `model_inputs`."""
         targets = moved(self.targets[batch], self.device)
         return targets, *model_inputs(self.cells, self.states, batch, self.device)
 
-    def of(self, targets, *inputs):
+    def of(self, targets: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         """Return the loss: tensor []."""
         logits = logits_of(self.model, inputs, self.states)
         return torch.nn.functional.cross_entropy(logits, targets)
 
-    def __call__(self, batch, rng):
+    def __call__(self, batch: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         """Return the loss of some cells."""
         return self.of(*self.inputs(batch))
 

@@ -45,12 +45,16 @@ OF_CLASSES = ("classifier.",)
 
 # What is read of a config.json. Other keys can name code: transformers runs what auto_map names,
 # and fetches what attn_implementation names.
-SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
-SIZES += ("intermediate_size", "max_position_embeddings", "type_vocab_size")
+SIZES = (
+    *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"),
+    *("intermediate_size", "max_position_embeddings", "type_vocab_size"),
+)
 RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
-OTHER_KEYS = ("hidden_act", "initializer_range", "layer_norm_eps", "pad_token_id", "num_labels")
-OTHER_KEYS += ("id2label", "label2id", "problem_type")
-OTHER_KEYS += ("classifier_pooling", "pooling_leaves_out")  # our own, see `head.set_pooling`
+OTHER_KEYS = (
+    *("hidden_act", "initializer_range", "layer_norm_eps", "pad_token_id", "num_labels"),
+    *("id2label", "label2id", "problem_type"),
+    *("classifier_pooling", "pooling_leaves_out"),  # our own, see `head.set_pooling`
+)
 OTHER_MODELS = ("is_decoder", "add_cross_attention", "quantization_config", "pruned_heads")
 MAX_LAYERS, MAX_CLASSES, MAX_PARAMETERS = 1000, 10_000, 1_000_000_000
 
