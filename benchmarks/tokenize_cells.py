@@ -28,7 +28,8 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.core.tables import write_table  # noqa: E402
-from keygenes.tokens.encode import encode_block, frame_tokens, plan_genes  # noqa: E402
+from keygenes.tokens.encode import encode_block  # noqa: E402
+from keygenes.tokens.plan import frame_tokens, plan_genes  # noqa: E402
 from keygenes.tokens.store import merge_tokens, read_tokens, write_tokens  # noqa: E402
 
 MAX_LENGTH = 2048

@@ -28,7 +28,8 @@ from keygenes.core.files import checksum
 from keygenes.inputs.canonical import require_columns
 from keygenes.inputs.dataset import in_memory  # noqa: E402
 from keygenes.inputs.h5ad import read_h5ad_parts
-from keygenes.tokens.encode import encode_cells, frame_tokens, plan_genes, rank_values
+from keygenes.tokens.encode import encode_cells, rank_values
+from keygenes.tokens.plan import frame_tokens, plan_genes
 from keygenes.tokens.vocabulary import geneformer_vocabulary, read_mapping
 
 CORPUS = {"v1": "30M", "v2": "104M"}

@@ -7,13 +7,12 @@ from keygenes.core.tables import read_runs, read_table
 from keygenes.report.figures_cosine import figure4_cosine
 from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.figures_rank_shift import (
-    change_by_layer,
-    change_by_rank,
     figure5_rank_shift,
     figure6_rank_shift_layers,
     rank_shift_corrected,
 )
 from keygenes.report.plates import save_plate
+from keygenes.report.rank_changes import change_by_layer, change_by_rank
 
 with step(snakemake):
     task, files = snakemake.wildcards.task, snakemake.output

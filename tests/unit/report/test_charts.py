@@ -9,7 +9,7 @@ import vl_convert
 from stated import numbers_in
 
 from keygenes.report.charts import CHARTS, MAX_POINTS, chart_spec
-from keygenes.report.figures_rank_shift import change_by_layer, change_by_rank
+from keygenes.report.rank_changes import change_by_layer, change_by_rank
 from keygenes.report.style import BLUE, SKY
 
 HOSTILE = "<b>high</b>, \"quoted\" datum['x'] | \\n"

@@ -22,8 +22,6 @@ from keygenes.report.figures_models import (
 )
 from keygenes.report.figures_norms import NORM_NAMES, figure9_norms
 from keygenes.report.figures_rank_shift import (
-    change_by_layer,
-    change_by_rank,
     figure5_rank_shift,
     figure6_rank_shift_layers,
     rank_shift_corrected,
@@ -31,6 +29,7 @@ from keygenes.report.figures_rank_shift import (
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
 from keygenes.report.panels import pool, spoken
 from keygenes.report.plates import save_plate
+from keygenes.report.rank_changes import change_by_layer, change_by_rank
 from keygenes.report.style import empty_figure, save_figure
 from keygenes.report.summaries import covered, pooled
 from keygenes.report.wording import plural

@@ -4,7 +4,8 @@ from scipy import sparse
 from token_cells import GENES, V2, random_cells, vocabulary_of
 
 from keygenes.core.errors import InputError
-from keygenes.tokens.encode import encode_cells, falling_order, vocabulary_ids
+from keygenes.tokens.encode import encode_cells, falling_order
+from keygenes.tokens.plan import vocabulary_ids
 
 
 def encoded(counts, genes=GENES, vocabulary=None, max_length=10, special_tokens="v1", **more):

@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keygenes.report.figures_rank_shift import summed_over_models
 from keygenes.report.panels import add_title, distinct, is_finite, single_models, spoken, versus
+from keygenes.report.rank_changes import summed_over_models
 from keygenes.report.style import BLUE, GREY, ORANGE, add_note, count, empty_figure, styled
 from keygenes.report.wording import plural
 

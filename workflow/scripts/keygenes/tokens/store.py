@@ -18,7 +18,8 @@ from keygenes.core.files import intact, written
 from keygenes.core.progress import with_progress
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import check_columns, read_table, table_metadata
-from keygenes.tokens.encode import encode_block, frame_tokens, plan_genes
+from keygenes.tokens.encode import encode_block
+from keygenes.tokens.plan import frame_tokens, plan_genes
 from keygenes.tokens.vocabulary import read_mapping
 
 BLOCK = 1024  # cells read at a time, and at most this many per row group of the token table
