@@ -22,6 +22,7 @@ DISTRIBUTIONS = {  # of other names
     "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
+WITH_OTHERS = {"triton"}  # with CUDA builds of torch alone, and used where it is there
 # Snakemake itself reads the rules, so that inherited ones count, wherever they are written.
 LIST_RULES = """
 import json, pathlib
@@ -79,7 +80,7 @@ def imports(script):
 def needed(env):
     """Return the distributions that an environment's scripts import."""
     packages = set().union(*(imports(script) for script in scripts_of(env)))
-    return {DISTRIBUTIONS.get(package, package) for package in packages}
+    return {DISTRIBUTIONS.get(package, package) for package in packages - WITH_OTHERS}
 
 
 def pins(env):
