@@ -53,8 +53,8 @@ def test_a_config_that_lacks_keys_has_their_defaults(checkout, tmp_path):
     (lacking / "config/config.yaml").write_text(
         "study: mine\ndataset: sciplex2_scperturb\nselect: {hash_filter: null}\n"
     )
-    demo = ("--configfile", "config/demo.yaml")
-    found, expected = (sorted(map(str, dry_run(one, *demo))) for one in (lacking, checkout))
+    args = ("--forceall", "--configfile", "config/demo.yaml")
+    found, expected = (sorted(map(str, dry_run(one, *args))) for one in (lacking, checkout))
     assert found == expected and len(found) > 50
     (lacking / "config/config.yaml").write_text("select: {min_genes: 3}\n")
     run = run_snakemake(lacking, "-n")
