@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: help env demo demo-thesis check unit dag micro test-demo test test-all test-faults test-envs test-cluster reruns \
-	bench calibration lock containerfile clean
+.PHONY: help env demo demo-thesis check unit dag micro test-demo test test-all test-faults test-envs test-cluster \
+	config reruns bench calibration lock containerfile clean
 
 ## make help: this list
 help:
@@ -75,6 +75,10 @@ test-faults: env
 test-kernels: env
 	test -d build/triton || $(BIN)/pip install --quiet --no-deps --target build/triton triton==3.9.0
 	TRITON_INTERPRET=1 PYTHONPATH=build/triton $(PYTEST) -m "" tests/unit/attention/test_fused.py
+
+## make config: config/config.yaml, after an edit of workflow/schemas/config.schema.yaml
+config: env
+	PYTHONPATH=workflow/scripts $(BIN)/python tests/config_file.py
 
 # Needs the finished demo of the thesis.
 ## make reruns: which rules an edited key reruns, into docs/design.md

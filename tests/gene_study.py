@@ -4,7 +4,7 @@ import shutil
 from types import SimpleNamespace
 
 import yaml
-from running import REPOSITORY, dry_run, edited_config, run_snakemake
+from running import dry_run, edited_config, run_snakemake, whole_config
 
 from keygenes.inputs.simulate import simulated_genes
 
@@ -33,7 +33,7 @@ def gene_config(folder, changes=None, classes=CLASSES):
     lists = {"gene_classes": {"simulated": entry, "ribosomal": fewer}}
     text = yaml.safe_dump(lists, sort_keys=False)  # the last class is scored
     (folder / "lists.yaml").write_text(text)
-    tasks = yaml.safe_load((REPOSITORY / DEMO).read_text(encoding="utf-8"))["tasks"]
+    tasks = whole_config(DEMO)["tasks"]
     small = {
         "tasks": [*tasks, {"name": "common", "type": "gene", "gene_classes": "simulated"}],
         "registries.gene_sets": ["config/gene_sets.yaml", str(folder / "lists.yaml")],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 from gene_study import finished_gene_study, gene_config
-from running import REPOSITORY, dry_run, edited_config
+from running import REPOSITORY, dry_run, edited_config, whole_config
 
 SCHEMA = "workflow/schemas/config.schema.yaml"
 PAGE = "docs/design.md"
@@ -167,7 +167,7 @@ def edit(key, config):
 
 def edits(config_path):
     """Return {key: {key: new value}} for every key of the schema; of entries, by example."""
-    config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+    config = whole_config(config_path)
     plain = sorted(key for key in editable_keys() if "*" not in key)
     return {key: edit(key, config) for key in plain} | EXAMPLES
 

@@ -1,16 +1,20 @@
 """Checkouts, Snakemake as a user starts it, and edited configs."""
 
+import copy
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import reduce
 from pathlib import Path
 from types import SimpleNamespace
 
 import yaml
 
+from keygenes.core.config import read_yaml
+from keygenes.core.defaults import lay_under
 from keygenes.core.files import checksum
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -136,8 +140,20 @@ def promised_bytes(results):
     return {name: checksum(path) for name, path in named.items() if not name.startswith(TIMED)}
 
 
+def laid_over(lower, config):
+    """Return a config with another one, of which it may lack keys, under it."""
+    whole = copy.deepcopy(config)
+    lay_under(whole, lower)
+    return whole
+
+
+def whole_config(*paths):
+    """Return configs of the repository, each laid over the one before, config.yaml the lowest."""
+    return reduce(laid_over, (read_yaml(REPOSITORY / p) for p in ("config/config.yaml", *paths)))
+
+
 def edited_config(path, changes, base=REPOSITORY / "config/demo_thesis.yaml"):
-    """Write a config with some keys changed to `path`; return the path.
+    """Write a config with every key, some of them changed, to `path`; return the path.
 
     Parameters
     ----------
@@ -147,7 +163,7 @@ def edited_config(path, changes, base=REPOSITORY / "config/demo_thesis.yaml"):
     base : path-like
         The config that is changed.
     """
-    config = yaml.safe_load(base.read_text(encoding="utf-8"))
+    config = whole_config(base)
     for key, value in changes.items():
         *parents, last = (int(part) if part.isdigit() else part for part in key.split("."))
         place = config

@@ -7,28 +7,20 @@ import pytest
 import yaml
 from running import (
     REPOSITORY,
+    copy_checkout,
     dry_run,
     edited_config,
     inputs_of,
     run_snakemake,
     slurm_jobs,
+    whole_config,
 )
-from snakemake.utils import update_config
 
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
 
 PRESETS = {"study": None, "laptop": "config/laptop.yaml", "demo": "config/demo.yaml"}
 THESIS = "config/demo_thesis.yaml"
-
-
-def merged_config(path):
-    """Return the study's config, with a preset laid over it as Snakemake does."""
-    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
-    if path:
-        preset = yaml.safe_load((REPOSITORY / path).read_text(encoding="utf-8"))
-        update_config(config, preset)
-    return config
 
 
 def trainings(config):
@@ -42,7 +34,7 @@ def trainings(config):
 
 @pytest.mark.parametrize("path", PRESETS.values(), ids=PRESETS)
 def test_a_config_trains_each_model_once_and_nothing_else(checkout, path):
-    config = merged_config(path)
+    config = whole_config(*([path] if path else []))
     jobs = dry_run(checkout, *(["--configfile", path] if path else []))
     of_rule = Counter(rule for rule, _ in jobs)
     trained = [tuple(w[k] for k in ("task", "regime", "run")) for r, w in jobs if r == "finetune"]
@@ -53,6 +45,20 @@ def test_a_config_trains_each_model_once_and_nothing_else(checkout, path):
     attributed = {one for one in trainings(config) if one[1] in config["evidence"]["regimes"]}
     assert of_rule["attribute_genes"] == len(attributed)
     assert of_rule["split_cells"] == len(config["folds"])
+
+
+@pytest.mark.slow
+def test_a_config_that_lacks_keys_has_their_defaults(checkout, tmp_path):
+    lacking = copy_checkout(tmp_path / "main")
+    (lacking / "config/config.yaml").write_text(
+        "study: mine\ndataset: sciplex2_scperturb\nselect: {hash_filter: null}\n"
+    )
+    args = ("--forceall", "--configfile", "config/demo.yaml")
+    found, expected = (sorted(map(str, dry_run(one, *args))) for one in (lacking, checkout))
+    assert found == expected and len(found) > 50
+    (lacking / "config/config.yaml").write_text("select: {min_genes: 3}\n")
+    run = run_snakemake(lacking, "-n")
+    assert run.returncode != 0 and "config key 'dataset': found nothing" in run.text
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,7 @@ def test_studies_on_the_test_data_are_complete(checkout, data_root, name):
     path = f"tests/config/{name}.yaml"
     jobs = dry_run(checkout, "--configfile", path)
     trained = {tuple(w[k] for k in ("task", "regime", "run")) for r, w in jobs if r == "finetune"}
-    assert trained == trainings(merged_config(path))
+    assert trained == trainings(whole_config(path))
     assert "write_report" in {rule for rule, _ in jobs}
 
 

@@ -1,6 +1,5 @@
 """What the docs tell a user to write is valid, and works on cells as they describe them."""
 
-import copy
 import re
 from types import SimpleNamespace
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from running import REPOSITORY, copy_checkout, dry_run
+from running import REPOSITORY, copy_checkout, dry_run, laid_over, whole_config
 from scipy import sparse
 
 from keygenes.cells.label import label_cells
@@ -37,15 +36,6 @@ def blocks(path):
     return [yaml.safe_load(part) for part in parts if part.strip()]
 
 
-def laid_over(one, other):
-    """Return a config with another laid over it, as Snakemake does."""
-    found = copy.deepcopy(one)
-    for key, value in other.items():
-        both = isinstance(value, dict) and isinstance(found.get(key), dict)
-        found[key] = laid_over(found[key], value) if both else value
-    return found
-
-
 def schema(name):
     return read_yaml(REPOSITORY / f"workflow/schemas/{name}.schema.yaml")
 
@@ -62,7 +52,7 @@ def study_of(name):
     return next(block for block in blocks(ADDING) if block.get("study") == name)
 
 
-DEFAULT = read_yaml(REPOSITORY / "config/config.yaml")
+DEFAULT = whole_config()
 OVERLAYS = [(path, block) for path in (ADDING, COMPATIBILITY) for block in blocks(path)]
 
 

@@ -5,7 +5,7 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from running import dry_run, edited_config, run_snakemake
+from running import dry_run, edited_config, run_snakemake, whole_config
 
 from keygenes.core.tables import read_table
 
@@ -24,7 +24,7 @@ def brought(thesis, tmp_path):
         entry = {"title": "theirs", "vocabulary": "dataset", "finetuned": str(folder), **entry}
         registry = tmp_path / "models.yaml"
         registry.write_text(yaml.safe_dump({"vocabularies": {}, "models": {"mine": entry}}))
-        base = yaml.safe_load((thesis / "config/demo_thesis.yaml").read_text())
+        base = whole_config(thesis / "config/demo_thesis.yaml")
         changes = {
             "registries.models": [*base["registries"]["models"], str(registry)],
             "regimes": [*base["regimes"], {"name": "theirs", "finetuned": "mine"}],

@@ -16,6 +16,7 @@ from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
 from keygenes.core.code import code_digest
 from keygenes.core.datasets import has_symbols_alone
+from keygenes.core.defaults import defaults, lay_under
 from keygenes.core.errors import InputError
 from keygenes.core.files import check_room, digest_of
 from keygenes.core.parts import embeddings_train
@@ -46,6 +47,7 @@ try:
         settings.read_yaml(path)
     for part in settings.command_line(workflow.config_settings.config_args):
         update_config(config, part)
+    lay_under(config, defaults(schema("config")))
     settings.check(config, schema("config"), "config key")
     settings.check_relations(config)
     DATASETS = registry("datasets")["datasets"]
@@ -60,7 +62,8 @@ except InputError as error:
     logging.raiseExceptions = False  # a full disk takes no log: the sentence stays the last word
     raise WorkflowError(str(error)) from None
 
-validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))
+# Snakemake would set defaults too, and fail at a section that is null.
+validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"), set_default=False)
 
 # Where files come from never changes what they are (they are verified), so the mirror is no
 # param: moving it must not rerun a study.

@@ -1,8 +1,7 @@
 """The study's own config, read where a user runs."""
 
 import pytest
-
-from keygenes.core.config import read_yaml
+from running import whole_config
 
 
 @pytest.fixture
@@ -14,4 +13,4 @@ def here(repository, monkeypatch):
 
 @pytest.fixture
 def study(here):
-    return read_yaml("config/config.yaml")
+    return whole_config()

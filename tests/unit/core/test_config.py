@@ -1,6 +1,7 @@
 import pytest
 import yaml
 from messages import assert_sentence
+from running import whole_config
 from studies import put, schema
 
 from keygenes.core import config as settings
@@ -14,18 +15,9 @@ def refused(config, key, value):
     return error
 
 
-def laid_over(base, preset):
-    """Return `base` with the keys of `preset` over it, as --configfile does."""
-    merged = dict(base)
-    for key, value in preset.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = laid_over(base[key], value) if nested else value
-    return merged
-
-
 @pytest.mark.parametrize("name", ["config", "demo", "demo_thesis", "laptop"])
-def test_our_configs_are_valid_and_their_keys_fit_each_other(study, name):
-    config = laid_over(study, settings.read_yaml(f"config/{name}.yaml"))
+def test_our_configs_are_valid_and_their_keys_fit_each_other(here, name):
+    config = whole_config(f"config/{name}.yaml")
     settings.check(config, schema("config"), "config key")
     settings.check_relations(config)
 
@@ -42,8 +34,8 @@ CASES = {
     "a count in quotes": ("finetune.epochs", "5", ["'finetune.epochs'", "whole", "without quotes"]),
     "type of a flag": ("seeds", 1, ["'seeds'", "found 1", "type array"]),
     "enum": ("split.by", "well", ["'split.by'", "'well'", "one of ['replicate', 'random']"]),
-    "missing": ("compute.device", ..., ["'compute.device'", "found nothing", "add the key"]),
-    "missing section": ("tokens", ..., ["'tokens'", "found nothing"]),
+    "missing": ("study", ..., ["'study'", "found nothing", "add the key"]),
+    "missing in a section": ("tokens.length", {}, ["'tokens.length.subsample'", "found nothing"]),
     "too small": ("evidence.n_bootstrap", 10, ["'evidence.n_bootstrap'", "found 10", "least 100"]),
     "not a share": ("split.test_fraction", 1, ["'split.test_fraction'", "less than 1"]),
     "empty": ("tasks", [], ["'tasks'", "found []", "at least 1"]),
@@ -112,14 +104,6 @@ def test_an_unknown_key_that_is_a_number(study):
     with pytest.raises(InputError) as error:
         settings.check(study, schema("config"), "config key")
     assert_sentence(error, "config key 'select.5'", "the key 5", "write it in quotes")
-
-
-@pytest.mark.parametrize("name", ["demo", "demo_thesis"])
-def test_a_complete_config_leaves_no_key_to_chance(study, name):
-    """Deep merging would let a key that a demo forgets come from config.yaml."""
-    demo = settings.read_yaml(f"config/{name}.yaml")
-    settings.check(demo, schema("config"), "config key")
-    assert set(demo) == set(study)
 
 
 def test_a_long_value_is_shortened(study):

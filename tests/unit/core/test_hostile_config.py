@@ -3,18 +3,19 @@
 import copy
 import math
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from messages import assert_sentence
+from running import whole_config
 from studies import put, registries, schema
 
 from keygenes.core import config as config_files
 from keygenes.core.claims_file import read_claims
 from keygenes.core.config import read_yaml
+from keygenes.core.defaults import defaults, lay_under
 from keygenes.core.errors import InputError
 from keygenes.core.resolve import read_registry, resolve
 
@@ -257,7 +258,7 @@ def places(document, path=()):
             yield from places(value, (*path, key))
 
 
-DEMO = config_files.read_yaml(Path(__file__).parents[3] / "config/demo_thesis.yaml")
+DEMO = whole_config("config/demo_thesis.yaml")
 
 
 @pytest.fixture
@@ -287,6 +288,7 @@ def test_a_changed_config_is_taken_or_refused_in_a_sentence(of_the_demo, data):
     datasets, models, sets = of_the_demo
     started = time.monotonic()
     try:
+        lay_under(config, defaults(schema("config")))
         config_files.check(config, schema("config"), "config key")
         config_files.check_relations(config)
         found = resolve(config, datasets["datasets"], models, sets["gene_sets"], {})

@@ -3,6 +3,7 @@ import copy
 import pytest
 import yaml
 from messages import assert_sentence
+from running import whole_config
 from studies import put, registries, schema
 
 from keygenes.core import config as settings
@@ -53,7 +54,7 @@ def test_every_input_of_the_study_is_found_or_to_be_downloaded(study):
 
 
 def test_the_demo_downloads_nothing(here):
-    found = resolved(settings.read_yaml("config/demo_thesis.yaml"))
+    found = resolved(whole_config("config/demo_thesis.yaml"))
     assert found["downloads"] == {"dataset": {}, "model": {}, "gene_set": {}}
     assert found["dataset_files"] == {"simulated_sciplex": {}, "simulated_atlas": {}}
     assert found["model"] is None
@@ -82,7 +83,7 @@ def test_a_name_that_is_in_no_registry(study, case):
 
 
 def test_the_dataset_to_pretrain_on_must_exist_too(here):
-    demo = settings.read_yaml("config/demo_thesis.yaml")
+    demo = whole_config("config/demo_thesis.yaml")
     put(demo, "pretrain.dataset", "atlas")
     with pytest.raises(InputError) as error:
         resolved(demo)
@@ -305,5 +306,5 @@ def test_cells_with_symbols_alone_need_a_dictionary_with_aliases(study, tmp_path
 
 
 def test_without_any_vocabulary_there_is_no_dictionary(here):
-    config = settings.read_yaml("config/demo_thesis.yaml")
+    config = whole_config("config/demo_thesis.yaml")
     assert resolved(config)["name_files"] == {"names": [], "mapping": []}

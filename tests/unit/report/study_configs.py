@@ -1,6 +1,6 @@
 """The studies of the product and of the tests, with the registry entries they use."""
 
-import copy
+from running import whole_config
 
 from keygenes.core.config import check, read_yaml
 from keygenes.core.resolve import read_registry, resolve
@@ -13,8 +13,8 @@ COUNTS = {
 }
 SOFTWARE = {"keygenes": ["9.8.7"], "python": ["3.11.7"], "torch": ["2.13.0"], "scanpy": ["1.2.3"]}
 STUDIES = {
-    "config": ["config/config.yaml"],
-    "laptop": ["config/config.yaml", "config/laptop.yaml"],
+    "config": [],
+    "laptop": ["config/laptop.yaml"],
     "demo": ["config/demo_thesis.yaml"],
     "micro": ["config/demo_thesis.yaml", "tests/config/micro.yaml"],
 }
@@ -24,21 +24,9 @@ def schema(name):
     return read_yaml(f"workflow/schemas/{name}.schema.yaml")
 
 
-def merged(one, other):
-    """Return a config with another laid over it, as Snakemake does."""
-    found = copy.deepcopy(one)
-    for key, value in other.items():
-        both = isinstance(value, dict) and isinstance(found.get(key), dict)
-        found[key] = merged(found[key], value) if both else value
-    return found
-
-
 def study(name):
     """Return the config of a study of `STUDIES`."""
-    config = {}
-    for path in STUDIES[name]:
-        config = merged(config, read_yaml(path))
-    return config
+    return whole_config(*STUDIES[name])
 
 
 def entries_of(config):

@@ -3,8 +3,9 @@ import re
 from collections import defaultdict
 
 import pytest
+from running import laid_over
 from stated import names_in, numbers_in, sentences_on, states
-from study_configs import COUNTS, SOFTWARE, STUDIES, entries_of, merged, references, study
+from study_configs import COUNTS, SOFTWARE, STUDIES, entries_of, references, study
 
 from keygenes.core.regimes import finetune_options
 from keygenes.core.tracks import ATTRIBUTIONS, OF_MODELS, TRACKS
@@ -43,7 +44,7 @@ def written(config, counts=COUNTS, claims=None, **changed):
 
 
 def text_of(name, **changed):
-    return written(merged(study(name), changed))[0]
+    return written(laid_over(study(name), changed))[0]
 
 
 @functools.cache
@@ -103,7 +104,7 @@ def test_without_regimes_to_attribute_no_work_on_faithfulness_is_cited():
 
 
 def test_randomisation_that_is_off_is_not_spoken_of():
-    off = merged(study("demo"), {"evidence": {"faithfulness": {"randomised_cells": 0}}})
+    off = laid_over(study("demo"), {"evidence": {"faithfulness": {"randomised_cells": 0}}})
     assert "adebayo2018" not in written(off)[1]
     assert "deyoung2020" in written(off)[1]
 
@@ -170,7 +171,7 @@ def test_a_key_that_changes_changes_the_text(key, value, words):
     ],
 )
 def test_what_is_switched_off_is_not_spoken_of(changed, gone):
-    before, after = (written(merged(study("config"), more)) for more in ({}, changed))
+    before, after = (written(laid_over(study("config"), more)) for more in ({}, changed))
     assert before[0] != after[0]
     if gone:
         assert any(gone in found for found in before)
@@ -179,7 +180,7 @@ def test_what_is_switched_off_is_not_spoken_of(changed, gone):
 
 def test_cells_split_one_by_one_are_said_to_be():
     changed = {"split": {"by": "random", "test_fraction": 0.37}}
-    assert percent(0.37) in written(merged(study("config"), changed), {})[0]
+    assert percent(0.37) in written(laid_over(study("config"), changed), {})[0]
 
 
 def test_the_learning_rate_rises_as_the_options_say():
@@ -208,7 +209,7 @@ def test_cells_without_treatment_have_a_reference_and_no_vehicle():
         **{"dataset": "simulated_atlas", "regimes": study("micro")["regimes"]},
         **{"attention": {"pairs": [["full", "frozen"]]}, "evidence": {"regimes": ["full"]}},
     }
-    text, _ = written(merged(study("config"), changed))
+    text, _ = written(laid_over(study("config"), changed))
     assert "vehicle" not in text and "µM" not in text
     assert "cell_line A549" in text
     assert "cell_line" in sentences_on(text, cells(40))
@@ -293,7 +294,7 @@ def test_scores_that_no_table_has_are_not_spoken_of():
 
 def primary_text(**changed):
     """Return the methods of the primary test as one text, and that test."""
-    config = merged(study("config"), {"evidence": changed})
+    config = laid_over(study("config"), {"evidence": changed})
     entries, _ = entries_of(config)
     said = methods_evidence.primary(config, entries, COUNTS, defaultdict(str))
     return " ".join(said), config["evidence"]
@@ -387,7 +388,7 @@ def test_every_work_is_cited_by_some_study():
     for name in STUDIES:
         cited |= set(written(study(name), claims=CLAIMS, software=ALL)[1])
     second = {"model": "geneformer_v2_104m", "tokens": {"vocabulary": "geneformer_v2"}}
-    second = merged(study("config"), second)
+    second = laid_over(study("config"), second)
     text, keys = written(second)
     assert READ["cls"] in text and "<eos>" in text
     assert set(references()) == cited | set(keys)

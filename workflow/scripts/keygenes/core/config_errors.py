@@ -15,6 +15,10 @@ UPGRADES = {  # what to write instead in a config of an older layout
     "each fold is trained); docs/upgrading.md has the other lines"
 }
 
+# With these a schema is that of a config key, whose description says what it is for; that of any
+# other says what a value may be.
+OF_A_KEY = {"default", "examples", "properties"}
+
 
 def key_text(path: Iterable[str | int]) -> str:
     """Return the path of a key in a document as text: tasks[0].classes."""
@@ -108,7 +112,8 @@ def schema_error(error: ValidationError, where: str) -> InputError:
         "uniqueItems": "different entries",
     }
     expected = rules.get(error.validator, f"{error.validator} {{}}").format(error.validator_value)
-    if description := error.schema.get("description") if isinstance(error.schema, dict) else None:
+    of_a_value = isinstance(error.schema, dict) and not OF_A_KEY & set(error.schema)
+    if of_a_value and (description := error.schema.get("description")):
         expected += f" ({description})"
     shown = repr(value) if len(repr(value)) < 80 else repr(value)[:77] + "..."
     remedy = "correct it"
