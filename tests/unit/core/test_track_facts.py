@@ -31,5 +31,4 @@ def test_a_track_of_a_model_has_words_for_the_methods():
 
 
 def test_the_config_may_name_every_track_of_a_model():
-    evidence = schema("config")["properties"]["evidence"]["properties"]
-    assert set(evidence["tracks"]["items"]["enum"]) == set(OF_MODELS)
+    assert set(schema("config")["definitions"]["track"]["enum"]) == set(OF_MODELS)

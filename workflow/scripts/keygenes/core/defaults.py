@@ -4,9 +4,10 @@ Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
 import copy
+from typing import Any
 
 
-def defaults(schema):
+def defaults(schema: dict[str, Any]) -> dict[str, Any]:
     """Return {key: its default} of a schema; sections are nested, keys without one are left out."""
     found = {}
     for key, part in schema["properties"].items():
@@ -17,7 +18,7 @@ def defaults(schema):
     return found
 
 
-def lay_under(config, lower):
+def lay_under(config: dict[str, Any], lower: dict[str, Any]) -> None:
     """Give a config, in place, what it lacks of another one; lists, and null, stay what they are.
 
     Parameters

@@ -193,6 +193,7 @@ def _check_pair(
 def check_regimes(config: dict[str, Any]) -> None:
     """Raise an `InputError` where regimes, or what names them, do not fit the rest of a config."""
     tasks = [task["name"] for task in cell_tasks(config)]
+    check_parts(config["gene_classification"]["train"], "config key 'gene_classification.train'")
     regimes = {regime["name"]: regime for regime in config["regimes"]}
     for name, regime in regimes.items():
         check_regime(regime)
