@@ -3,13 +3,6 @@
 # (what became of genes without an Ensembl id), and gene_names.parquet where a dictionary is at hand.
 
 
-# Of all machines, the one that Snakemake runs on is the likeliest to reach the network.
-localrules:
-    download_dataset,
-    download_model,
-    download_gene_set,
-
-
 rule download_dataset:
     """Fetch a file of a dataset: local path, mirror or url; retried, resumed, verified, atomic."""
     output:
@@ -18,6 +11,7 @@ rule download_dataset:
         "resources/logs/{path}.log",
     wildcard_constraints:
         path=download_paths("dataset"),
+    localrule: True  # of all machines, the one that Snakemake runs on is the likeliest to reach the network
     conda:
         "../../envs/download.yaml"
     threads: 1

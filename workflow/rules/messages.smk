@@ -32,7 +32,7 @@ def show_changes():
             config=config,
             entries=RESOLVED["entries"],
             scripts=script_digests(),
-            rules=rules_digest(WORKFLOW.parent),
+            rules=rules_digest(),
         )
     except (InputError, KeyError):  # a record that is damaged: it will be made again
         return
@@ -85,7 +85,9 @@ def failed_jobs():
     for failed in workflow.scheduler.failed:
         of_group = failed.jobs if failed.is_group() else [failed]
         jobs += [job for job in of_group if not all(map(os.path.exists, job.output))]
-    return sorted((job_name(job.rule.name, job.wildcards.items()), job.log[0]) for job in jobs)
+    return sorted(  # those of another workflow that these rules are part of may have no log
+        (job_name(job.rule.name, job.wildcards.items()), job.log[0]) for job in jobs if job.log
+    )
 
 
 def show_failure(log_paths):
