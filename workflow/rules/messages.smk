@@ -80,13 +80,14 @@ def show_summary():
 
 
 def failed_jobs():
-    """Return (name, log) of every job that failed for good; of a group, those not finished."""
+    """Return (name, log or '') of every job that failed for good; of a group, those not finished."""
     jobs = []
     for failed in workflow.scheduler.failed:
         of_group = failed.jobs if failed.is_group() else [failed]
         jobs += [job for job in of_group if not all(map(os.path.exists, job.output))]
-    return sorted(  # those of another workflow that these rules are part of may have no log
-        (job_name(job.rule.name, job.wildcards.items()), job.log[0]) for job in jobs if job.log
+    return sorted(  # jobs of another workflow that these rules are part of may have no log
+        (job_name(job.rule.name, job.wildcards.items()), job.log[0] if job.log else "")
+        for job in jobs
     )
 
 
