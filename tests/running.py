@@ -21,6 +21,22 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 TIMED = ("logs/", "benchmarks/", "ro-crate-metadata.json", "report/data/run_times.js")
 MICRO = ("config/demo_thesis.yaml", "tests/config/micro.yaml")  # configs of a study of a minute
 
+MODULE = """
+module keygenes:
+    snakefile: "{}"
+    config: {}
+
+use rule * from keygenes as keygenes_*
+"""  # as another workflow takes this one in
+ANOTHER = """
+configfile: "config/config.yaml"
+
+rule count:
+    input: "results/{}/report/summary.txt"
+    output: "lines.txt"
+    shell: "wc -l < {{input}} > {{output}}"
+"""
+
 
 def copy_checkout(folder):
     """Copy what git tracks, or would track, into `folder`; return it.
@@ -108,6 +124,17 @@ def inputs_of(folder, *args):
         key = (block[: block.index(":")], *(wildcards.get(k) for k in ("task", "regime", "run")))
         found[key] = set(paths.group(1).split(", ")) if paths else set()
     return found
+
+
+def module_user(folder, snakefile, config, more=""):
+    """Write another workflow, with one rule of its own, that passes a config to this one."""
+    (folder / "config").mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump({"samples": ["a"], "keygenes": config}, sort_keys=False)
+    (folder / "config/config.yaml").write_text(text, encoding="utf-8")
+    module = MODULE.format(snakefile, 'config["keygenes"]')
+    text = f"{ANOTHER.format(config['study'])}{module}\n{more}"
+    (folder / "Snakefile").write_text(text, encoding="utf-8")
+    return folder
 
 
 def finished_study(folder, *configs):

@@ -4,7 +4,17 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from running import MICRO, dry_run, edited_config, finished_study, run_snakemake
+import yaml
+from running import (
+    MICRO,
+    dry_run,
+    edited_config,
+    finished_study,
+    module_user,
+    promised_bytes,
+    run_snakemake,
+)
+from snakemake.utils import update_config
 
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_stamp, read_table
@@ -74,3 +84,40 @@ def test_a_wrong_key_ends_the_run_in_one_sentence(micro, tmp_path):
     run = run_snakemake(micro, "-n", "--configfile", edited, *MICRO[1:])
     assert run.returncode != 0
     assert "config key 'seeds'" in run.text and "Traceback" not in run.text
+
+
+def contents(table):
+    """Return the columns of a Parquet file, without the stamp of the rule that wrote it."""
+    return pq.read_table(table).replace_schema_metadata(None)
+
+
+@pytest.mark.slow
+def test_a_study_in_another_folder_has_the_same_bytes(micro, results, tmp_path):
+    configs = [micro / path for path in MICRO]
+    args = ["-s", micro / "Snakefile", "-d", "there", "--configfile", *configs]
+    run = run_snakemake(tmp_path, "--cores", 2, "--quiet", "rules", *args, timeout=3600)
+    assert run.returncode == 0, run.text[-5000:]
+    assert promised_bytes(tmp_path / "there/results/micro") == promised_bytes(results)
+    assert {path.name for path in (tmp_path / "there").iterdir()} == {".snakemake", "results"}
+
+
+@pytest.mark.slow
+def test_a_study_of_a_module_has_the_same_numbers(micro, results, tmp_path):
+    config = {}
+    for path in MICRO:
+        update_config(config, yaml.safe_load((micro / path).read_text(encoding="utf-8")))
+    module_user(tmp_path, micro / "workflow/Snakefile", config)
+    args = ["count", "keygenes_all", "--cores", 2, "--quiet", "rules"]
+    run = run_snakemake(tmp_path, *args, timeout=3600)
+    assert run.returncode == 0, run.text[-5000:]
+    assert (tmp_path / "lines.txt").is_file()
+    made = tmp_path / "results/micro"
+    of_module, alone = promised_bytes(made), promised_bytes(results)
+    assert of_module.keys() == alone.keys()
+    assert (made / "version.txt").read_bytes() == (results / "version.txt").read_bytes()
+    for name in alone:
+        if name.endswith(".parquet"):
+            assert contents(made / name).equals(contents(results / name)), name
+            assert read_stamp(made / name)["rule"].startswith("keygenes_"), name
+        elif name.endswith((".safetensors", ".tsv", ".svg", ".txt")):
+            assert of_module[name] == alone[name], name

@@ -3,14 +3,10 @@
 import logging
 import os
 import re
-import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config, validate
-
-WORKFLOW = Path(workflow.basedir) / "workflow"
-sys.path.insert(0, str(WORKFLOW / "scripts"))
 
 from keygenes.core import config as settings
 from keygenes.core.claims_file import read_claims
@@ -34,7 +30,7 @@ from keygenes.core.version import check_version
 
 def schema(name):
     """Return one of the schemas beside the rules."""
-    return settings.read_yaml(WORKFLOW / f"schemas/{name}.schema.yaml")
+    return settings.read_yaml(of_workflow(f"workflow/schemas/{name}.schema.yaml"))
 
 
 def registry(name):
@@ -43,9 +39,9 @@ def registry(name):
 
 
 try:
-    for path in workflow.overwrite_configfiles:  # Snakemake has read them, and takes more
+    for path in GIVEN_FILES:  # Snakemake has read them, and takes more
         settings.read_yaml(path)
-    for part in settings.command_line(workflow.config_settings.config_args):
+    for part in settings.command_line(GIVEN_ENTRIES):
         update_config(config, part)
     lay_under(config, defaults(schema("config")))
     settings.check(config, schema("config"), "config key")
@@ -55,7 +51,8 @@ try:
     GENE_LISTS = {"gene_sets": {}, "gene_classes": {}, **registry("gene_sets")}
     GENE_SETS, GENE_CLASSES = GENE_LISTS["gene_sets"], GENE_LISTS["gene_classes"]
     RESOLVED = resolve(config, DATASETS, MODELS, GENE_SETS, GENE_CLASSES)
-    CLAIMS = read_claims(config["evidence"]["claims"], schema("claims"))
+    CLAIMS_FILE = config["evidence"]["claims"] and located(config["evidence"]["claims"])
+    CLAIMS = read_claims(CLAIMS_FILE, schema("claims"))
     check_version(f"results/{config['study']}")
     check_room(".")  # Snakemake keeps its records here
 except InputError as error:
@@ -63,14 +60,14 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 # Snakemake would set defaults too, and fail at a section that is null.
-validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"), set_default=False)
+validate(config, "../schemas/config.schema.yaml", set_default=False)
 
 # Where files come from never changes what they are (they are verified), so the mirror is no
 # param: moving it must not rerun a study.
 # Sums in another order give other last digits, so threads are fixed here for every library.
 THREADS = str(config["compute"]["torch_threads"])
 os.environ.update(
-    KEYGENES_MIRROR=config["mirror"] or "",
+    KEYGENES_MIRROR=located(config["mirror"]) if config["mirror"] else "",
     OMP_NUM_THREADS=THREADS,
     OPENBLAS_NUM_THREADS=THREADS,
     MKL_NUM_THREADS=THREADS,

@@ -8,7 +8,7 @@ rule compare_studies:
         tables=tables_compared,
         records=[f"{s.folder}/provenance.json" for s in COMPARED.studies] if COMPARED else [],
         template=[
-            os.path.relpath(Path(workflow.basedir) / f"workflow/scripts/keygenes/report/{name}")
+            of_workflow(f"workflow/scripts/keygenes/report/{name}")
             for name in ("page.css", "replication.html")
         ],
     output:

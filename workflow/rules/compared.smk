@@ -4,12 +4,9 @@
 import logging
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
-
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
 
 from keygenes.core.code import code_digest
 from keygenes.core.config import read_yaml
@@ -26,11 +23,10 @@ from keygenes.core.studies import (
 
 def compared():
     """Return the two studies of the config, their common tasks and tables."""
-    root = Path(workflow.basedir)
-    for path in workflow.overwrite_configfiles:  # Snakemake has read them, and takes more
+    for path in GIVEN_FILES:  # Snakemake has read them, and takes more
         read_yaml(path)
-    defaults = read_yaml(root / "config/config.yaml")
-    schema = read_yaml(root / "workflow/schemas/compare_studies.schema.yaml")
+    defaults = read_yaml(of_workflow("config/config.yaml"))
+    schema = read_yaml(of_workflow("workflow/schemas/compare_studies.schema.yaml"))
     studies, name = compared_studies(config, defaults, schema)
     tasks, left_out = common_tasks(*studies)
     paths = [tables_to_compare(study, tasks) for study in studies]

@@ -314,7 +314,7 @@ rule compare_inputs:
 rule judge_claims:
     """Put every claim of the claims file to its test, with the control that decides it."""
     input:
-        claims=EVIDENCE["claims"] or [],
+        claims=CLAIMS_FILE or [],
         metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
         confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
         cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),

@@ -79,7 +79,7 @@ rule write_model_cards:
         metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
         splits=out("cells/splits.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        template=os.path.relpath(WORKFLOW / "scripts/keygenes/report/model_card.md"),
+        template=of_workflow("workflow/scripts/keygenes/report/model_card.md"),
     output:
         cards=of_classifiers("README.md"),
         vocabularies=of_classifiers("vocabulary.tsv"),

@@ -3,13 +3,8 @@
 # (what became of genes without an Ensembl id), and gene_names.parquet where a dictionary is at hand.
 
 
-# Of all machines, the one that Snakemake runs on is the likeliest to reach the network.
-localrules:
-    download_dataset,
-    download_model,
-    download_gene_set,
-
-
+# Of all machines, the one that Snakemake runs on is the likeliest to reach the network: downloads are
+# local, and each says so, as a rule does not inherit it.
 rule download_dataset:
     """Fetch a file of a dataset: local path, mirror or url; retried, resumed, verified, atomic."""
     output:
@@ -18,6 +13,7 @@ rule download_dataset:
         "resources/logs/{path}.log",
     wildcard_constraints:
         path=download_paths("dataset"),
+    localrule: True
     conda:
         "../../envs/download.yaml"
     threads: 1
@@ -34,6 +30,7 @@ rule download_dataset:
 use rule download_dataset as download_model with:
     wildcard_constraints:
         path=download_paths("model"),
+    localrule: True
     params:
         source=download_params("model"),
         code=code_digest("download_file"),
@@ -42,6 +39,7 @@ use rule download_dataset as download_model with:
 use rule download_dataset as download_gene_set with:
     wildcard_constraints:
         path=download_paths("gene_set"),
+    localrule: True
     params:
         source=download_params("gene_set"),
         code=code_digest("download_file"),

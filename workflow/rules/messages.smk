@@ -32,7 +32,7 @@ def show_changes():
             config=config,
             entries=RESOLVED["entries"],
             scripts=script_digests(),
-            rules=rules_digest(WORKFLOW.parent),
+            rules=rules_digest(),
         )
     except (InputError, KeyError):  # a record that is damaged: it will be made again
         return
@@ -80,12 +80,15 @@ def show_summary():
 
 
 def failed_jobs():
-    """Return (name, log) of every job that failed for good; of a group, those not finished."""
+    """Return (name, log or '') of every job that failed for good; of a group, those not finished."""
     jobs = []
     for failed in workflow.scheduler.failed:
         of_group = failed.jobs if failed.is_group() else [failed]
         jobs += [job for job in of_group if not all(map(os.path.exists, job.output))]
-    return sorted((job_name(job.rule.name, job.wildcards.items()), job.log[0]) for job in jobs)
+    return sorted(  # jobs of another workflow that these rules are part of may have no log
+        (job_name(job.rule.name, job.wildcards.items()), job.log[0] if job.log else "")
+        for job in jobs
+    )
 
 
 def show_failure(log_paths):

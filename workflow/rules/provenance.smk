@@ -7,7 +7,7 @@ from snakemake import __version__ as snakemake_version
 # What the study is given by others: {what it is: path}.
 GIVEN = {
     **RESOLVED["given"],
-    **({"claims": config["evidence"]["claims"]} if CLAIMS else {}),
+    **({"claims": CLAIMS_FILE} if CLAIMS else {}),
 }
 
 ABOUT = {
@@ -15,7 +15,7 @@ ABOUT = {
     "given": list(GIVEN),
     "sources": DOWNLOADS,
     "entries": RESOLVED["entries"],
-    "rules": rules_digest(WORKFLOW.parent),
+    "rules": rules_digest(),
     "scripts": script_digests(),
     "simulated": SIMULATED,
 }

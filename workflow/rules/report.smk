@@ -39,12 +39,12 @@ rule write_report:
         ],
         provenance=out("provenance.json"),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES],
-        captions=sorted(map(os.path.relpath, (WORKFLOW / "report").glob("*.rst"))),
-        references=os.path.relpath(WORKFLOW / "report/references.yaml"),
-        references_schema=os.path.relpath(WORKFLOW / "schemas/references.schema.yaml"),
-        citation=os.path.relpath(WORKFLOW.parent / "CITATION.cff"),
+        captions=sorted(map(str, Path(of_workflow("workflow/report")).glob("*.rst"))),
+        references=of_workflow("workflow/report/references.yaml"),
+        references_schema=of_workflow("workflow/schemas/references.schema.yaml"),
+        citation=of_workflow("CITATION.cff"),
         template=[
-            os.path.relpath(WORKFLOW / f"scripts/keygenes/report/page.{kind}")
+            of_workflow(f"workflow/scripts/keygenes/report/page.{kind}")
             for kind in ("html", "css", "js")
         ],
     output:

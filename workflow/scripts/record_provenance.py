@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keygenes.core.code import SCRIPTS
 from keygenes.core.files import write_json
+from keygenes.core.places import CHECKOUT
 from keygenes.core.step import step
 from keygenes.report.provenance import provenance, run_crate
 
@@ -16,7 +16,7 @@ with step(snakemake):
         sources=about.sources,
         entries=about.entries,
         code={"rules": about.rules, "scripts": about.scripts},
-        checkout=SCRIPTS.parents[1],
+        checkout=CHECKOUT,
         snakemake=about.snakemake,
         results=Path(snakemake.output.record).parent,
         tables=files.results,

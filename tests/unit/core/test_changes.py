@@ -67,5 +67,5 @@ def test_everything_that_a_record_holds_is_compared():
         "config key seeds: [1, 2] -> [1]",
         'registry entry datasets.cells.files.matrix.md5: "1" -> "2"',
         "code of evaluate",
-        "the rule files (Snakefile, workflow/rules)",
+        "the rule files (workflow/Snakefile, workflow/rules)",
     ]

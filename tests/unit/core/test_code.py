@@ -177,10 +177,10 @@ def test_scripts_of_a_folder_are_told_apart_and_follow_their_modules(scripts):
     assert code.script_digests(scripts)["lone"] != before["lone"]
 
 
-def test_rules_of_a_checkout_have_a_digest(tmp_path):
-    rules = tmp_path / "workflow/rules"
-    rules.mkdir(parents=True)
-    (tmp_path / "Snakefile").write_text("include: 'workflow/rules/a.smk'\n")
+def test_rules_of_a_workflow_have_a_digest(tmp_path):
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (tmp_path / "Snakefile").write_text("include: 'rules/a.smk'\n")
     (rules / "a.smk").write_text("X = 1\n")
     seen = [rules_digest(tmp_path)]
     edit(rules / "a.smk", "Y = 2\n")

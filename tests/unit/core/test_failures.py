@@ -28,6 +28,12 @@ def test_a_failed_job_is_named_with_its_log_and_its_last_words(log):
     assert lines[-1] == ADVICE and "`snakemake --unlock`" in ADVICE
 
 
+def test_a_job_of_another_workflow_may_have_no_log():
+    text = failure_text([("count", "")], since=0.0)
+    assert numbers_in(text.splitlines()[0]) == [1]
+    assert "count: " in text and "(log" not in text
+
+
 def test_a_disk_that_was_full_for_snakemake_is_named(tmp_path):
     (said,) = full_disk("WorkflowError:\nOSError: [Errno 28] No space left on device\n", tmp_path)
     assert_sentence(said, f"{tmp_path}/", "no space left to write", "free some")

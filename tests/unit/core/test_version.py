@@ -6,7 +6,7 @@ from keygenes import __version__
 from keygenes.core import schemas
 from keygenes.core.errors import InputError
 from keygenes.core.tables import read_table, set_stamp, write_table
-from keygenes.core.version import check_version, write_version
+from keygenes.core.version import check_version, claim_study, write_version
 
 UMAP = pd.DataFrame({"cell": ["a", "b"], "umap1": [0.0, 1.0], "umap2": [2.0, 3.0]})
 
@@ -17,6 +17,26 @@ def test_a_folder_of_this_version_an_empty_one_and_none_are_taken(tmp_path):
     write_version(tmp_path)
     assert (tmp_path / "version.txt").read_text() == f"{__version__}\n"
     check_version(tmp_path)
+
+
+def test_a_job_says_the_version_of_its_study_where_no_run_has(tmp_path):
+    study = tmp_path / "results/micro"
+    (study / "logs").mkdir(parents=True)
+    claim_study(study / "logs/umap.log")
+    assert (study / "version.txt").read_text() == f"{__version__}\n"
+    (study / "version.txt").write_text("0.0.9\n")
+    claim_study(study / "logs/umap.log")
+    assert (study / "version.txt").read_text() == "0.0.9\n"
+
+
+@pytest.mark.parametrize(
+    "log", ["resources/logs/x/a.log", "results/compare/a/logs/a.log", "logs/a.log", "a.log"]
+)
+def test_logs_that_are_of_no_study_say_no_version(tmp_path, monkeypatch, log):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / log).parent.mkdir(parents=True, exist_ok=True)
+    claim_study(log)
+    assert not list(tmp_path.rglob("version.txt"))
 
 
 @pytest.mark.parametrize("other", ["0.0.9", "9.9.9", ""])

@@ -11,6 +11,7 @@ from keygenes.core.tables import set_stamp, write_table
 from keygenes.report.facts import all_versions, provenance_facts
 from keygenes.report.provenance import (
     commit_of,
+    given_files,
     provenance,
     run_crate,
     seeds_of,
@@ -106,14 +107,35 @@ def test_a_checkout_says_its_commit_and_changes(tmp_path):
         command = ["git", "-C", tmp_path, *person, *args]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
-    (tmp_path / "Snakefile").write_text("")
+    snakefile = tmp_path / "workflow/Snakefile"
+    snakefile.parent.mkdir()
+    snakefile.touch()
     git("init", "--quiet")
     assert commit_of(tmp_path)["commit"] is None  # a folder inside another checkout is not ours
     git("add", ".")
     git("commit", "--quiet", "-m", "first")
     assert commit_of(tmp_path) == {"commit": git("rev-parse", "HEAD").strip(), "changed": False}
-    (tmp_path / "Snakefile").write_text("# edited\n")
+    snakefile.write_text("# edited\n")
     assert commit_of(tmp_path)["changed"] is True
+
+
+def test_the_commit_of_a_repository_around_it_is_not_its_own(tmp_path):
+    inside = tmp_path / "external/keygenes"
+    (inside / "workflow").mkdir(parents=True)
+    (inside / "workflow/Snakefile").touch()
+    for args in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "first"]):
+        person = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", "-C", tmp_path, *person, *args], check=True)
+    assert commit_of(tmp_path / "external") == commit_of(inside)
+    assert commit_of(inside) == {"commit": None, "changed": None}
+
+
+def test_a_file_beside_the_workflow_is_recorded_as_it_is_named(repository, monkeypatch):
+    monkeypatch.chdir(repository)
+    path = "resources/gene_sets/p53_textbook.tsv"
+    recorded, own = given_files({"a": str(repository / path), "b": path}, {})
+    assert recorded["path"] == own["path"] == path
+    assert recorded["sha256"] == checksum(repository / path)
 
 
 def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):

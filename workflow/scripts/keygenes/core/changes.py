@@ -75,5 +75,9 @@ def since_finished(
         *(f"config key {line}" for line in changed_keys(record["config"], config)),
         *(f"registry entry {line}" for line in changed_keys(record["entries"], entries)),
         *changed_code(code["scripts"], scripts),
-        *(["the rule files (Snakefile, workflow/rules)"] if code["rules"] != rules else []),
+        *(
+            ["the rule files (workflow/Snakefile, workflow/rules)"]
+            if code["rules"] != rules
+            else []
+        ),
     ]

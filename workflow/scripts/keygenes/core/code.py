@@ -98,10 +98,10 @@ def script_digests(scripts: Path = SCRIPTS) -> dict[str, str]:
     return found
 
 
-def rules_digest(checkout: Path) -> str:
-    """Return a sha256 of a checkout's Snakefile and rule files."""
+def rules_digest(workflow: Path = SCRIPTS.parent) -> str:
+    """Return a sha256 of a workflow's Snakefile and rule files."""
     digest = hashlib.sha256()
-    for path in [checkout / "Snakefile", *sorted((checkout / "workflow/rules").glob("*.smk"))]:
+    for path in [workflow / "Snakefile", *sorted((workflow / "rules").glob("*.smk"))]:
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -62,7 +62,7 @@ def failure_text(failed: list[tuple[str, str]], since: float, *, shown: bool = F
     Parameters
     ----------
     failed : list of (str, str)
-        Name and log of each job.
+        Name and log of each job; '' for one of another workflow that has none.
     since : float
         See `last_lines`.
     shown : bool
@@ -71,6 +71,9 @@ def failure_text(failed: list[tuple[str, str]], since: float, *, shown: bool = F
     n = f"{len(failed)} job{'s' * (len(failed) > 1)} failed"
     parts = [f"{n}:" if failed else "The run was stopped before its end."]
     for name, log in failed:
+        if not log:
+            parts.append(f"\n{name}: it has no log; what it said, if anything, stands above.")
+            continue
         parts.append(f"\n{name} (log{', shown above' * shown}: {log})")
         if not shown:
             parts.append(textwrap.indent(last_lines(log, since), "    "))

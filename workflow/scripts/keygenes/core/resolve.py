@@ -8,6 +8,7 @@ from typing import Any
 from keygenes.core.config import check, read_yaml
 from keygenes.core.datasets import has_symbols_alone
 from keygenes.core.errors import input_error
+from keygenes.core.places import located
 from keygenes.core.tasks import gene_tasks
 
 
@@ -20,7 +21,7 @@ def read_registry(paths: Iterable[str], schema: dict[str, Any]) -> dict[str, dic
         {section: {name: entry}}
     """
     merged = {}
-    for path in paths:
+    for path in map(located, paths):
         document = read_yaml(path)
         check(document, schema, f"{path}, key")
         for part, entries in document.items():
@@ -46,7 +47,8 @@ FOLDERS = ("10x_mtx", "zarr")  # layouts of folders
 
 def _location(spec: dict[str, Any], where: str, layout: str | None = None) -> tuple[str, bool]:
     """Return (path, needs a download) of a registry file; of some layouts it may be a folder."""
-    if Path(spec.get("path", "")).is_dir() and "path" in spec:
+    path = Path(located(spec.get("path", "")))
+    if path.is_dir() and "path" in spec:
         if layout not in FOLDERS:
             raise input_error(
                 f"{where}, key 'path'",
@@ -64,23 +66,25 @@ def _location(spec: dict[str, Any], where: str, layout: str | None = None) -> tu
                 expected="checksums of files alone",
                 remedy="remove it",
             )
-        return str(Path(spec["path"])), False
+        return str(path), False
     if "path" in spec and not {"sha256", "md5"} & set(spec):
-        if not Path(spec["path"]).is_file():
+        if not path.is_file():
             raise input_error(
                 f"{where}, key 'path'",
                 found=f"no file at {spec['path']}",
                 expected="an existing file",
-                remedy="correct the path (relative to the folder you run in, ~ written out)",
+                remedy="correct the path (relative to the folder you run in or to the workflow's, "
+                "~ written out)",
             )
-        return spec["path"], False
+        return located(spec["path"]), False
     return f"resources/{spec.get('mirror_path') or Path(spec['path']).name}", True
 
 
 def _folder_files(folder: str, where: str, key: str = "folder") -> dict[str, str]:
     """Return {'config', 'weights'} of a local model folder."""
+    place = Path(located(folder))
     for name in ("model.safetensors", "pytorch_model.bin"):
-        files = {"config": Path(folder) / "config.json", "weights": Path(folder) / name}
+        files = {"config": place / "config.json", "weights": place / name}
         if all(path.is_file() for path in files.values()):
             return {part: str(path) for part, path in files.items()}
     raise input_error(

@@ -17,6 +17,7 @@ from keygenes.core.files import digest_of
 from keygenes.core.jobs import FAILED, job_name
 from keygenes.core.shown import printable_lines
 from keygenes.core.tables import set_stamp
+from keygenes.core.version import claim_study
 
 TOO_MUCH = input_error(
     "config key 'compute.device'",
@@ -74,6 +75,7 @@ def step(snakemake: Any) -> Iterator[logging.Logger]:
     """
     log_path = str(snakemake.log[0])
     os.makedirs(os.path.dirname(log_path), exist_ok=True)
+    claim_study(log_path)
     log_file, terminal = LogFile(log_path, mode="w", encoding="utf-8"), logging.StreamHandler()
     log_file.setFormatter(_PlainLines())
     name = job_name(snakemake.rule, snakemake.wildcards.items())

@@ -35,3 +35,28 @@ def check_version(folder: str | Path) -> None:
 def write_version(folder: str | Path) -> None:
     """Let the results in a folder be those of this version."""
     write_text(f"{__version__}\n", Path(folder) / "version.txt")
+
+
+def claim_study(log):
+    """Let the study that a job's log is of be this version's, unless someone has said so.
+
+    A run says so before its first job (`write_version`). Where the rules are part of another
+    workflow, whose runs start in its own way, their jobs do. A disk that does not take it takes no
+    result of the job either, which says so itself.
+
+    Parameters
+    ----------
+    log : path-like
+        results/{study}/logs/{job}.log; a log that lies elsewhere is of no study.
+    """
+    folder = Path(log).parents[1] if len(Path(log).parents) > 2 else Path()
+    file = folder / "version.txt"
+    if folder.parent.name != "results" or file.exists():
+        return
+    try:
+        with open(file, "x", encoding="utf-8") as handle:  # of jobs that start together, one does
+            handle.write(f"{__version__}\n")
+    except FileExistsError:
+        return
+    except OSError:
+        file.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ import urllib3
 
 from keygenes.core.errors import InputError, input_error
 from keygenes.core.files import checksum, read_json, writable, write_json, written
+from keygenes.core.places import located
 from keygenes.core.progress import Progress
 
 log = logging.getLogger("keygenes")
@@ -81,7 +82,7 @@ def fetch(
     target = Path(target)
     expected = {"sha256": sha256, "md5": md5, "size": size}
     if path is not None:
-        local = Path(path).expanduser()
+        local = Path(located(path)).expanduser()
         if not local.is_file():
             raise input_error(
                 f"{name}, key 'path'",

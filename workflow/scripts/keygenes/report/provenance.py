@@ -9,6 +9,7 @@ from rocrate.rocrate import ROCrate
 
 from keygenes import __version__
 from keygenes.core.files import checksum, digest_of, files_in
+from keygenes.core.places import as_named
 from keygenes.core.tables import read_stamp
 
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"  # Process Run Crate (Leo et al. 2024)
@@ -32,7 +33,7 @@ def seeds_of(config, prefix=""):
 def commit_of(folder):
     """Return {commit, changed} of a checkout: its commit, and whether files differ from it.
 
-    Both are None where the folder is no checkout, or git is not installed.
+    Both are None where the folder is no checkout, is part of another one, or git is not installed.
     """
 
     def git(*args):
@@ -40,9 +41,10 @@ def commit_of(folder):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        tracked = git("ls-files", "--error-unmatch", "Snakefile")
-        commit = git("rev-parse", "HEAD") if tracked else None
-        return {"commit": commit, "changed": bool(git("status", "--porcelain", "--", "."))}
+        if git("rev-parse", "--show-prefix") or not git("ls-files", "--", "workflow/Snakefile"):
+            return {"commit": None, "changed": None}
+        changed = bool(git("status", "--porcelain", "--", "."))
+        return {"commit": git("rev-parse", "HEAD"), "changed": changed}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": None}
 
@@ -69,7 +71,7 @@ def given_files(given, sources):
         spec = specs.get(path, {})
         published = next((f"{k}:{spec[k]}" for k in ("sha256", "md5") if k in spec), None)
         source = {"url": spec.get("url"), "published": published}
-        files.append({"name": name, "path": path, **described(path), **source})
+        files.append({"name": name, "path": as_named(path), **described(path), **source})
     return files
 
 
