@@ -4,7 +4,7 @@ from pathlib import Path
 
 from keygenes import __version__
 from keygenes.core.errors import input_error
-from keygenes.core.files import write_text
+from keygenes.core.files import PathLike, write_text
 
 
 def check_version(folder: str | Path) -> None:
@@ -37,7 +37,7 @@ def write_version(folder: str | Path) -> None:
     write_text(f"{__version__}\n", Path(folder) / "version.txt")
 
 
-def claim_study(log):
+def claim_study(log: PathLike) -> None:
     """Let the study that a job's log is of be this version's, unless someone has said so.
 
     A run says so before its first job (`write_version`). Where the rules are part of another
