@@ -2,8 +2,8 @@
 
     python tests/compare_runs.py OLD NEW        # folders of results, such as results/demo
 
-Tables (parquet, TSV) are equal if columns, types and values are; weights if every tensor is; JSON
-if all is but stamps; other files if their bytes are. Stamps (versions, digests, commits, times) and
+Tables (parquet) are equal if columns, types and values are; weights if every tensor is; h5ad and
+JSON if all is but stamps; other files if their bytes are. Stamps (versions, digests, commits, times) and
 the page, which holds them, are told apart and do not count. The exit code is 1 where values differ
 or a table is missing.
 """
@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from safetensors.numpy import load_file
 TIMED = ("benchmarks", "logs", "report", "token_budgets")
 STAMPED = {"provenance.json", "ro-crate-metadata.json"}
 STAMPS = {"version", "versions", "commit", "digest", "sha256", "code", "scripts", "software"}
+STAMPS |= {"config_sha256"}
 
 
 def without_stamps(value):
@@ -51,6 +53,26 @@ def same_tensors(old, new):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=True) for k in a)
 
 
+def same_h5ad(old, new):
+    """Return whether two files hold the same arrays at the same places."""
+    found = []
+    for path in (old, new):
+        arrays = {}
+        with h5py.File(path) as file:
+            file.visititems(
+                lambda name, item, arrays=arrays: (
+                    arrays.update({name: np.asarray(item[()])})
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+        found.append({k: v for k, v in arrays.items() if k.split("/")[-1] not in STAMPS})
+    a, b = found
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[k], b[k], equal_nan=a[k].dtype.kind == "f") for k in a
+    )
+
+
 def same_values(old, new):
     """Return whether two files hold the same values."""
     if old.read_bytes() == new.read_bytes():
@@ -59,6 +81,8 @@ def same_values(old, new):
         return same_table(old, new)
     if old.suffix == ".safetensors":
         return same_tensors(old, new)
+    if old.suffix == ".h5ad":
+        return same_h5ad(old, new)
     if old.suffix == ".json":
         a, b = (without_stamps(json.loads(path.read_text(encoding="utf-8"))) for path in (old, new))
         return a == b
