@@ -3,9 +3,9 @@
     python tests/compare_runs.py OLD NEW        # folders of results, such as results/demo
 
 Tables (parquet) are equal if columns, types and values are; weights if every tensor is; h5ad and
-JSON if all is but stamps; other files if their bytes are. Stamps (versions, digests, commits, times) and
-the page, which holds them, are told apart and do not count. The exit code is 1 where values differ
-or a table is missing.
+JSON if all is but stamps; other files if their bytes are. Stamps (versions, digests, commits,
+times) and the page, which holds them, are told apart and do not count. The exit code is 1 where
+values differ or a table is missing.
 """
 
 import json
