@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 from keygenes.core.tracks import ONE_PASS  # noqa: E402
 from keygenes.evidence import attribution  # noqa: E402
-from keygenes.evidence.attribute import one_pass_scores  # noqa: E402
+from keygenes.evidence.cell_scores import one_pass_scores  # noqa: E402
 from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 

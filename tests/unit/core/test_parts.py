@@ -45,7 +45,7 @@ def test_a_pattern_of_its_own_is_no_part():
 
 @pytest.mark.parametrize(
     ("item", "advice"),
-    [("haed", "head"), ("layer.0", "layer"), ("!last", "layer.last"), ("xyz", "")],
+    [("haed", "head"), ("layer.0", "layer.1"), ("!layer.lst", "layer.last"), ("xyz", "correct")],
 )
 def test_what_is_neither_part_nor_pattern_is_named(item, advice):
     check_parts(["head", "!layer.3", "classifier.*", "bert.pooler.dense.bias"], "here")

@@ -8,8 +8,7 @@ from tiny_study import N_GENES, obs_of, tiny_config, write_study
 
 from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence import attribute as attribute_module
-from keygenes.evidence import attribution
+from keygenes.evidence import cell_scores
 from keygenes.evidence.attribute import attribute_genes
 from keygenes.evidence.attribution import contrasts
 from keygenes.evidence.drawn_cells import evenly_drawn
@@ -110,16 +109,15 @@ def test_a_gpu_s_batches_change_no_table(tmp_path, monkeypatch, pooling):
     """Lengths are rounded up, and cells of many passes go together."""
     paths = study(tmp_path / "study", pooling=pooling)
     expected = attribute(tmp_path / "alone", paths)
-    groups, alone = [], attribute_module.cells_together
+    groups, alone = [], cell_scores.groups_of
     monkeypatch.setattr(batches, "padded_length", lambda lengths, _: 8 * -(-lengths.max() // 8))
-    monkeypatch.setattr(attribution, "together", lambda *of: iter([(slice(None), *of)]))
 
     def as_on_gpu(*options):
-        own = alone(*options[:3], 2000, torch.device("cuda"))
+        own = alone(*options[:3], 20_000, torch.device("cuda"))
         groups.extend(own)
         return own
 
-    monkeypatch.setattr(attribute_module, "cells_together", as_on_gpu)
+    monkeypatch.setattr(cell_scores, "groups_of", as_on_gpu)
     found = attribute(tmp_path / "together", paths)
     assert max(len(group) for group in groups) > 1
     for name, table in expected.items():

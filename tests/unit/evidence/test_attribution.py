@@ -6,7 +6,6 @@ from planted import GENE, MASK, classifier, planted_cells, planted_classifier
 from tiny_study import random_cells
 
 from keygenes.attention.stream import attention_statistics
-from keygenes.evidence import attribution
 from keygenes.evidence.attribution import (
     attattr,
     attattr_layers,
@@ -91,7 +90,7 @@ def test_one_pass_of_attention_times_gradient_is_that_of_the_whole_matrices(mode
 @pytest.mark.slow
 def test_attattr_is_that_of_the_whole_matrices(model):
     ids = torch.from_numpy(random_cells(1, seed=5)[0].astype(np.int64))[None]
-    (found,), (changes,) = attattr_layers(model, ids, n_steps=12, batch_tokens=50)
+    (found,), (changes,) = attattr_layers(model, ids, None, n_steps=12, batch_tokens=50)
     points, weights = np.polynomial.legendre.leggauss(12)
     for index in range(3):
         gradient = 0
@@ -116,7 +115,7 @@ def test_attattr_adds_up_per_layer_and_better_with_more_steps(model):
     assert errors[1].max() < errors[0].max()
     for row, cell in enumerate(cells):
         (layers,), (changes,) = attattr_layers(
-            model, ids[row : row + 1, : len(cell)], n_steps=100, **BUDGET
+            model, ids[row : row + 1, : len(cell)], None, n_steps=100, **BUDGET
         )
         np.testing.assert_allclose(layers.sum(1), changes, atol=3e-3 * np.abs(changes).sum())
 
@@ -206,16 +205,17 @@ def test_a_cell_of_one_gene_has_nothing_to_hold_its_deletion_against(model):
     ],
     ids=["attattr", "integrated_gradients", "occlusion", "deletion"],
 )
-def test_cells_that_go_together_get_what_each_gets_alone(model, monkeypatch, of):
-    ids, mask = padded([*random_cells(4, seed=12), np.array([7])])
-    ids, mask = (torch.nn.functional.pad(x, (0, 3)) for x in (ids, mask))
-    alone, errors = of(model, ids, mask)
-    monkeypatch.setattr(attribution, "together", lambda *of: iter([(slice(None), *of)]))
-    found, others = of(model, ids, mask)
-    np.testing.assert_allclose(found, alone, atol=2e-5)
-    assert np.nanstd(alone) > 1e-2
-    if errors is not None:
-        np.testing.assert_allclose(others, errors, atol=1e-3)
+def test_cells_that_go_together_get_what_each_gets_alone(model, of):
+    cells = [*random_cells(4, seed=12), np.array([7])]
+    ids, mask = (torch.nn.functional.pad(x, (0, 3)) for x in padded(cells))
+    found, errors = of(model, ids, mask)
+    for row, cell in enumerate(cells):
+        alone, error = of(model, ids[row : row + 1, : len(cell)], None)
+        np.testing.assert_allclose(found[row, : len(cell)], alone[0], atol=2e-5)
+        assert not np.nan_to_num(found[row, len(cell) :]).any()
+        if errors is not None:
+            np.testing.assert_allclose(errors[row], error[0], atol=1e-3)
+    assert np.nanstd(found) > 1e-2
 
 
 def test_mean_beside_leaves_out_the_place_itself():

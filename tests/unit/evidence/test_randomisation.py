@@ -6,8 +6,8 @@ from planted import MASK, classifier
 from tiny_study import random_cells
 
 from keygenes.core.schemas import TABLES
-from keygenes.evidence.attribute import one_pass_scores
 from keygenes.evidence.attribution import integrated_gradients
+from keygenes.evidence.cell_scores import one_pass_scores
 from keygenes.evidence.collected import collect_randomisation
 from keygenes.evidence.randomisation import (
     cell_randomisation,

@@ -6,9 +6,12 @@ import torch
 import transformers
 from tiny_study import random_cells, tiny_config
 
+from keygenes.core.parts import names
 from keygenes.models.batches import padded
+from keygenes.models.encoder import small_config
 from keygenes.models.families import geneformer
 from keygenes.models.head import cell_logits
+from keygenes.models.trained import train_only
 
 IDS, MASK = padded(random_cells(4, seed=3))
 OURS = {
@@ -104,3 +107,15 @@ def test_padding_may_reach_beyond_the_last_position():
     with torch.no_grad():
         found = cell_logits(model.eval(), *beyond)
         np.testing.assert_allclose(found, cell_logits(model, IDS, MASK), atol=1e-5)
+
+
+def test_parts_that_regimes_name_are_parts_of_the_model():
+    config = small_config(vocabulary_size=40, max_length=24, layers=2, heads=2, hidden=8)
+    model = geneformer.CellClassifier(config)
+    parameters = {name for name, _ in model.named_parameters()}
+    for part in [*names()["parts"], "layer.1", "layer.2", "layer.last"]:
+        assert train_only(model, [part]), part
+    known = names()["known"]
+    layers = {known["layer"].replace("{i}", str(i)) for i in range(2)}
+    assert {*known["embeddings"], *known["head"], *layers} <= parameters
+    assert set(train_only(model, ["embeddings"])) == set(known["embeddings"])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE_ROOT.parent
+DATA = (".json", ".html", ".css", ".js", ".md")
 DISTRIBUTIONS = {  # of modules named otherwise
     "PIL": "pillow",
     "sklearn": "scikit-learn",
@@ -69,8 +70,8 @@ def modules_of(script: str, scripts: Path = SCRIPTS) -> list[Path]:
 
 
 def with_data(files: Iterable[Path]) -> list[Path]:
-    """Return modules and what lies beside them under the same name: JSON, HTML, CSS, text."""
-    beside = {path for file in files for path in file.parent.glob(f"{file.stem}.*")}
+    """Return modules and the data that lie beside them under the same name."""
+    beside = {data for file in files for kind in DATA if (data := file.with_suffix(kind)).is_file()}
     return sorted({*files, *beside})
 
 

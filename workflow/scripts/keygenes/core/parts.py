@@ -16,7 +16,7 @@ from typing import Any
 
 from keygenes.core.errors import input_error
 
-LAYER = re.compile(r"layer\.(\d+|last)")
+LAYER = re.compile(r"layer\.([1-9]\d*|last)")
 MOST_LAYERS = 200  # of any model, where none is at hand to count them
 
 
@@ -64,9 +64,9 @@ def check_parts(items: Iterable[str], where: str) -> None:
     """Raise an `InputError` if an item is neither a part nor may be a pattern of names."""
     for item in items:
         part = item.removeprefix("!")
-        if part in names()["parts"] or (LAYER.fullmatch(part) and part != "layer.0"):
+        if part in names()["parts"] or LAYER.fullmatch(part):
             continue
-        if "." in part and not LAYER.fullmatch(part) or set(part) & set("*?["):
+        if set(part) & set(".*?[") and not part.startswith("layer."):
             continue
         near = difflib.get_close_matches(part, [*names()["parts"], "layer.last", "layer.1"], 1)
         raise input_error(

@@ -6,19 +6,17 @@ alone chooses cells and draws: every training of it, on labels as they are or de
 at in the same cells.
 """
 
-import contextlib
 import logging
-import time
 
 import numpy as np
 import pandas as pd
 import torch
 
-from keygenes.attention.flow import readout_and_rollout
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import ATTRIBUTIONS, MANY_PASSES, ONE_PASS
+from keygenes.core.tracks import ATTRIBUTIONS, ONE_PASS
 from keygenes.evidence import attribution
+from keygenes.evidence.cell_scores import all_scores, one_pass_scores, timed, without_rejected
 from keygenes.evidence.drawn_cells import drawn_cells
 from keygenes.evidence.faithfulness import cell_faithfulness
 from keygenes.evidence.intervals import table_of
@@ -32,162 +30,9 @@ from keygenes.models.head import cell_logits
 
 log = logging.getLogger("keygenes")
 
-OF_WELLS = ATTRIBUTIONS  # attention has its own tables
 # The first of these that any cell has is also tried from its end.
 REVERSED = ("integrated_gradients", "occlusion", "attattr", *ONE_PASS[::-1])
 RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
-
-
-def one_pass_scores(model, ids, mask, tracks):
-    """Return what one pass answers: dict {track: float64 array [n_cells, L]}.
-
-    Attention is in multiples of uniform attention, the rollout too: its share times the length.
-    """
-    scores = {}
-    if "attention_received" in tracks:
-        scores["attention_received"] = attribution.attention_received(model, ids, mask)
-    if {"attention_readout", "rollout"} & set(tracks):
-        config = model.config
-        readout, rollout = readout_and_rollout(
-            model.trunk,
-            ids,
-            mask,
-            getattr(config, "classifier_pooling", "first"),
-            getattr(config, "pooling_leaves_out", ()),
-        )
-        scores["attention_readout"] = readout.double().cpu().numpy()
-        scores["rollout"] = (rollout.double() * mask.sum(1, keepdim=True)).cpu().numpy()
-    if "attention_gradient" in tracks:
-        scores["attention_gradient"] = attribution.attention_gradient(model, ids, mask)
-    return {track: scores[track] for track in ONE_PASS if track in tracks}
-
-
-def many_pass_scores(model, ids, mask, track, *, steps, mask_token, specials, batch_tokens):
-    """Return one track of `MANY_PASSES` and its completeness errors (None where it has none).
-
-    Parameters
-    ----------
-    steps : dict {track: int}
-    """
-    cost = {"batch_tokens": batch_tokens}
-    tokens = {"mask_token": mask_token, "specials": specials}
-    if track == "attattr":
-        return attribution.attattr(model, ids, mask, n_steps=steps[track], **cost)
-    if track == "integrated_gradients":
-        return attribution.integrated_gradients(
-            model, ids, mask, n_steps=steps[track], **tokens, **cost
-        )
-    if track == "occlusion":
-        return attribution.occlusion(model, ids, mask, **tokens, **cost), None
-    return attribution.deletion(model, ids, mask, specials=specials, **cost), None
-
-
-@contextlib.contextmanager
-def timed(what, n_cells):
-    """Log what a part costs. No table holds times: equal runs have equal bytes."""
-    started = time.perf_counter()
-    yield
-    seconds = (time.perf_counter() - started) / max(1, n_cells)
-    log.info("%s: %d cells, %.3g s per cell", what, n_cells, seconds)
-
-
-def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_tokens):
-    """Return every track in every cell that it is computed in, and completeness errors.
-
-    Parameters
-    ----------
-    cells : Cells
-        The costly ones get the tracks of `MANY_PASSES`, and attention received.
-    tracks : list of str
-
-    Returns
-    -------
-    scores : dict {track: dict {cell: float64 array [length]}}
-        NaN where a track says nothing.
-    errors : dict {track: dict {cell: float}}
-    """
-    scores = {track: {} for track in (*ONE_PASS, *MANY_PASSES) if track in tracks}
-    errors = {}
-    lengths, costly = cells.lengths, cells.costly
-    everywhere = np.arange(len(lengths))
-    for names, chosen in (
-        ([t for t in ONE_PASS if t in tracks and t in ATTRIBUTIONS], everywhere),
-        ([t for t in ONE_PASS if t in tracks and t not in ATTRIBUTIONS], costly),
-    ):
-        if not names or not len(chosen):
-            continue
-        with timed(", ".join(names), len(chosen)):
-            batches = budget_batches(lengths[chosen], batch_tokens)
-            for batch in with_progress([chosen[b] for b in batches], "one pass"):
-                ids, mask = padded([cells.tokens[i] for i in batch], model.trunk.device)
-                for track, found in one_pass_scores(model, ids, mask, names).items():
-                    for i, row in zip(batch, found, strict=True):
-                        scores[track][int(i)] = row[: lengths[i]]
-    for track in [t for t in MANY_PASSES if t in tracks]:
-        errors[track] = {}
-        groups = cells_together(lengths, costly, steps.get(track), batch_tokens, model.trunk.device)
-        with timed(track, len(costly)):
-            for group in with_progress(groups, track):
-                found, error = many_pass_scores(
-                    model,
-                    *padded([cells.tokens[i] for i in group], model.trunk.device),
-                    track,
-                    steps=steps,
-                    mask_token=mask_token,
-                    specials=specials,
-                    batch_tokens=batch_tokens,
-                )
-                for row, i in enumerate(map(int, group)):
-                    scores[track][i] = found[row, : lengths[i]]
-                    if error is not None:
-                        errors[track][i] = float(error[row])
-        for of_cells in (scores[track], errors[track]):  # tables are in this order
-            of_cells.update({int(i): of_cells.pop(int(i)) for i in costly if int(i) in of_cells})
-    return scores, errors
-
-
-def cells_together(lengths, costly, n_steps, batch_tokens, device):
-    """Return groups of cells whose passes fill the token budget; on a CPU each cell is alone.
-
-    Parameters
-    ----------
-    costly : int array
-        Positions of the cells.
-    n_steps : int or None
-        Passes per cell; None: one per gene.
-    """
-    if device.type == "cpu":
-        return [costly[i : i + 1] for i in range(len(costly))]
-    left, groups = costly[np.argsort(-lengths[costly], kind="stable")], []
-    while len(left):
-        longest = lengths[left[0]]
-        n = max(1, batch_tokens // int(longest * (n_steps or longest)))
-        groups.append(left[:n])
-        left = left[n:]
-    return groups
-
-
-def without_rejected(scores, errors, most):
-    """Return the scores of cells whose attributions add up; the others are counted in the log.
-
-    Parameters
-    ----------
-    scores, errors : as of `all_scores`
-    most : float
-        Largest completeness error.
-    """
-    kept = dict(scores)
-    for track, of_cells in errors.items():
-        # not "> most": an error that is no number is too large as well
-        rejected = [cell for cell, error in of_cells.items() if not error <= most]
-        kept[track] = {c: s for c, s in scores[track].items() if c not in rejected}
-        if of_cells:
-            log.info(
-                "%s: completeness error median %.2g, largest %.2g; %d of %d cells rejected (> %g)",
-                *(track, np.median(list(of_cells.values())), max(of_cells.values())),
-                *(len(rejected), len(of_cells), most),
-            )
-    return kept
 
 
 def well_table(scores, cells, ensembl_ids, specials):
@@ -202,7 +47,7 @@ def well_table(scores, cells, ensembl_ids, specials):
         Tokens that are no genes.
     """
     frames, n_tokens, wells = [], len(ensembl_ids), cells.wells
-    for track in [t for t in OF_WELLS if scores.get(t)]:
+    for track in [t for t in ATTRIBUTIONS if scores.get(t)]:
         chosen = list(scores[track])
         values = np.concatenate([scores[track][i] for i in chosen])
         genes = np.concatenate([cells.tokens[i] for i in chosen]).astype(np.int64)
@@ -225,7 +70,7 @@ def well_table(scores, cells, ensembl_ids, specials):
 
 
 def cell_table(scores, errors, kept, cells, values):
-    """Return table 'attributed_cells': a row per track of `OF_WELLS` and cell."""
+    """Return table 'attributed_cells': a row per track of `ATTRIBUTIONS` and cell."""
     lengths = cells.lengths
     rows = [
         {
@@ -237,7 +82,7 @@ def cell_table(scores, errors, kept, cells, values):
             "completeness_error": errors.get(track, {}).get(i, np.nan),
             "rejected": i not in kept[track],
         }
-        for track in OF_WELLS
+        for track in ATTRIBUTIONS
         for i in scores.get(track, {})
     ]
     return table_of([pd.DataFrame(rows)], "attributed_cells")
@@ -382,7 +227,7 @@ def attribute_genes(
 
     steps = {"integrated_gradients": options["n_steps"], "attattr": options["attattr_steps"]}
     if not tested:
-        tracks = [track for track in tracks if track in OF_WELLS]
+        tracks = [track for track in tracks if track in ATTRIBUTIONS]
     scores, errors = all_scores(model, cells, tracks, steps=steps, specials=specials, **common)
     if reads_first and not np.isin([c[0] for c in cells.tokens], specials).all():
         log.info(

@@ -1,7 +1,8 @@
 """What the logit of a cell is made of: attributions of a contrast of logits to genes.
 
-Every function takes a classifier in eval mode and padded cells, and returns an array [n_cells, L]:
-one number per position, signed unless it says otherwise. What is explained is the contrast F of
+Every function takes a classifier in eval mode and cells, padded right with a mask, or as they are
+with None in its place, and returns an array [n_cells, L]: one number per position, signed unless it
+says otherwise. What is explained is the contrast F of
 `contrast`, a logit difference and no probability, so that nothing saturates.
 
 To leave a gene out means to write ``<mask>`` in its place: the encoder was pretrained with it, and
@@ -94,20 +95,8 @@ def are_genes(ids, mask, specials):
     specials : sequence of int
         Tokens that are none.
     """
-    return mask.bool() & ~torch.isin(ids, torch.tensor(list(specials), device=ids.device))
-
-
-def together(ids, mask):
-    """Yield (rows, ids, mask) of the cells that go through a model together.
-
-    A cell that is alone goes without its padding, and the mask is None. On a CPU each cell is; on a
-    GPU, which is waited for less if it is asked for more at once, all go together.
-    """
-    if ids.device.type == "cpu" or len(ids) == 1:
-        for row, length in enumerate(mask.sum(1).tolist()):
-            yield slice(row, row + 1), ids[row : row + 1, :length], None
-    else:
-        yield slice(None), ids, mask
+    genes = ~torch.isin(ids, torch.tensor(list(specials), device=ids.device))
+    return genes if mask is None else genes & mask.bool()
 
 
 def repeated(mask, n):
@@ -162,18 +151,13 @@ def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, bat
     errors : float64 array [n_cells]
         ``|sum(attributions) - (F(x) - F(baseline))| / |F(x) - F(baseline)|``.
     """
-    attributions, errors = np.zeros(ids.shape), np.full(len(ids), np.nan)
-    for rows, cells, valid in together(ids, mask):
-        genes = are_genes(cells, torch.ones_like(cells) if valid is None else valid, specials)
-        baselines = torch.where(genes, mask_token, cells)
-        parts = integrated_over_embeddings(model, cells, valid, baselines, n_steps, batch_tokens)
-        attributions[rows, : cells.shape[1]] = parts.double().sum(-1).cpu().numpy()
-        both = torch.cat([cells, baselines])
-        whole, without = contrasts(model, both, batch_tokens, repeated(valid, 2)).reshape(2, -1)
-        errors[rows] = relative_error(
-            attributions[rows].sum(1) - (whole - without), whole - without
-        )
-    return attributions, errors
+    baselines = torch.where(are_genes(ids, mask, specials), mask_token, ids)
+    parts = integrated_over_embeddings(model, ids, mask, baselines, n_steps, batch_tokens)
+    attributions = parts.double().sum(-1).cpu().numpy()
+    both = torch.cat([ids, baselines])
+    whole, without = contrasts(model, both, batch_tokens, repeated(mask, 2)).reshape(2, -1)
+    error = attributions.sum(1) - (whole - without)
+    return attributions, relative_error(error, whole - without)
 
 
 def integrated_over_embeddings(model, cells, mask, baselines, n_steps, batch_tokens):
@@ -240,18 +224,12 @@ def attattr(model, ids, mask, *, n_steps, batch_tokens):
         A layer's attributions add up to F less F without the layer's attention; here the sum of
         the layers' absolute errors over the sum of these absolute changes.
     """
-    attributions, errors = np.zeros(ids.shape), np.full(len(ids), np.nan)
-    for rows, cells, valid in together(ids, mask):
-        layers, changes = attattr_layers(
-            model, cells, valid, n_steps=n_steps, batch_tokens=batch_tokens
-        )
-        attributions[rows, : cells.shape[1]] = layers.sum(1)
-        missing = np.abs(layers.sum(2) - changes).sum(1)
-        errors[rows] = relative_error(missing, np.abs(changes).sum(1))
-    return attributions, errors
+    layers, changes = attattr_layers(model, ids, mask, n_steps=n_steps, batch_tokens=batch_tokens)
+    missing = np.abs(layers.sum(2) - changes).sum(1)
+    return layers.sum(1), relative_error(missing, np.abs(changes).sum(1))
 
 
-def attattr_layers(model, cells, mask=None, *, n_steps, batch_tokens):
+def attattr_layers(model, cells, mask, *, n_steps, batch_tokens):
     """Return ATTATTR of cells per layer.
 
     Parameters
@@ -324,7 +302,8 @@ def occlusion(model, ids, mask, *, mask_token, specials, batch_tokens):
     row, at = torch.nonzero(genes, as_tuple=True)
     variants = ids[row]
     variants[torch.arange(len(at), device=at.device), at] = mask_token
-    return effects_of(model, ids, mask, genes, variants, mask[row], batch_tokens)
+    masks = None if mask is None else mask[row]
+    return effects_of(model, ids, mask, genes, variants, masks, batch_tokens)
 
 
 def effects_of(model, ids, mask, genes, variants, masks, batch_tokens):
@@ -333,21 +312,14 @@ def effects_of(model, ids, mask, genes, variants, masks, batch_tokens):
     Parameters
     ----------
     genes : bool tensor [n_cells, L]
-    variants, masks : int64 tensors [n_genes, L]
-        In the order of the genes; the masks are 1 where a variant has a token.
+    variants : int64 tensor [n_genes, L]
+        In the order of the genes.
+    masks : int64 tensor [n_genes, L] or None
+        1 where a variant has a token.
     """
     effects, genes = np.full(ids.shape, np.nan), genes.cpu().numpy()
-    start = np.cumsum([0, *genes.sum(1)])
-    for rows, cells, valid in together(ids, mask):
-        first, last = start[rows][0], start[1:][rows][-1]
-        if first == last:
-            continue
-        own, of_own = variants[first:last], masks[first:last]
-        if valid is None:  # of one cell: they are equally long
-            own, of_own = own[:, : int(of_own[0].sum())], None
-        whole = contrasts(model, cells, batch_tokens, valid)
-        row = np.repeat(np.arange(len(cells)), genes[rows].sum(1))
-        effects[rows][genes[rows]] = whole[row] - contrasts(model, own, batch_tokens, of_own)
+    whole = np.repeat(contrasts(model, ids, batch_tokens, mask), genes.sum(1))
+    effects[genes] = whole - contrasts(model, variants, batch_tokens, masks)
     return effects
 
 
@@ -365,7 +337,7 @@ def deletion(model, ids, mask, *, specials, batch_tokens):
     row, at = torch.nonzero(genes, as_tuple=True)
     places = torch.arange(ids.shape[1] - 1, device=ids.device)[None]
     variants = ids[row].gather(1, places + (places >= at[:, None]))
-    masks = (places < mask.sum(1)[row, None] - 1).to(mask)
+    masks = None if mask is None else (places < mask.sum(1)[row, None] - 1).to(mask)
     effects = effects_of(model, ids, mask, genes, variants, masks, batch_tokens)
     for of_cell, has_gene in zip(effects, genes.cpu().numpy(), strict=True):
         if has_gene.any():

@@ -53,7 +53,8 @@ class ReplayedPasses(Passes):
     ----------
     batch_loss : callable
         ``batch_loss.inputs(part)`` -> tensors on the device; ``batch_loss.of(*inputs)`` -> mean
-        loss, by the same kernels for inputs of the same shapes, without a look at their values.
+        loss of `batch_loss.model`, by the same kernels for inputs of the same shapes, without a
+        look at their values.
     """
 
     def __init__(self, batch_loss, device, precision):

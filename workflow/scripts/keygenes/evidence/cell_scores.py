@@ -1,0 +1,165 @@
+"""Scores of the genes of each cell: what one pass through a model answers, and what takes many."""
+
+import contextlib
+import logging
+import time
+
+import numpy as np
+
+from keygenes.attention.flow import readout_and_rollout
+from keygenes.core.progress import with_progress
+from keygenes.core.tracks import ATTRIBUTIONS, MANY_PASSES, ONE_PASS
+from keygenes.evidence import attribution
+from keygenes.models.batches import budget_batches, padded, padded_length
+
+log = logging.getLogger("keygenes")
+
+
+def one_pass_scores(model, ids, mask, tracks):
+    """Return what one pass answers: dict {track: float64 array [n_cells, L]}.
+
+    Attention is in multiples of uniform attention, the rollout too: its share times the length.
+    """
+    scores = {}
+    if "attention_received" in tracks:
+        scores["attention_received"] = attribution.attention_received(model, ids, mask)
+    if {"attention_readout", "rollout"} & set(tracks):
+        config = model.config
+        readout, rollout = readout_and_rollout(
+            model.trunk,
+            ids,
+            mask,
+            getattr(config, "classifier_pooling", "first"),
+            getattr(config, "pooling_leaves_out", ()),
+        )
+        scores["attention_readout"] = readout.double().cpu().numpy()
+        scores["rollout"] = (rollout.double() * mask.sum(1, keepdim=True)).cpu().numpy()
+    if "attention_gradient" in tracks:
+        scores["attention_gradient"] = attribution.attention_gradient(model, ids, mask)
+    return {track: scores[track] for track in ONE_PASS if track in tracks}
+
+
+def many_pass_scores(model, ids, mask, track, *, steps, mask_token, specials, batch_tokens):
+    """Return one track of `MANY_PASSES` and its completeness errors (None where it has none).
+
+    Parameters
+    ----------
+    steps : dict {track: int}
+    """
+    of, cost = (model, ids, mask), {"batch_tokens": batch_tokens}
+    tokens = {"mask_token": mask_token, "specials": specials}
+    ways = {
+        "attattr": lambda n: attribution.attattr(*of, n_steps=n, **cost),
+        "integrated_gradients": lambda n: attribution.integrated_gradients(
+            *of, n_steps=n, **tokens, **cost
+        ),
+        "occlusion": lambda _: (attribution.occlusion(*of, **tokens, **cost), None),
+        "deletion": lambda _: (attribution.deletion(*of, specials=specials, **cost), None),
+    }
+    return ways[track](steps.get(track))
+
+
+@contextlib.contextmanager
+def timed(what, n_cells):
+    """Log what a part costs. No table holds times: equal runs have equal bytes."""
+    started = time.perf_counter()
+    yield
+    seconds = (time.perf_counter() - started) / max(1, n_cells)
+    log.info("%s: %d cells, %.3g s per cell", what, n_cells, seconds)
+
+
+def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_tokens):
+    """Return every track in every cell that it is computed in, and completeness errors.
+
+    Parameters
+    ----------
+    cells : Cells
+        The costly ones get the tracks of `MANY_PASSES`, and attention received.
+    tracks : list of str
+
+    Returns
+    -------
+    scores : dict {track: dict {cell: float64 array [length]}}
+        NaN where a track says nothing.
+    errors : dict {track: dict {cell: float}}
+    """
+    scores = {track: {} for track in (*ONE_PASS, *MANY_PASSES) if track in tracks}
+    errors = {}
+    lengths, costly = cells.lengths, cells.costly
+    everywhere = np.arange(len(lengths))
+    for names, chosen in (
+        ([t for t in ONE_PASS if t in tracks and t in ATTRIBUTIONS], everywhere),
+        ([t for t in ONE_PASS if t in tracks and t not in ATTRIBUTIONS], costly),
+    ):
+        if not names or not len(chosen):
+            continue
+        with timed(", ".join(names), len(chosen)):
+            batches = budget_batches(lengths[chosen], batch_tokens)
+            for batch in with_progress([chosen[b] for b in batches], "one pass"):
+                ids, mask = padded([cells.tokens[i] for i in batch], model.trunk.device)
+                for track, found in one_pass_scores(model, ids, mask, names).items():
+                    for i, row in zip(batch, found, strict=True):
+                        scores[track][int(i)] = row[: lengths[i]]
+    for track in [t for t in MANY_PASSES if t in tracks]:
+        found = {}
+        groups = groups_of(lengths, costly, steps.get(track), batch_tokens, model.trunk.device)
+        with timed(track, len(costly)):
+            for group in with_progress(groups, track):
+                ids, mask = padded([cells.tokens[i] for i in group], model.trunk.device)
+                if len(group) == 1:  # it goes without padding, and without a look at it
+                    ids, mask = ids[:, : lengths[group[0]]], None
+                options = {"mask_token": mask_token, "specials": specials}
+                values, error = many_pass_scores(
+                    *(model, ids, mask, track), **options, steps=steps, batch_tokens=batch_tokens
+                )
+                for row, i in enumerate(group):
+                    found[i] = values[row, : lengths[i]], None if error is None else error[row]
+        scores[track] = {int(i): found[i][0] for i in costly}
+        errors[track] = {int(i): float(found[i][1]) for i in costly if found[i][1] is not None}
+    return scores, errors
+
+
+def groups_of(lengths, costly, n_steps, batch_tokens, device):
+    """Return groups of cells whose passes fill the token budget; on a CPU each cell is alone.
+
+    A GPU is waited for less if it is asked for more at once; a CPU would compute the padding.
+
+    Parameters
+    ----------
+    costly : int array
+        Positions of the cells.
+    n_steps : int or None
+        Passes per cell; None: one per gene.
+    """
+    if device.type == "cpu":
+        return [costly[i : i + 1] for i in range(len(costly))]
+    left, groups = costly[np.argsort(-lengths[costly], kind="stable")], []
+    while len(left):
+        longest = padded_length(lengths[left[:1]], device)
+        n = max(1, batch_tokens // (longest * (n_steps or longest)))
+        groups.append(left[:n])
+        left = left[n:]
+    return groups
+
+
+def without_rejected(scores, errors, most):
+    """Return the scores of cells whose attributions add up; the others are counted in the log.
+
+    Parameters
+    ----------
+    scores, errors : as of `all_scores`
+    most : float
+        Largest completeness error.
+    """
+    kept = dict(scores)
+    for track, of_cells in errors.items():
+        # not "> most": an error that is no number is too large as well
+        rejected = [cell for cell, error in of_cells.items() if not error <= most]
+        kept[track] = {c: s for c, s in scores[track].items() if c not in rejected}
+        if of_cells:
+            log.info(
+                "%s: completeness error median %.2g, largest %.2g; %d of %d cells rejected (> %g)",
+                *(track, np.median(list(of_cells.values())), max(of_cells.values())),
+                *(len(rejected), len(of_cells), most),
+            )
+    return kept
