@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import timing
 import torch
-from sciplex_like import REGIMES, cells_like_sciplex
+from sciplex_like import BATCH, REGIMES, cells_like_sciplex, classifier, fit
 
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
@@ -27,33 +27,20 @@ from keygenes.models.batches import (  # noqa: E402
     parts_of,
 )
 from keygenes.models.device import set_up_torch  # noqa: E402
-from keygenes.models.encoder import small_config  # noqa: E402
-from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 from keygenes.models.finetune import CellLoss, class_logits, loss_and_accuracy  # noqa: E402
-from keygenes.models.train import train  # noqa: E402
 from keygenes.models.trained import train_only  # noqa: E402
 from keygenes.models.trunk import of_cells, open_states, wanted_states, write_states  # noqa: E402
 
 VALID = 4  # every fourth cell validates; the others train
-BATCH = 12  # cells per step
-
-
-def v1():
-    """Return a 5-class classifier of Geneformer V1's size, with fused attention."""
-    config = small_config(vocabulary_size=25426, max_length=2048, layers=6, heads=4, hidden=256)
-    config.num_labels, config.classifier_pooling, config.pooling_leaves_out = 5, "first", []
-    torch.manual_seed(0)
-    return CellClassifier(config)
 
 
 def epochs_of(cells, regime, n_epochs, states, look, folder):
     """Return a function that trains a regime for some epochs, validation included."""
-    lengths = np.array([len(cell) for cell in cells])
     at = np.arange(len(cells))
     rows, valid = at[at % VALID != 0], at[at % VALID == 0]
     targets = at % 5
 
-    model = v1().to(look["device"])
+    model = classifier(look["device"])
     train_only(model, REGIMES[regime])
 
     def run(states=states):
@@ -64,27 +51,18 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
         valid_cells = [cells[i] for i in valid]
         own = [cells[i] for i in rows], of_cells(states, rows), targets[rows]
 
-        train(
+        fit(
             model,
-            lengths[rows],
+            own[0],
             CellLoss(model, *own, look["device"]),
             lambda: loss_and_accuracy(
                 class_logits(model, valid_cells, **valid_look), torch.from_numpy(targets[valid])
             ),
             epochs=n_epochs,
-            batch_size=BATCH,
-            learning_rate=5e-5,
-            weight_decay=0.001,
-            warmup=lambda n: 0,
-            max_grad_norm=1.0,
-            seed=1,
-            device=look["device"],
             precision=look["precision"],
             checkpoint=folder / f"{regime}.pt",
             run=[time.perf_counter()],
-            label=regime,
             batch_tokens=look["batch_tokens"],
-            replayed=True,
         )
         (folder / f"{regime}.pt").unlink()
         torch.set_num_threads(threads)
@@ -94,7 +72,7 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
 
 def states_of(cells, regime, look, folder):
     """Return a function that computes and returns the states that a regime starts from."""
-    model = v1().to(look["device"])
+    model = classifier(look["device"])
     train_only(model, REGIMES[regime])
     name, n_layers = wanted_states(model)
     lengths = np.array([len(cell) for cell in cells])
@@ -124,7 +102,7 @@ def main():
     device = set_up_torch(Compute(threads=options.threads, device=options.device))
     look = {"batch_tokens": options.batch_tokens, "device": device, "precision": "auto"}
     cells = cells_like_sciplex(options.cells, options.length)
-    model = v1().eval().to(device)
+    model = classifier(device).eval()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pool = states_of(cells, "frozen", look, folder)

@@ -1,11 +1,53 @@
-"""What scripts of this folder train: cells as long as those of sci-Plex 2, and three regimes."""
+"""What scripts of this folder train, and how: cells as long as those of sci-Plex 2, and regimes."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
+
+from keygenes.models.encoder import small_config  # noqa: E402
+from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
+from keygenes.models.train import train  # noqa: E402
 
 N_TOKENS = 25_426  # of Geneformer V1
 LONGEST = 2048
 HEAD = ["bert.pooler.*", "classifier.*"]
 REGIMES = {"frozen": HEAD, "last_layer": ["bert.encoder.layer.{last}.*", *HEAD], "full": ["*"]}
+V1 = {"layers": 6, "heads": 4, "hidden": 256, "max_length": LONGEST}
+BATCH = 12  # cells per step
+
+
+def classifier(device="cpu", **shape):
+    """Return a classifier of five classes with random weights, of V1's shape where none is said."""
+    config = small_config(vocabulary_size=N_TOKENS, **{**V1, **shape})
+    config.num_labels, config.classifier_pooling, config.pooling_leaves_out = 5, "first", []
+    torch.manual_seed(0)
+    return CellClassifier(config).to(device)
+
+
+def fit(model, cells, loss, validate, *, epochs, precision="auto", **options):
+    """Train a model on cells with the settings of a study, through the loop that rules run."""
+    train(
+        model,
+        np.array([len(cell) for cell in cells]),
+        loss,
+        validate,
+        epochs=epochs,
+        batch_size=BATCH,
+        learning_rate=5e-5,
+        weight_decay=0.001,
+        warmup=lambda n: 0,
+        max_grad_norm=1.0,
+        seed=1,
+        device=model.trunk.device,
+        precision=precision,
+        keep="last",
+        label="training",
+        **{"checkpoint": None, "run": [], "replayed": True, **options},
+    )
 
 
 def cells_like_sciplex(n, length):

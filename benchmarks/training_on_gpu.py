@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sciplex_like import N_TOKENS, cells_like_sciplex
+from sciplex_like import BATCH, cells_like_sciplex, classifier, fit
 from timing import arguments, device_name, emit, result
 
 REPO = Path(__file__).resolve().parents[1]
@@ -27,27 +27,15 @@ sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.core.jobs import Compute  # noqa: E402
 from keygenes.models.device import set_up_torch  # noqa: E402
-from keygenes.models.encoder import small_config  # noqa: E402
-from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
 from keygenes.models.finetune import CellLoss  # noqa: E402
-from keygenes.models.train import train  # noqa: E402
 
-BATCH, LENGTH = 12, 683
-SIZES = {
-    "v1": {"layers": 6, "heads": 4, "hidden": 256, "max_length": 2048},
+LENGTH = 683
+SIZES = {  # beside V1's
     "v2_104m": {"layers": 12, "heads": 12, "hidden": 768, "max_length": 4096},
     "v2_316m": {"layers": 18, "heads": 18, "hidden": 1152, "max_length": 4096},
 }
 ATTENTION = ("mem_efficient", "cudnn", "math")
 JOBS = (1, 2, 4)
-
-
-def classifier(size, device):
-    """Return a classifier of five classes with random weights."""
-    config = small_config(vocabulary_size=N_TOKENS, **SIZES[size])
-    config.num_labels, config.classifier_pooling, config.pooling_leaves_out = 5, "first", []
-    torch.manual_seed(0)
-    return CellClassifier(config).to(device)
 
 
 def cells_per_second(model, cells, epochs, *, replayed=True, precision="auto"):
@@ -60,27 +48,9 @@ def cells_per_second(model, cells, epochs, *, replayed=True, precision="auto"):
         ends.append(time.perf_counter())
         return 0.0, 0.0
 
-    train(
-        model,
-        np.array([len(cell) for cell in cells]),
-        CellLoss(model, cells, None, np.arange(len(cells)) % 5, device),
-        mark,
-        epochs=epochs,
-        batch_size=BATCH,
-        learning_rate=5e-5,
-        weight_decay=0.001,
-        warmup=lambda n: 0,
-        max_grad_norm=1.0,
-        seed=1,
-        device=device,
-        precision=precision,
-        checkpoint=None,
-        run=[],
-        label="training",
-        keep="last",
-        batch_tokens=1 << 16,
-        replayed=replayed,
-    )
+    loss = CellLoss(model, cells, None, np.arange(len(cells)) % 5, device)
+    options = {"precision": precision, "replayed": replayed, "batch_tokens": 1 << 16}
+    fit(model, cells, loss, mark, epochs=epochs, **options)
     return len(cells) / (ends[-1] - ends[-2])
 
 
@@ -97,20 +67,18 @@ def rates(options, device):
     for name in ATTENTION:
         attend_by(name)
         key = "as_they_come" if name == ATTENTION[0] else name
-        found[f"v1_{key}"] = cells_per_second(
-            classifier("v1", device), cells, epochs, replayed=False
-        )
+        found[f"v1_{key}"] = cells_per_second(classifier(device), cells, epochs, replayed=False)
     attend_by(ATTENTION[0])
     for key, precision in (("v1_float32", "float32"), ("v1", "auto")):
-        model = classifier("v1", device)
+        model = classifier(device)
         found[key] = cells_per_second(model, cells, epochs, precision=precision)
-    for size in list(SIZES)[1:]:
+    for size in SIZES:
         if not options.quick:
             cells = [np.arange(2, 2050)] * 4 * BATCH
             if device.type == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            found[size] = cells_per_second(classifier(size, device), cells, 3)
+            found[size] = cells_per_second(classifier(device, **SIZES[size]), cells, 3)
             if device.type == "cuda":
                 peak[size] = torch.cuda.max_memory_allocated() / 1e9
     return found, peak
@@ -119,7 +87,7 @@ def rates(options, device):
 def work(barrier, seconds, options):
     """Train in a process of many; all start their last epochs together."""
     device = set_up_torch(Compute(threads=options.threads, device=options.device))
-    model, cells = classifier("v1", device), cells_like_sciplex(options.cells, options.length)
+    model, cells = classifier(device), cells_like_sciplex(options.cells, options.length)
     cells_per_second(model, cells, 2)
     barrier.wait()
     started = time.perf_counter()

@@ -36,7 +36,8 @@ from keygenes.evidence.attribution import (
     attention_received,
     integrated_gradients,
 )
-from keygenes.evidence.tracks import track_scores, well_groups, well_matrices, well_tests
+from keygenes.evidence.tracks import track_scores
+from keygenes.evidence.well_sums import well_groups, well_matrices, well_tests
 from keygenes.models.batches import padded
 from keygenes.models.encoder import pretrained_classifier, small_config
 from keygenes.models.head import cell_logits

@@ -25,7 +25,7 @@ from keygenes.evidence.agreement import (
     set_metrics,
     strata,
 )
-from keygenes.evidence.tracks import well_tests
+from keygenes.evidence.well_sums import well_tests
 
 N_GENES, N_POSITIVE = 300, 30
 N_REPLICATES, OF_CLASS = 3, 2  # replicates are folds; wells of a class in each

@@ -14,7 +14,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
 from keygenes.evidence.attribute import attribute_genes
 from keygenes.evidence.score import model_tracks
-from keygenes.evidence.tracks import well_groups
+from keygenes.evidence.well_sums import well_groups
 from keygenes.expression.wilcoxon import rank_genes
 from keygenes.models.finetune import finetune
 

@@ -9,7 +9,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from keygenes.evidence.agreement import (
     SET_METRICS,
     against_draws,
-    bootstrap_overlap,
     bootstrap_sets,
     dealt_sets,
     matched_draws,
@@ -17,12 +16,11 @@ from keygenes.evidence.agreement import (
     numbers_drawn,
     positions,
     precision_positions,
-    rank_biased_overlap,
     set_metrics,
-    spearman,
     strata,
     wilson,
 )
+from keygenes.evidence.rankings import bootstrap_overlap, rank_biased_overlap, spearman
 
 
 def metrics(positive, score):

@@ -7,7 +7,7 @@ from two_studies import FREE, N_GENES, PLANTED, gene_ids, genes_of, primary_of
 from keygenes.core.errors import InputError
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.agreement import rank_biased_overlap
+from keygenes.evidence.rankings import rank_biased_overlap
 from keygenes.evidence.replication import (
     chance_overlap,
     difference_interval,

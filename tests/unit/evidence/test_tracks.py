@@ -15,13 +15,11 @@ from keygenes.evidence.tracks import (
     model_track,
     permuted_genes,
     random_track,
-    ratio_interval,
     track,
     track_scores,
-    well_groups,
-    well_matrices,
     with_permuted,
 )
+from keygenes.evidence.well_sums import ratio_interval, well_groups, well_matrices
 
 
 @pytest.fixture(scope="module")

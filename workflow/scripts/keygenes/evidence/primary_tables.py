@@ -12,7 +12,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import primary
 from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.track_tests import score_rows, scored, track_table, wilcoxon_scores
-from keygenes.evidence.tracks import MIN_CELLS
+from keygenes.evidence.well_sums import MIN_CELLS
 from keygenes.models.learnt import has_learnt, over_commonest
 
 log = logging.getLogger("keygenes")

@@ -14,12 +14,7 @@ import pandas as pd
 from keygenes.core.errors import input_error
 from keygenes.core.schemas import TABLES
 from keygenes.core.tracks import TRACKS
-from keygenes.evidence.agreement import (
-    PERSISTENCE,
-    bootstrap_overlap,
-    rank_biased_overlap,
-    spearman,
-)
+from keygenes.evidence.rankings import PERSISTENCE, bootstrap_overlap, rank_biased_overlap, spearman
 
 ACROSS, WITHIN = "across", "within"
 ORDER = [name for name in TRACKS if name != "random"]

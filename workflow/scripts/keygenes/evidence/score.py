@@ -22,10 +22,9 @@ from keygenes.evidence.tracks import (
     permuted_genes,
     random_track,
     strongest_tests,
-    well_groups,
-    well_matrices,
     with_permuted,
 )
+from keygenes.evidence.well_sums import well_groups, well_matrices
 
 log = logging.getLogger("keygenes")
 

@@ -12,19 +12,18 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, TRACKS
 from keygenes.evidence.agreement import (
     SET_METRICS,
-    bootstrap_overlap,
     bootstrap_sets,
     positions,
     precision_positions,
-    rank_biased_overlap,
     set_metrics,
-    spearman,
     wilson,
 )
 from keygenes.evidence.gene_sets import membership, read_members
 from keygenes.evidence.matched import matched
+from keygenes.evidence.rankings import bootstrap_overlap, rank_biased_overlap, spearman
 from keygenes.evidence.score import of_regime, read_well_sums
-from keygenes.evidence.tracks import MIN_CELLS, strongest_tests, track_scores
+from keygenes.evidence.tracks import strongest_tests, track_scores
+from keygenes.evidence.well_sums import MIN_CELLS
 from keygenes.models.learnt import has_learnt
 
 log = logging.getLogger("keygenes")

@@ -13,11 +13,7 @@ import pandas as pd
 from keygenes.cells.relabel import n_relabellings, relabellings
 from keygenes.core.schemas import TABLES
 from keygenes.evidence import primary
-from keygenes.evidence.agreement import (
-    positions,
-    precision_positions,
-    set_metrics,
-)
+from keygenes.evidence.agreement import positions, precision_positions, set_metrics
 from keygenes.evidence.gene_sets import membership
 from keygenes.evidence.matched import matched
 from keygenes.expression.rank_sums import strongest_z, unit_rank_sums
