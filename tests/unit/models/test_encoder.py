@@ -90,6 +90,19 @@ def test_a_file_that_is_no_configuration(tmp_path, content):
     assert_sentence(error, str(path))
 
 
+def test_a_model_of_another_family_is_named(tmp_path):
+    document = json.loads(write_model(tmp_path)["config"].read_text())
+    path = tmp_path / "other.json"
+    for model_type in ("gpt2", ["bert"], None):
+        path.write_text(json.dumps({**document, "model_type": model_type}))
+        with pytest.raises(InputError) as error:
+            read_config(path)
+        assert_sentence(error, str(path), str(model_type))
+    del document["model_type"]  # old files do not say
+    path.write_text(json.dumps(document))
+    assert read_config(path).hidden_size == 16
+
+
 def logits_of(model):
     with torch.no_grad():
         return cell_logits(model.eval(), IDS, MASK)

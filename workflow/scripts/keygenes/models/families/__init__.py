@@ -29,6 +29,6 @@ def family_of_document(document):
     if not isinstance(document, dict):
         raise ValueError("no keys at the top level")
     name = document.get("model_type", next(iter(FAMILIES)))
-    if name not in FAMILIES:
+    if name not in list(FAMILIES):  # it may be anything
         raise ValueError(f"model_type is {name!r}")
     return FAMILIES[name]
