@@ -13,10 +13,10 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.models import gene_classes as module
 from keygenes.models.batches import padded
 from keygenes.models.encoder import load_trunk
+from keygenes.models.gene_baselines import detection_and_rank
 from keygenes.models.gene_classes import (
     IGNORED,
     classify_genes,
-    detection_and_rank,
     draw_cells,
     expressed_genes,
     gene_folds,

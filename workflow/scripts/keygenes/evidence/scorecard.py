@@ -9,7 +9,7 @@ import pandas as pd
 from keygenes.core.progress import with_progress
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, TRACKS
+from keygenes.core.tracks import TRACKS
 from keygenes.evidence.agreement import (
     SET_METRICS,
     bootstrap_sets,
@@ -19,10 +19,9 @@ from keygenes.evidence.agreement import (
     wilson,
 )
 from keygenes.evidence.gene_sets import membership, read_members
+from keygenes.evidence.half_scores import half_scores, scores_of_tests
 from keygenes.evidence.matched import matched
 from keygenes.evidence.rankings import bootstrap_overlap, rank_biased_overlap, spearman
-from keygenes.evidence.score import of_regime, read_well_sums
-from keygenes.evidence.tracks import strongest_tests, track_scores
 from keygenes.evidence.well_sums import MIN_CELLS
 from keygenes.models.learnt import has_learnt
 
@@ -295,62 +294,6 @@ def half_rows(scores, tests, universe):
                 row((track, regime, None), "halves", "wilcoxon", metric, n_genes=n, **columns)
             )
     return rows
-
-
-def half_scores(by_well, well_scores, halves, tracks, regime):
-    """Return the scores of every model's tracks from each half of the wells.
-
-    Parameters
-    ----------
-    by_well, well_scores : dict {(regime, fold, seed): path}
-    halves : Series of 'a' or 'b', indexed by well
-    tracks : collection of str
-    regime : str
-        Whose cells the detection of genes is counted in.
-
-    Returns
-    -------
-    dict {(track, regime): {half: Series by ensembl_id}}
-    """
-    found = {}
-    for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
-        wanted = [name for name in kind if name in tracks]
-        for one in dict.fromkeys(name for name, _, _ in tables):
-            paths = of_regime(tables, one)
-            asked = wanted or (["attention_total"] if kind == ATTENTION and one == regime else [])
-            for name, sums in read_well_sums(paths, asked).items():
-                matrices = sums[None]
-                side = halves.reindex(matrices["wells"]).to_numpy(object)
-                for half in ("a", "b"):
-                    rows = side == half
-                    if not rows.any():
-                        continue
-                    if name in wanted:
-                        score = track_scores(name, matrices, 1, rows)
-                        found.setdefault((name, one), {})[half] = pd.Series(
-                            score, matrices["genes"]
-                        )
-                    if one == regime and kind == ATTENTION:
-                        found.setdefault(("detection", None), {})[half] = pd.Series(
-                            matrices["n_cells"][rows].sum(0), matrices["genes"]
-                        )
-    return found
-
-
-def scores_of_tests(half_tests):
-    """Return |z| and |log2fc| of every gene's strongest class in each half.
-
-    Returns
-    -------
-    dict {track: {half: Series by ensembl_id}}
-        Of wilcoxon and mean_difference.
-    """
-    found = {"wilcoxon": {}, "mean_difference": {}}
-    for half, table in half_tests.groupby(half_tests["half"].astype(str)):
-        for track, by in (("wilcoxon", "statistic"), ("mean_difference", "log2fc")):
-            frame = strongest_tests(table, by)
-            found[track][half] = frame.set_index("ensembl_id")[f"abs_{by}"]
-    return found
 
 
 def null_rows(runs, controls):

@@ -12,10 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from keygenes.core.errors import input_error
@@ -26,6 +23,7 @@ from keygenes.models.batches import budget_batches, padded
 from keygenes.models.device import autocast, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk, read_config
 from keygenes.models.families import family_of
+from keygenes.models.gene_baselines import detection_and_rank, logistic_out_of_fold
 from keygenes.models.gene_lists import cells_with
 from keygenes.models.train import load_checkpoint, train, warmup_steps
 from keygenes.models.trained import train_only
@@ -251,40 +249,6 @@ def out_of_fold(
             (folder / "resume.pt").unlink(missing_ok=True)
         probabilities[held_out] = state["folds"][k].numpy()
     done.unlink(missing_ok=True)
-    return probabilities
-
-
-def detection_and_rank(cells, tokens, special, n_tokens):
-    """Return what a gene's expression alone says: detection rate and mean rank where detected.
-
-    Parameters
-    ----------
-    cells : list of int arrays
-    tokens : int array [n_genes]
-        Each occurs in some cell.
-    special : bool array [n_tokens]
-        Which tokens are no genes; they take no rank.
-
-    Returns
-    -------
-    float64 array [n_genes, 2]
-    """
-    counts, ranks = np.zeros(n_tokens), np.zeros(n_tokens)
-    for cell in cells:
-        genes = cell[~special[cell]]
-        counts[genes] += 1
-        ranks[genes] += np.arange(1, len(genes) + 1)
-    return np.column_stack([counts[tokens] / len(cells), ranks[tokens] / counts[tokens]])
-
-
-def logistic_out_of_fold(features, labels, fold):
-    """Return out-of-fold probabilities [n_genes, n_classes] of a logistic regression."""
-    probabilities = np.empty((len(labels), labels.max() + 1))
-    for k in range(fold.max() + 1):
-        held_out = fold == k
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-        model.fit(features[~held_out], labels[~held_out])
-        probabilities[held_out] = model.predict_proba(features[held_out])
     return probabilities
 
 
