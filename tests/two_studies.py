@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from study_configs import made_study
 
 from keygenes import __version__
 from keygenes.core.files import write_json
@@ -99,18 +100,17 @@ def write_study(folder, seed, *, tasks=None, ids=None, primary=None, simulated=F
             "primary": {"task": "level"} if primary is not None else None,
         },
     }
-    entry = {"title": "made-up cells", "simulate": {"seed": dataset}}
+    entry = {"title": "made-up cells", "simulate": {"seed": dataset}, "simulated": simulated}
     record = provenance(
+        made_study(config, datasets={dataset: entry}),
         config,
         given={},
         sources={},
-        entries={"datasets": {dataset: entry}},
         code={"rules": "r", "scripts": {}},
         checkout=folder,
         snakemake="9.0",
         results=folder,
         tables=paths,
-        simulated=simulated,
     )
     write_json(record, folder / "provenance.json")
     write_version(folder)

@@ -3,21 +3,21 @@
 # comparison_bounds (.parquet).
 
 # One job per model, or one per shard of its cells and one that merges them.
-SHARDS = config["attention"]["shards"]
-LOOKED_AT_WITH = {**COMPUTE, "precision": config["attention"]["precision"]}
-LOOKED_AT = "|".join([*ATTENDED, "pretrained"])
+SHARDS = STUDY.attention["shards"]
+LOOKED_AT_WITH = {**COMPUTE, "precision": STUDY.attention["precision"]}
+LOOKED_AT = "|".join([*STUDY.attended, "pretrained"])
 
 
 rule extract_attention:
     """Attention per rank, gene and well, and norms, on test cells and vehicle training cells."""
     input:
-        tokens=lambda w: tokens_of(w.regime),
+        tokens=lambda w: FILES.tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
-        weights=of_job(weights_of),
-        config=of_job(config_of),
+        weights=of_job(FILES.weights_of),
+        config=of_job(FILES.config_of),
     output:
         by_rank=out("attention/{task}/{regime}/{run}/by_rank.parquet"),
         by_gene=out("attention/{task}/{regime}/{run}/by_gene.parquet"),
@@ -34,17 +34,17 @@ rule extract_attention:
         run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=240,
         gpu=GPUS,
     params:
         runs=names_of_runs,
-        vehicle=config["select"]["vehicle"],
-        max_length=config["tokens"]["max_length"],
-        max_cells=config["attention"]["max_cells"],
-        pair_norms=config["attention"]["pair_norms"],
+        vehicle=STUDY.select["vehicle"],
+        max_length=STUDY.tokens["max_length"],
+        max_cells=STUDY.attention["max_cells"],
+        pair_norms=STUDY.attention["pair_norms"],
         compute=LOOKED_AT_WITH,
         code=code_digest("extract_attention"),
     script:
@@ -54,7 +54,7 @@ rule extract_attention:
 # Of models trained on dealt labels nothing else is asked; they are too many for shards.
 use rule extract_attention as extract_relabelled with:
     output:
-        by_well=of_batch("attention/{task}/{regime}/{run}/by_well.parquet"),
+        by_well=FILES.of_batch("attention/{task}/{regime}/{run}/by_well.parquet"),
     log:
         logfile("extract_relabelled.{task}.{regime}.{run}"),
     benchmark:
@@ -68,13 +68,13 @@ use rule extract_attention as extract_relabelled with:
 rule extract_shard:
     """The sums of attention over one shard of the cells."""
     input:
-        tokens=lambda w: tokens_of(w.regime),
+        tokens=lambda w: FILES.tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
-        weights=lambda w: weights_of(w.regime, w.task, w.run),
-        config=lambda w: config_of(w.regime, w.task, w.run),
+        weights=of_run(FILES.weights_of),
+        config=of_run(FILES.config_of),
     output:
         sums=temp(out("attention/{task}/{regime}/{run}/shards/{shard}.safetensors")),
     log:
@@ -86,16 +86,16 @@ rule extract_shard:
         run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=240,
         gpu=GPUS,
     params:
-        vehicle=config["select"]["vehicle"],
-        max_length=config["tokens"]["max_length"],
-        max_cells=config["attention"]["max_cells"],
-        pair_norms=config["attention"]["pair_norms"],
+        vehicle=STUDY.select["vehicle"],
+        max_length=STUDY.tokens["max_length"],
+        max_cells=STUDY.attention["max_cells"],
+        pair_norms=STUDY.attention["pair_norms"],
         shards=SHARDS,
         compute=LOOKED_AT_WITH,
         code=code_digest("extract_shard"),
@@ -106,7 +106,7 @@ rule extract_shard:
 rule merge_attention:
     """The tables of extract_attention from the sums of all shards."""
     input:
-        tokens=lambda w: tokens_of(w.regime),
+        tokens=lambda w: FILES.tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
@@ -136,9 +136,9 @@ rule merge_attention:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        vehicle=config["select"]["vehicle"],
-        max_cells=config["attention"]["max_cells"],
-        pair_norms=config["attention"]["pair_norms"],
+        vehicle=STUDY.select["vehicle"],
+        max_cells=STUDY.attention["max_cells"],
+        pair_norms=STUDY.attention["pair_norms"],
         code=code_digest("merge_attention"),
     script:
         "../scripts/merge_attention.py"
@@ -147,23 +147,14 @@ rule merge_attention:
 rule compare_attention:
     """Agreement of attention per layer and head, its bounds, and shift by rank, of pairs of models."""
     input:
-        tokens=lambda w: encoded(w.encoding),
+        tokens=lambda w: FILES.encoded(w.encoding),
         labels=out("cells/labels.parquet"),
         splits=fold_splits,
-        weights=lambda w: [
-            weights_of(name, w.task, run_for(name, w.run)) for name in compared(w.task, w.encoding)
-        ],
-        config=lambda w: [
-            config_of(name, w.task, run_for(name, w.run)) for name in compared(w.task, w.encoding)
-        ],
-        other_weights=lambda w: [
-            weights_of(name, w.task, run_before(w.run)) for name in retrained(w)
-        ],
-        other_config=lambda w: [config_of(name, w.task, run_before(w.run)) for name in retrained(w)],
-        by_rank=lambda w: [
-            run_file("attention", w.task, name, run_for(name, w.run), "by_rank.parquet")
-            for name in compared(w.task, w.encoding)
-        ],
+        weights=of_compared(FILES.weights_of),
+        config=of_compared(FILES.config_of),
+        other_weights=of_retrained(FILES.weights_of),
+        other_config=of_retrained(FILES.config_of),
+        by_rank=of_compared(FILES.by_rank_of),
     output:
         cosine=out("attention/{task}/cosine.{encoding}.{run}.parquet"),
         rank_shift=out("attention/{task}/rank_shift.{encoding}.{run}.parquet"),
@@ -174,17 +165,17 @@ rule compare_attention:
         out("benchmarks/compare_attention.{task}.{encoding}.{run}.tsv")
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=240,
         gpu=GPUS,
     params:
-        names=lambda w: compared(w.task, w.encoding),
-        pairs=lambda w: pairs_of(w.task, w.encoding),
+        names=lambda w: STUDY.compared(w.task, w.encoding),
+        pairs=lambda w: STUDY.pairs_of(w.task, w.encoding),
         retrained=retrained,
-        other=lambda w: getattr(run_before(w.run), "name", ""),
-        max_cells=config["attention"]["max_cells"],
+        other=lambda w: getattr(STUDY.run_before(w.run), "name", ""),
+        max_cells=STUDY.attention["max_cells"],
         compute=LOOKED_AT_WITH,
         code=code_digest("compare_attention"),
     script:

@@ -5,15 +5,15 @@
 rule attribute_genes:
     """What a model's predictions are made of, and whether the model goes by it: one job per model."""
     input:
-        tokens=lambda w: tokens_of(w.regime),
+        tokens=lambda w: FILES.tokens_of(w.regime),
         labels=out("cells/labels.parquet"),
         splits=fold_splits,
         vocabulary=out("vocabulary.parquet"),
         counts=out("cells/counts.h5ad"),
         wilcoxon=out("expression/wilcoxon.parquet"),
-        by_well=of_job(by_well_of),
-        weights=of_job(weights_of),
-        config=of_job(config_of),
+        by_well=of_job(FILES.by_well_of),
+        weights=of_job(FILES.weights_of),
+        config=of_job(FILES.config_of),
     output:
         well_scores=out("evidence/{task}/{regime}/{run}/well_scores.parquet"),
         cells=out("evidence/{task}/{regime}/{run}/cells.parquet"),
@@ -24,21 +24,21 @@ rule attribute_genes:
     benchmark:
         out("benchmarks/attribute_genes.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
-        regime="|".join(ATTRIBUTED) or "(?!)",
+        regime="|".join(STUDY.attributed) or "(?!)",
         run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/attribution.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=720,
         gpu=GPUS,
     params:
         runs=names_of_runs,
-        tracks=config["evidence"]["tracks"],
-        attribution=config["evidence"]["attribution"],
-        faithfulness=config["evidence"]["faithfulness"],
-        max_length=config["tokens"]["max_length"],
+        tracks=STUDY.evidence["tracks"],
+        attribution=STUDY.evidence["attribution"],
+        faithfulness=STUDY.evidence["faithfulness"],
+        max_length=STUDY.tokens["max_length"],
         compute=COMPUTE,
         code=code_digest("attribute_genes"),
     script:
@@ -47,14 +47,14 @@ rule attribute_genes:
 
 use rule attribute_genes as attribute_relabelled with:
     output:
-        well_scores=of_batch("evidence/{task}/{regime}/{run}/well_scores.parquet"),
-        cells=of_batch("evidence/{task}/{regime}/{run}/cells.parquet"),
+        well_scores=FILES.of_batch("evidence/{task}/{regime}/{run}/well_scores.parquet"),
+        cells=FILES.of_batch("evidence/{task}/{regime}/{run}/cells.parquet"),
     log:
         logfile("attribute_relabelled.{task}.{regime}.{run}"),
     benchmark:
         out("benchmarks/attribute_relabelled.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
-        regime="|".join(ATTRIBUTED) or "(?!)",
+        regime="|".join(STUDY.attributed) or "(?!)",
         run=DEALT_LABELS,
     priority: LONGEST_WAY
 
@@ -62,9 +62,9 @@ use rule attribute_genes as attribute_relabelled with:
 rule collect_attribution:
     """Faithfulness and randomisation over all models of a task, with intervals over wells."""
     input:
-        faithfulness=run_files("evidence", "faithfulness.parquet", ATTRIBUTED),
-        randomisation=run_files("evidence", "randomisation.parquet", ATTRIBUTED),
-        cells=run_files("evidence", "cells.parquet", ATTRIBUTED),
+        faithfulness=run_files("evidence", "faithfulness.parquet", STUDY.attributed),
+        randomisation=run_files("evidence", "randomisation.parquet", STUDY.attributed),
+        cells=run_files("evidence", "cells.parquet", STUDY.attributed),
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
     output:
@@ -81,7 +81,7 @@ rule collect_attribution:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda w: runs(ATTRIBUTED, w.task),
+        runs=lambda w: STUDY.runs(STUDY.attributed, w.task),
         code=code_digest("collect_attribution"),
     script:
         "../scripts/collect_attribution.py"

@@ -8,7 +8,7 @@
 rule select_cells:
     """Cut the dataset to the study's cells and genes, and count what each step kept."""
     input:
-        dataset=out(f"inputs/{config['dataset']}.h5ad"),
+        dataset=out(f"inputs/{STUDY.dataset}.h5ad"),
     output:
         counts=out("cells/counts.h5ad"),
         screen=out("cells/screen.h5ad"),
@@ -25,8 +25,8 @@ rule select_cells:
         mem_mb=memory(2000),
         runtime=60,
     params:
-        where=config["dataset"],
-        options=config["select"],
+        where=STUDY.dataset,
+        options=STUDY.select,
         code=code_digest("select_cells"),
     script:
         "../scripts/select_cells.py"
@@ -47,7 +47,7 @@ rule label_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        tasks=CELL_TASKS,
+        tasks=STUDY.cell_tasks,
         code=code_digest("label_cells"),
     script:
         "../scripts/label_cells.py"
@@ -70,8 +70,8 @@ rule split_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        options=config["split"],
-        stratify=TASKS[0],
+        options=STUDY.split,
+        stratify=STUDY.tasks[0],
         code=code_digest("split_cells"),
     script:
         "../scripts/split_cells.py"
@@ -84,8 +84,8 @@ rule relabel_cells:
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits/fold{fold}.parquet"),
     output:
-        labels=of_batch("cells/relabelled/{task}/{batch}.fold{fold}/labels.parquet"),
-        splits=of_batch("cells/relabelled/{task}/{batch}.fold{fold}/splits.parquet"),
+        labels=FILES.of_batch("cells/relabelled/{task}/{batch}.fold{fold}/labels.parquet"),
+        splits=FILES.of_batch("cells/relabelled/{task}/{batch}.fold{fold}/splits.parquet"),
     log:
         logfile("relabel_cells.{task}.{batch}.fold{fold}"),
     conda:
@@ -95,8 +95,8 @@ rule relabel_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        numbers=lambda w: relabellings_of(int(w.batch)),
-        options=config["split"],
+        numbers=lambda w: STUDY.relabellings_of(int(w.batch)),
+        options=STUDY.split,
         code=code_digest("relabel_cells"),
     script:
         "../scripts/relabel_cells.py"
@@ -105,7 +105,7 @@ rule relabel_cells:
 rule collect_splits:
     """Put the splits of all folds into one table."""
     input:
-        splits=expand(out("cells/splits/fold{fold}.parquet"), fold=FOLDS),
+        splits=expand(out("cells/splits/fold{fold}.parquet"), fold=STUDY.folds),
     output:
         splits=out("cells/splits.parquet"),
     log:

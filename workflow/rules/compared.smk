@@ -58,7 +58,7 @@ except InputError as error:
 COMPARISON = f"results/compare/{COMPARED.name if COMPARED else 'none'}"
 
 if COMPARED:
-    STUDY = f"compare/{COMPARED.name}"  # where messages.smk looks
+    RESULTS = COMPARISON  # where messages.smk looks
     os.environ.update(  # sums in another order give other last digits
         OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", PYTHONHASHSEED="0"
     )

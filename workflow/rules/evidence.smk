@@ -4,15 +4,21 @@
 # gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
 # Of the primary test's task: relabelled_genes, relabelled_scores, trained_accuracy, track_tests; evidence/primary.parquet.
 
-EVIDENCE = config["evidence"]
-SETS = EVIDENCE["gene_sets"]
+EVIDENCE = STUDY.evidence
+# [task, regime, fold, seed] of every model whose attention is looked at.
+ATTENDED_RUNS = [[task, *run] for task in STUDY.tasks for run in STUDY.runs(STUDY.attended, task)]
+
+
+def on_variants(kind, name):
+    """Return an input function: one file of every run that reads a variant, or its counterpart."""
+    return lambda w: FILES.of_runs(kind, name, STUDY.on_variants(w.task), w.task)
 
 
 rule match_gene_set:
     """Find the genes that a gene set lists among those of the study; refuse a set without any."""
     input:
         gene_set=lambda wildcards: RESOLVED["gene_set_files"][wildcards.gene_set],
-        matrix=out(f"inputs/{config['dataset']}.h5ad"),
+        matrix=out(f"inputs/{STUDY.dataset}.h5ad"),
         vocabulary=out("vocabulary.parquet"),
         names=GENE_NAMES,
     output:
@@ -21,7 +27,7 @@ rule match_gene_set:
     log:
         logfile("match_gene_set.{gene_set}"),
     wildcard_constraints:
-        gene_set="|".join(map(re.escape, SETS)) or "(?!)",
+        gene_set="|".join(map(re.escape, STUDY.gene_sets)) or "(?!)",
     priority: 1  # a set that does not fit is known before anything is trained
     conda:
         "../../envs/evidence.yaml"
@@ -31,7 +37,9 @@ rule match_gene_set:
         runtime=10,
     params:
         entry=lambda wildcards: {
-            k: v for k, v in GENE_SETS[wildcards.gene_set].items() if k in ("format", "set")
+            k: v
+            for k, v in STUDY.entries["gene_sets"][wildcards.gene_set].items()
+            if k in ("format", "set")
         },
         code=code_digest("match_gene_set"),
     script:
@@ -45,7 +53,7 @@ rule check_study:
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        gene_sets=[gene_set_table(name) for name in SETS],
+        gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
     output:
         checks=out("cells/checks.parquet"),
         shown=carried(out("cells/checks.tsv"), "checks", "Data", "table"),
@@ -58,12 +66,12 @@ rule check_study:
         mem_mb=memory(8000),
         runtime=10,
     params:
-        columns={task["name"]: task["column"] for task in CELL_TASKS},
-        gene_sets=SETS,
-        primary=PRIMARY,
+        columns={task["name"]: task["column"] for task in STUDY.cell_tasks},
+        gene_sets=STUDY.gene_sets,
+        primary=STUDY.primary,
         permutations=EVIDENCE["permutations"],
-        brought=bool(PRIMARY) and PRIMARY["regime"] in BROUGHT,
-        simulated=SIMULATED,
+        brought=bool(STUDY.primary) and STUDY.primary["regime"] in STUDY.brought,
+        simulated=STUDY.simulated,
         code=code_digest("check_study"),
     script:
         "../scripts/check_study.py"
@@ -72,19 +80,20 @@ rule check_study:
 rule score_genes:
     """Score every gene on every track, and make the key-gene table (Figures 7 and 8)."""
     input:
-        by_gene=run_files("attention", "by_gene.parquet", ATTENDED),
-        by_well=run_files("attention", "by_well.parquet", ATTENDED),
-        well_scores=run_files("evidence", "well_scores.parquet", ATTRIBUTED),
+        by_gene=run_files("attention", "by_gene.parquet", STUDY.attended),
+        by_well=run_files("attention", "by_well.parquet", STUDY.attended),
+        well_scores=run_files("evidence", "well_scores.parquet", STUDY.attributed),
         relabelled_genes=lambda w: primary_table("relabelled_genes", w.task),
         wilcoxon=out("expression/wilcoxon.parquet"),
         pseudobulk=out("expression/pseudobulk.parquet"),
         coefficients=expand(
-            out("models/{{task}}/baselines/grouped/fold{fold}/coefficients.parquet"), fold=FOLDS
+            out("models/{{task}}/baselines/grouped/fold{fold}/coefficients.parquet"),
+            fold=STUDY.folds,
         ),
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        gene_sets=[gene_set_table(name) for name in SETS],
+        gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
     output:
         genes=out("evidence/{task}/genes.parquet"),
         key_genes=out("evidence/{task}/key_genes.parquet"),
@@ -103,16 +112,16 @@ rule score_genes:
         mem_mb=memory(8000),
         runtime=30,
     params:
-        runs=lambda wildcards: runs(ATTENDED, wildcards.task),
-        attributed=lambda wildcards: runs(ATTRIBUTED, wildcards.task),
-        folds=FOLDS,
-        vehicle=config["select"]["vehicle"],
-        regime=EVIDENCE["regime"],
+        runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
+        attributed=lambda wildcards: STUDY.runs(STUDY.attributed, wildcards.task),
+        folds=STUDY.folds,
+        vehicle=STUDY.select["vehicle"],
+        regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
-        relabelled_regime=PRIMARY["regime"] if PRIMARY else None,
+        relabelled_regime=STUDY.primary["regime"] if STUDY.primary else None,
         n_key_genes=EVIDENCE["n_key_genes"],
-        gene_sets=SETS,
-        simulated=SIMULATED,
+        gene_sets=STUDY.gene_sets,
+        simulated=STUDY.simulated,
         code=code_digest("score_genes"),
     script:
         "../scripts/score_genes.py"
@@ -121,7 +130,7 @@ rule score_genes:
 rule profile_genes:
     """Where each gene stands: its rank per class, its attention per layer and head."""
     input:
-        by_gene=run_files("attention", "by_gene.parquet", [EVIDENCE["regime"]]),
+        by_gene=run_files("attention", "by_gene.parquet", [STUDY.main]),
     output:
         ranks=out("evidence/{task}/gene_ranks.parquet"),
         heads=out("evidence/{task}/gene_heads.parquet"),
@@ -134,7 +143,7 @@ rule profile_genes:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda wildcards: runs([EVIDENCE["regime"]], wildcards.task),
+        runs=lambda wildcards: STUDY.runs([STUDY.main], wildcards.task),
         code=code_digest("profile_genes"),
     script:
         "../scripts/profile_genes.py"
@@ -155,14 +164,14 @@ rule remove_genes:
         out("benchmarks/remove_genes.{task}.tsv")
     conda:
         "../../envs/baselines.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(4000),
         runtime=120,
     params:
-        regime=EVIDENCE["regime"],
+        regime=STUDY.main,
         n_random=EVIDENCE["faithfulness"]["n_random"],
-        torch_threads=config["compute"]["torch_threads"],
+        torch_threads=STUDY.compute["torch_threads"],
         code=code_digest("remove_genes"),
     script:
         "../scripts/remove_genes.py"
@@ -172,10 +181,12 @@ rule score_tracks:
     """Hold every track against truth, expression, confounds and controls."""
     input:
         genes=out("evidence/{task}/genes.parquet"),
-        by_well=run_files("attention", "by_well.parquet", ATTENDED),
-        well_scores=run_files("evidence", "well_scores.parquet", ATTRIBUTED),
+        by_well=run_files("attention", "by_well.parquet", STUDY.attended),
+        well_scores=run_files("evidence", "well_scores.parquet", STUDY.attributed),
         faithfulness=lambda w: (
-            [out("evidence/{task}/faithfulness.parquet")] if of_task(ATTRIBUTED, w.task) else []
+            [out("evidence/{task}/faithfulness.parquet")]
+            if STUDY.of_task(STUDY.attributed, w.task)
+            else []
         ),
         metrics=out("models/{task}/metrics.parquet"),
         track_tests=lambda w: primary_table("track_tests", w.task),
@@ -185,7 +196,7 @@ rule score_tracks:
         labels=out("cells/labels.parquet"),
         tokens=out("tokens.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        gene_sets=[gene_set_table(name) for name in SETS],
+        gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
     output:
         scorecard=out("evidence/{task}/scorecard.parquet"),
         agreement=out("evidence/{task}/agreement.parquet"),
@@ -200,14 +211,14 @@ rule score_tracks:
         mem_mb=memory(8000),
         runtime=60,
     params:
-        runs=lambda wildcards: runs(ATTENDED, wildcards.task),
-        attributed=lambda wildcards: runs(ATTRIBUTED, wildcards.task),
-        regime=EVIDENCE["regime"],
+        runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
+        attributed=lambda wildcards: STUDY.runs(STUDY.attributed, wildcards.task),
+        regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
-        controls=[name for name in ATTENDED if {"labels", "encoder"} & set(REGIMES.get(name, {}))],
+        controls=STUDY.controls,
         n_bootstrap=EVIDENCE["n_bootstrap"],
         n_null_draws=EVIDENCE["n_null_draws"],
-        gene_sets=SETS,
+        gene_sets=STUDY.gene_sets,
         code=code_digest("score_tracks"),
     script:
         "../scripts/score_tracks.py"
@@ -216,11 +227,11 @@ rule score_tracks:
 rule score_relabelled:
     """Score every gene on every track, by models of true and of dealt labels."""
     input:
-        by_well=primary_files("attention", "by_well.parquet"),
-        well_scores=primary_files("evidence", "well_scores.parquet", ATTRIBUTED),
-        by_gene=primary_files("attention", "by_gene.parquet")[:1],
+        by_well=FILES.of_primary("attention", "by_well.parquet"),
+        well_scores=FILES.of_primary("evidence", "well_scores.parquet", STUDY.attributed),
+        by_gene=FILES.of_primary("attention", "by_gene.parquet")[:1],
     output:
-        genes=out(f"evidence/{PRIMARY_TASK}/relabelled_genes.parquet"),
+        genes=out(f"evidence/{STUDY.primary_task}/relabelled_genes.parquet"),
     log:
         logfile("score_relabelled"),
     benchmark:
@@ -232,7 +243,7 @@ rule score_relabelled:
         mem_mb=memory(8000),
         runtime=60,
     params:
-        runs=[run.name for run in primary_runs()],
+        runs=[run.name for run in STUDY.primary_runs()],
         tracks=EVIDENCE["tracks"],
         code=code_digest("score_relabelled"),
     script:
@@ -242,17 +253,17 @@ rule score_relabelled:
 rule test_primary:
     """Put the one confirmatory test, against models that learned from dealt labels."""
     input:
-        relabelled_genes=out(f"evidence/{PRIMARY_TASK}/relabelled_genes.parquet"),
-        predictions=primary_files("models", "predictions.parquet"),
-        genes=out(f"evidence/{PRIMARY_TASK}/genes.parquet"),
-        metrics=out(f"models/{PRIMARY_TASK}/metrics.parquet"),
+        relabelled_genes=out(f"evidence/{STUDY.primary_task}/relabelled_genes.parquet"),
+        predictions=FILES.of_primary("models", "predictions.parquet"),
+        genes=out(f"evidence/{STUDY.primary_task}/genes.parquet"),
+        metrics=out(f"models/{STUDY.primary_task}/metrics.parquet"),
         labels=out("cells/labels.parquet"),
         screen=out("cells/screen.h5ad"),
-        gene_set=[gene_set_table(PRIMARY["gene_set"])] if PRIMARY else [],
+        gene_set=[FILES.gene_set(STUDY.primary["gene_set"])] if STUDY.primary else [],
     output:
-        relabelled_scores=out(f"evidence/{PRIMARY_TASK}/relabelled_scores.parquet"),
-        trained_accuracy=out(f"evidence/{PRIMARY_TASK}/trained_accuracy.parquet"),
-        track_tests=out(f"evidence/{PRIMARY_TASK}/track_tests.parquet"),
+        relabelled_scores=out(f"evidence/{STUDY.primary_task}/relabelled_scores.parquet"),
+        trained_accuracy=out(f"evidence/{STUDY.primary_task}/trained_accuracy.parquet"),
+        track_tests=out(f"evidence/{STUDY.primary_task}/track_tests.parquet"),
         primary=out("evidence/primary.parquet"),
     log:
         logfile("test_primary"),
@@ -265,11 +276,11 @@ rule test_primary:
         mem_mb=memory(8000),
         runtime=60,
     params:
-        runs=[run.name for run in primary_runs()],
-        named=PRIMARY,
+        runs=[run.name for run in STUDY.primary_runs()],
+        named=STUDY.primary,
         min_effect=EVIDENCE["min_effect"],
         n_null_draws=EVIDENCE["n_null_draws"],
-        brought=bool(PRIMARY) and PRIMARY["regime"] in BROUGHT,
+        brought=bool(STUDY.primary) and STUDY.primary["regime"] in STUDY.brought,
         code=code_digest("test_primary"),
     script:
         "../scripts/test_primary.py"
@@ -282,8 +293,8 @@ rule compare_inputs:
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        predictions=lambda w: run_files("models", "predictions.parquet", on_variants(w.task))(w),
-        by_well=lambda w: run_files("attention", "by_well.parquet", on_variants(w.task))(w),
+        predictions=on_variants("models", "predictions.parquet"),
+        by_well=on_variants("attention", "by_well.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),
     output:
         table=out("evidence/{task}/input_length.parquet"),
@@ -298,13 +309,13 @@ rule compare_inputs:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda w: runs(on_variants(w.task), w.task),
-        counterparts=lambda w: {name: counterpart_of(name, w.task) for name in on_variants(w.task)},
-        encodings=lambda w: {
-            name: REGIMES[name].get("tokens", "main") for name in on_variants(w.task)
+        runs=lambda w: STUDY.runs(STUDY.on_variants(w.task), w.task),
+        counterparts=lambda w: {
+            name: STUDY.counterpart_of(name, w.task) for name in STUDY.on_variants(w.task)
         },
-        pairs=lambda w: pairs_on_variants(w.task),
-        max_cells=config["attention"]["max_cells"],
+        encodings=lambda w: {name: STUDY.encoding_of(name) for name in STUDY.on_variants(w.task)},
+        pairs=lambda w: STUDY.pairs_on_variants(w.task),
+        max_cells=STUDY.attention["max_cells"],
         n_top=EVIDENCE["n_key_genes"],
         code=code_digest("compare_inputs"),
     script:
@@ -314,22 +325,23 @@ rule compare_inputs:
 rule judge_claims:
     """Put every claim of the claims file to its test, with the control that decides it."""
     input:
-        claims=CLAIMS_FILE or [],
-        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
-        confusion=expand(out("models/{task}/confusion.parquet"), task=TASKS),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
-        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
-        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=TASKS),
+        claims=CLAIMS or [],
+        metrics=expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
+        confusion=expand(out("models/{task}/confusion.parquet"), task=STUDY.tasks),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.tasks),
+        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=STUDY.tasks),
+        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=STUDY.tasks),
         norms=[
-            run_file("attention", task, regime, Run(fold, seed), "norms.parquet")
-            for task, regime, fold, seed in attended_runs()
+            FILES.run_file("attention", task, regime, Run(fold, seed), "norms.parquet")
+            for task, regime, fold, seed in ATTENDED_RUNS
         ],
-        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
-        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
-        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=TASKS),
-        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=TASKS),
+        genes=expand(out("evidence/{task}/genes.parquet"), task=STUDY.tasks),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=STUDY.tasks),
+        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=STUDY.tasks),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=STUDY.tasks),
         input_length=expand(
-            out("evidence/{task}/input_length.parquet"), task=filter(on_variants, TASKS)
+            out("evidence/{task}/input_length.parquet"),
+            task=filter(STUDY.on_variants, STUDY.tasks),
         ),
     output:
         claims=out("evidence/claims.parquet"),
@@ -344,9 +356,9 @@ rule judge_claims:
         mem_mb=memory(4000),
         runtime=10,
     params:
-        runs=attended_runs(),
-        on_variants=list(filter(on_variants, TASKS)),
-        classes={task["name"]: list(task["classes"]) for task in CELL_TASKS},
+        runs=ATTENDED_RUNS,
+        on_variants=list(filter(STUDY.on_variants, STUDY.tasks)),
+        classes={task["name"]: list(task["classes"]) for task in STUDY.cell_tasks},
         code=code_digest("judge_claims"),
     script:
         "../scripts/judge_claims.py"

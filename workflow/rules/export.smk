@@ -2,15 +2,13 @@
 # .tsv, .xlsx) and columns.tsv, export/scored.h5ad, and README.md and vocabulary.tsv beside every
 # fine-tuned classifier. For whoever goes on elsewhere.
 
-SHOWN_REGIME = config["evidence"]["regime"]
-
 
 rule write_gene_table:
     """Put all that is known of a gene into one row, for a spreadsheet, R or Python."""
     input:
         genes=out("evidence/{task}/genes.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
-        gene_sets=[gene_set_table(name) for name in config["evidence"]["gene_sets"]],
+        gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
     output:
         table=out("export/{task}/genes.parquet"),
         tsv=out("export/{task}/genes.tsv"),
@@ -25,13 +23,17 @@ rule write_gene_table:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        study=STUDY,
-        regime=SHOWN_REGIME,
+        study=STUDY.name,
+        regime=STUDY.main,
         gene_sets={
-            name: {k: v for k, v in GENE_SETS[name].items() if k in ("title", "simulated")}
-            for name in config["evidence"]["gene_sets"]
+            name: {
+                k: v
+                for k, v in STUDY.entries["gene_sets"][name].items()
+                if k in ("title", "simulated")
+            }
+            for name in STUDY.gene_sets
         },
-        simulated=SIMULATED,
+        simulated=STUDY.simulated,
         code=code_digest("write_gene_table"),
     script:
         "../scripts/write_gene_table.py"
@@ -44,12 +46,14 @@ rule write_scored_cells:
         labels=out("cells/labels.parquet"),
         umap=out("expression/umap.parquet"),
         predictions=[
-            run_file("models", task, SHOWN_REGIME, Run(fold, SEEDS[0]), "predictions.parquet")
-            for task in TASKS
-            for fold in FOLDS
-            if SHOWN_REGIME != "pretrained"
+            FILES.run_file(
+                "models", task, STUDY.main, Run(fold, STUDY.seeds[0]), "predictions.parquet"
+            )
+            for task in STUDY.tasks
+            for fold in STUDY.folds
+            if STUDY.main != "pretrained"
         ],
-        gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),
+        gene_tables=expand(out("export/{task}/genes.parquet"), task=STUDY.tasks),
         provenance=out("provenance.json"),
     output:
         cells=out("export/scored.h5ad"),
@@ -62,9 +66,9 @@ rule write_scored_cells:
         mem_mb=memory(4000, 1.5),
         runtime=30,
     params:
-        tasks=TASKS,
-        folds=FOLDS,
-        regime=SHOWN_REGIME,
+        tasks=STUDY.tasks,
+        folds=STUDY.folds,
+        regime=STUDY.main,
         code=code_digest("write_scored_cells"),
     script:
         "../scripts/write_scored_cells.py"
@@ -73,16 +77,16 @@ rule write_scored_cells:
 rule write_model_cards:
     """Say beside every fine-tuned classifier what it is, what it is worth and how to load it."""
     input:
-        configs=of_classifiers("config.json"),
-        loadings=of_classifiers("loading.json"),
-        predictions=of_classifiers("predictions.parquet"),
-        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        configs=FILES.of_classifiers("config.json"),
+        loadings=FILES.of_classifiers("loading.json"),
+        predictions=FILES.of_classifiers("predictions.parquet"),
+        metrics=expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
         splits=out("cells/splits.parquet"),
         vocabulary=out("vocabulary.parquet"),
         template=of_workflow("workflow/scripts/keygenes/report/model_card.md"),
     output:
-        cards=of_classifiers("README.md"),
-        vocabularies=of_classifiers("vocabulary.tsv"),
+        cards=FILES.of_classifiers("README.md"),
+        vocabularies=FILES.of_classifiers("vocabulary.tsv"),
     log:
         logfile("write_model_cards"),
     conda:
@@ -92,31 +96,29 @@ rule write_model_cards:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        runs=classifier_runs(),
-        tasks=TASKS,
-        study=STUDY,
+        runs=STUDY.classifier_runs(),
+        tasks=STUDY.tasks,
+        study=STUDY.name,
         regimes={
             name: {
-                "entry": REGIMES[name],
-                "patterns": TRAINED.get(name),
-                "options": (
-                    finetune_options(config["finetune"], REGIMES[name]) if name in TRAINED else {}
-                ),
+                "entry": STUDY.regimes[name],
+                "patterns": STUDY.trained.get(name),
+                "options": (STUDY.options_of(name) if name in STUDY.trained else {}),
                 "finetuned": (
-                    MODELS["models"][REGIMES[name]["finetuned"]] if name in BROUGHT else None
+                    RESOLVED["finetuned"][name]["entry"] if name in STUDY.brought else None
                 ),
-                "encoding": VARIANTS.get(REGIMES[name].get("tokens")),
-                "tokens": tokens_of(name),
+                "encoding": STUDY.tokens["variants"].get(STUDY.encoding_of(name)),
+                "tokens": FILES.tokens_of(name),
             }
-            for name in [*FINETUNED, *BROUGHT]
+            for name in STUDY.classifiers
         },
         base=RESOLVED["model"] or {},
-        pretrained=None if RESOLVED["model"] else os.path.dirname(base_model("weights")),
+        pretrained=None if RESOLVED["model"] else os.path.dirname(FILES.base_model("weights")),
         dataset={
             k: v for k, v in RESOLVED["dataset"].items() if k in ("title", "licence", "citation")
         },
-        max_length=config["tokens"]["max_length"],
-        simulated=SIMULATED,
+        max_length=STUDY.tokens["max_length"],
+        simulated=STUDY.simulated,
         code=code_digest("write_model_cards"),
     script:
         "../scripts/write_model_cards.py"

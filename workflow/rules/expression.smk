@@ -19,7 +19,7 @@ rule embed_cells:
         mem_mb=memory(2000, 1),
         runtime=60,
     params:
-        options=config["expression"]["umap"],
+        options=STUDY.expression["umap"],
         code=code_digest("embed_cells"),
     script:
         "../scripts/embed_cells.py"
@@ -44,8 +44,8 @@ rule rank_genes:
         mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
-        vehicle=config["select"]["vehicle"],
-        pseudocount=config["expression"]["pseudocount"],
+        vehicle=STUDY.select["vehicle"],
+        pseudocount=STUDY.expression["pseudocount"],
         code=code_digest("rank_genes"),
     script:
         "../scripts/rank_genes.py"
@@ -70,7 +70,7 @@ rule rank_genes_by_well:
         mem_mb=memory(2000, 2.5),
         runtime=60,
     params:
-        vehicle=config["select"]["vehicle"],
+        vehicle=STUDY.select["vehicle"],
         code=code_digest("rank_genes_by_well"),
     script:
         "../scripts/rank_genes_by_well.py"
@@ -95,7 +95,7 @@ rule rank_genes_by_half:
         mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
-        pseudocount=config["expression"]["pseudocount"],
+        pseudocount=STUDY.expression["pseudocount"],
         code=code_digest("rank_genes_by_half"),
     script:
         "../scripts/rank_genes_by_half.py"
@@ -118,11 +118,11 @@ rule screen_doses:
         mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
-        vehicle=config["select"]["vehicle"],
-        selected=config["select"]["doses_um"],
-        fdr=config["expression"]["fdr"],
-        min_abs_log2fc=config["expression"]["min_abs_log2fc"],
-        pseudocount=config["expression"]["pseudocount"],
+        vehicle=STUDY.select["vehicle"],
+        selected=STUDY.select["doses_um"],
+        fdr=STUDY.expression["fdr"],
+        min_abs_log2fc=STUDY.expression["min_abs_log2fc"],
+        pseudocount=STUDY.expression["pseudocount"],
         code=code_digest("screen_doses"),
     script:
         "../scripts/screen_doses.py"

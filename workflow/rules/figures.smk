@@ -19,8 +19,8 @@ rule plot_umap:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        units={task["name"]: "µM" for task in CELL_TASKS if task["column"] == "dose_um"},
-        simulated=SIMULATED,
+        units={task["name"]: "µM" for task in STUDY.cell_tasks if task["column"] == "dose_um"},
+        simulated=STUDY.simulated,
         code=code_digest("plot_umap"),
     script:
         "../scripts/plot_umap.py"
@@ -41,9 +41,9 @@ rule plot_dose_screen:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        fdr=config["expression"]["fdr"],
-        min_abs_log2fc=config["expression"]["min_abs_log2fc"],
-        simulated=SIMULATED,
+        fdr=STUDY.expression["fdr"],
+        min_abs_log2fc=STUDY.expression["min_abs_log2fc"],
+        simulated=STUDY.simulated,
         code=code_digest("plot_dose_screen"),
     script:
         "../scripts/plot_dose_screen.py"
@@ -52,7 +52,7 @@ rule plot_dose_screen:
 rule plot_training:
     """Loss per epoch of every model."""
     input:
-        history=run_files("models", "history.parquet", FINETUNED),
+        history=run_files("models", "history.parquet", STUDY.finetuned),
     output:
         figure=figure("{task}/training_curves", "Models"),
     log:
@@ -64,8 +64,8 @@ rule plot_training:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        runs=lambda wildcards: runs(FINETUNED, wildcards.task),
-        simulated=SIMULATED,
+        runs=lambda wildcards: STUDY.runs(STUDY.finetuned, wildcards.task),
+        simulated=STUDY.simulated,
         code=code_digest("plot_training"),
     script:
         "../scripts/plot_training.py"
@@ -92,11 +92,12 @@ rule plot_predictions:
         runtime=10,
     params:
         kinds=lambda wildcards: {
-            name: kind_of(REGIMES[name]) for name in regimes_of(wildcards.task)
+            name: kind_of(STUDY.regimes[name])
+            for name in STUDY.of_task(STUDY.regimes, wildcards.task)
         },
-        twins=TWINS,
-        main=config["evidence"]["regime"],
-        simulated=SIMULATED,
+        twins=STUDY.by_cell,
+        main=STUDY.main,
+        simulated=STUDY.simulated,
         code=code_digest("plot_predictions"),
     script:
         "../scripts/plot_predictions.py"
@@ -108,7 +109,7 @@ rule plot_attention:
         cosine=out("attention/{task}/cosine.parquet"),
         comparison_bounds=out("attention/{task}/comparison_bounds.parquet"),
         rank_shift=out("attention/{task}/rank_shift.parquet"),
-        norms=run_files("attention", "norms.parquet", ATTENDED),
+        norms=run_files("attention", "norms.parquet", STUDY.attended),
         tokens=out("tokens/report.parquet"),
         key_genes=out("evidence/{task}/key_genes.parquet"),
     output:
@@ -128,10 +129,10 @@ rule plot_attention:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        runs=lambda wildcards: runs(ATTENDED, wildcards.task),
-        corrected=lambda wildcards: corrected_pairs(wildcards.task),
-        marker=config["evidence"]["marker"],
-        simulated=SIMULATED,
+        runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
+        corrected=lambda wildcards: STUDY.corrected_pairs(wildcards.task),
+        marker=STUDY.evidence["marker"],
+        simulated=STUDY.simulated,
         code=code_digest("plot_attention"),
     script:
         "../scripts/plot_attention.py"
@@ -153,9 +154,9 @@ rule plot_inputs:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        pairs=lambda wildcards: pairs_on_variants(wildcards.task),
-        n_top=config["evidence"]["n_key_genes"],
-        simulated=SIMULATED,
+        pairs=lambda wildcards: STUDY.pairs_on_variants(wildcards.task),
+        n_top=STUDY.evidence["n_key_genes"],
+        simulated=STUDY.simulated,
         code=code_digest("plot_inputs"),
     script:
         "../scripts/plot_inputs.py"
@@ -176,10 +177,10 @@ rule plot_genes:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        regime=config["evidence"]["regime"],
-        fdr=config["expression"]["fdr"],
-        gene_set=(config["evidence"]["gene_sets"] or [None])[0],
-        simulated=SIMULATED,
+        regime=STUDY.main,
+        fdr=STUDY.expression["fdr"],
+        gene_set=(STUDY.gene_sets or [None])[0],
+        simulated=STUDY.simulated,
         code=code_digest("plot_genes"),
     script:
         "../scripts/plot_genes.py"
@@ -202,7 +203,7 @@ rule plot_primary:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        simulated=SIMULATED,
+        simulated=STUDY.simulated,
         code=code_digest("plot_primary"),
     script:
         "../scripts/plot_primary.py"
@@ -227,11 +228,11 @@ rule plot_scorecard:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        regime=config["evidence"]["regime"],
+        regime=STUDY.main,
         simulated_sets=[
-            name for name in config["evidence"]["gene_sets"] if GENE_SETS[name].get("simulated")
+            name for name in STUDY.gene_sets if STUDY.entries["gene_sets"][name].get("simulated")
         ],
-        simulated=SIMULATED,
+        simulated=STUDY.simulated,
         code=code_digest("plot_scorecard"),
     script:
         "../scripts/plot_scorecard.py"
@@ -258,10 +259,10 @@ rule plot_faithfulness:
     params:
         regime=lambda w: next(
             name
-            for name in [config["evidence"]["regime"], *ATTRIBUTED]
-            if name in of_task(ATTRIBUTED, w.task)
+            for name in [STUDY.main, *STUDY.attributed]
+            if name in STUDY.of_task(STUDY.attributed, w.task)
         ),
-        simulated=SIMULATED,
+        simulated=STUDY.simulated,
         code=code_digest("plot_faithfulness"),
     script:
         "../scripts/plot_faithfulness.py"
@@ -282,7 +283,7 @@ rule plot_roar:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        simulated=SIMULATED,
+        simulated=STUDY.simulated,
         code=code_digest("plot_roar"),
     script:
         "../scripts/plot_roar.py"
@@ -299,7 +300,7 @@ rule plot_gene_classes:
     log:
         logfile("plot_gene_classes.{task}"),
     wildcard_constraints:
-        task="|".join(GENE_TASKS) or "(?!)",
+        task="|".join(STUDY.gene_classes) or "(?!)",
     conda:
         "../../envs/figures.yaml"
     threads: 1
@@ -307,7 +308,7 @@ rule plot_gene_classes:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        simulated=SIMULATED,
+        simulated=STUDY.simulated,
         code=code_digest("plot_gene_classes"),
     script:
         "../scripts/plot_gene_classes.py"
@@ -330,8 +331,8 @@ rule plot_claims:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        title=CLAIMS["title"] if CLAIMS else "",
-        simulated=SIMULATED,
+        title=STUDY.claims["title"] if STUDY.claims else "",
+        simulated=STUDY.simulated,
         code=code_digest("plot_claims"),
     script:
         "../scripts/plot_claims.py"

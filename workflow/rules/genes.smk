@@ -1,13 +1,13 @@
 # Comes in: tokens, lists of genes with classes, a pretrained model. Goes out, per task of type
 # 'gene': models/{task}/gene_classes, gene_metrics (.parquet), models/{task}/{encoder}/seed{seed}/
 # gene_predictions.parquet, evidence/{task}/genes.parquet.
-GENE_RUNS = [(encoder, seed) for encoder in GENE_MODELS for seed in SEEDS]
+GENE_RUNS = [(encoder, seed) for encoder in GENE_MODELS for seed in STUDY.seeds]
 
 
 rule label_genes:
     """Find the genes of a list with classes among the tokens."""
     input:
-        genes=lambda wildcards: RESOLVED["gene_class_files"][GENE_TASKS[wildcards.task]],
+        genes=lambda wildcards: RESOLVED["gene_class_files"][STUDY.gene_classes[wildcards.task]],
         tokens=out("tokens.parquet"),
         vocabulary=out("vocabulary.parquet"),
     output:
@@ -15,7 +15,7 @@ rule label_genes:
     log:
         logfile("label_genes.{task}"),
     wildcard_constraints:
-        task="|".join(GENE_TASKS) or "(?!)",
+        task="|".join(STUDY.gene_classes) or "(?!)",
     conda:
         "../../envs/tokens.yaml"
     threads: 1
@@ -23,7 +23,9 @@ rule label_genes:
         mem_mb=memory(4000),
         runtime=10,
     params:
-        classes=lambda wildcards: GENE_CLASSES[GENE_TASKS[wildcards.task]]["classes"],
+        classes=lambda wildcards: STUDY.entries["gene_classes"][
+            STUDY.gene_classes[wildcards.task]
+        ]["classes"],
         code=code_digest("label_genes"),
     script:
         "../scripts/label_genes.py"
@@ -35,8 +37,8 @@ rule classify_genes:
         tokens=out("tokens.parquet"),
         genes=out("models/{task}/gene_classes.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        weights=base_model("weights"),
-        config=base_model("config"),
+        weights=FILES.base_model("weights"),
+        config=FILES.base_model("config"),
     output:
         predictions=out("models/{task}/{encoder}/seed{seed}/gene_predictions.parquet"),
     log:
@@ -44,17 +46,17 @@ rule classify_genes:
     benchmark:
         out("benchmarks/classify_genes.{task}.{encoder}.seed{seed}.tsv")
     wildcard_constraints:
-        task="|".join(GENE_TASKS) or "(?!)",
+        task="|".join(STUDY.gene_classes) or "(?!)",
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=720,
         gpu=lambda wildcards: 0 if wildcards.encoder == "logistic" else GPUS,
     params:
-        options={k: v for k, v in config["gene_classification"].items() if k != "n_bootstrap"},
-        max_length=config["tokens"]["max_length"],
+        options={k: v for k, v in STUDY.gene_classification.items() if k != "n_bootstrap"},
+        max_length=STUDY.tokens["max_length"],
         compute=COMPUTE,
         code=code_digest("classify_genes"),
     script:
@@ -76,7 +78,7 @@ rule score_gene_classes:
     benchmark:
         out("benchmarks/score_gene_classes.{task}.tsv")
     wildcard_constraints:
-        task="|".join(GENE_TASKS) or "(?!)",
+        task="|".join(STUDY.gene_classes) or "(?!)",
     conda:
         "../../envs/evidence.yaml"
     threads: 1
@@ -85,7 +87,7 @@ rule score_gene_classes:
         runtime=30,
     params:
         runs=GENE_RUNS,
-        n_bootstrap=config["gene_classification"]["n_bootstrap"],
+        n_bootstrap=STUDY.gene_classification["n_bootstrap"],
         code=code_digest("score_gene_classes"),
     script:
         "../scripts/score_gene_classes.py"

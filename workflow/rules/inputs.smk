@@ -1,6 +1,33 @@
 # Comes in: addresses from the registries. Goes out: verified files under resources/, and one
 # canonical matrix per dataset, results/{study}/inputs/{dataset}.h5ad, beside it {dataset}.genes.tsv
 # (what became of genes without an Ensembl id), and gene_names.parquet where a dictionary is at hand.
+from keygenes.core.datasets import has_symbols_alone
+
+
+def download_paths(kind):
+    """Return a regular expression of the paths under resources/ that this kind of download makes."""
+    return (
+        "|".join(re.escape(path.removeprefix("resources/")) for path in RESOLVED["downloads"][kind])
+        or "(?!)"
+    )
+
+
+def download_params(kind):
+    """Return what a download depends on: its address and checksums."""
+    return lambda wildcards: RESOLVED["downloads"][kind][f"resources/{wildcards.path}"]
+
+
+def files_of_dataset(wildcards):
+    """Return the files that a dataset is read from, by part."""
+    if "simulate" in STUDY.entries["datasets"][wildcards.dataset]:
+        return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
+    files = RESOLVED["dataset_files"][wildcards.dataset]
+    # A folder is as old as its list of names: what lies in it is looked at as well.
+    inside = [p for f in files.values() if os.path.isdir(f) for p in sorted(Path(f).iterdir())]
+    files = {**files, "inside": [str(path) for path in inside if path.is_file()]}
+    if has_symbols_alone(STUDY.entries["datasets"][wildcards.dataset]) and GENE_NAMES:
+        return {**files, "gene_names": GENE_NAMES[0]}
+    return files
 
 
 # Of all machines, the one that Snakemake runs on is the likeliest to reach the network: downloads are
@@ -61,7 +88,7 @@ rule simulate_dataset:
         mem_mb=2000,
         runtime=20,
     params:
-        settings=lambda wildcards: DATASETS[wildcards.dataset]["simulate"],
+        settings=lambda wildcards: STUDY.entries["datasets"][wildcards.dataset]["simulate"],
         code=code_digest("simulate_dataset"),
     script:
         "../scripts/simulate_dataset.py"
@@ -110,7 +137,7 @@ rule read_dataset:
     params:
         entry=lambda wildcards: {
             k: v
-            for k, v in DATASETS[wildcards.dataset].items()
+            for k, v in STUDY.entries["datasets"][wildcards.dataset].items()
             if k in ("layout", "layer", "counts", "columns", "dose_factor")
         },
         name="{dataset}",
@@ -122,7 +149,9 @@ rule read_dataset:
 rule combine_datasets:
     """Put the cells of several datasets together: all their genes, zero where one has not."""
     input:
-        lambda wildcards: [out(f"inputs/{name}.h5ad") for name in COMBINED[wildcards.dataset]],
+        lambda wildcards: [
+            out(f"inputs/{name}.h5ad") for name in RESOLVED["combined"][wildcards.dataset]
+        ],
     output:
         out("inputs/{dataset}.h5ad"),
     log:
@@ -130,7 +159,7 @@ rule combine_datasets:
     benchmark:
         out("benchmarks/combine_datasets.{dataset}.tsv")
     wildcard_constraints:
-        dataset="|".join(map(re.escape, COMBINED)) or "(?!)",
+        dataset="|".join(map(re.escape, RESOLVED["combined"])) or "(?!)",
     conda:
         "../../envs/matrices.yaml"
     threads: 1
@@ -138,7 +167,7 @@ rule combine_datasets:
         mem_mb=memory(2000),
         runtime=60,
     params:
-        names=lambda wildcards: COMBINED[wildcards.dataset],
+        names=lambda wildcards: RESOLVED["combined"][wildcards.dataset],
         code=code_digest("combine_datasets"),
     script:
         "../scripts/combine_datasets.py"

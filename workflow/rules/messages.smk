@@ -1,5 +1,5 @@
 # What a run says before its first job and after its last.
-# Comes in: STUDY, RESOLVED. Goes out: show_changes, claim_results, show_summary, show_failure.
+# Comes in: RESULTS, STUDY, RESOLVED. Goes out: show_changes, claim_results, show_summary, show_failure.
 import os
 import sys
 import time
@@ -44,17 +44,17 @@ def show_changes():
 
 def show_primary():
     """Say before the first job where the primary test cannot come out as supported."""
-    if not PRIMARY:
+    if not STUDY.primary:
         return
-    if PRIMARY["regime"] in BROUGHT:
+    if STUDY.primary["regime"] in STUDY.brought:
         logger.info(
-            f"The primary test is not testable: '{PRIMARY['regime']}' was fine-tuned elsewhere, so "
+            f"The primary test is not testable: '{STUDY.primary['regime']}' was fine-tuned elsewhere, so "
             "it cannot be trained on relabelled wells."
         )
-    elif len(RELABELLINGS) < FEWEST:
+    elif len(STUDY.relabellings) < FEWEST:
         logger.info(
             "The primary test cannot come out as 'supported': evidence.permutations is "
-            f"{len(RELABELLINGS)}, and p <= {ALPHA} takes {FEWEST} relabellings or more."
+            f"{len(STUDY.relabellings)}, and p <= {ALPHA} takes {FEWEST} relabellings or more."
         )
 
 
@@ -62,7 +62,7 @@ def claim_results():
     """Note the version that makes the results; stop here if their folder cannot be written."""
     STARTED["at"] = time.time()
     try:
-        write_version(f"results/{STUDY}")
+        write_version(RESULTS)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -74,7 +74,7 @@ def show_summary():
         print(summary.read_text(encoding="utf-8"), file=sys.stderr)
         return
     print(
-        f"Done: results/{STUDY}/. The report is made by the same command without a target.",
+        f"Done: {RESULTS}/. The report is made by the same command without a target.",
         file=sys.stderr,
     )
 
@@ -100,7 +100,7 @@ def show_failure(log_paths):
     print(
         failure_text(failed_jobs(), STARTED["at"], shown=shown),
         *killed_jobs(logs),
-        *full_disk(logs, f"results/{STUDY}"),
+        *full_disk(logs, RESULTS),
         sep="\n",
         file=sys.stderr,
     )

@@ -1,16 +1,7 @@
 # Comes in: tokens, labels, splits, a pretrained model. Goes out: models/{task}/{regime}/{run}/
 # (weights, config, history, predictions, loading), models/{task}/baselines/{design}/fold{fold}/
 # (predictions, coefficients) and models/{task}/metrics, confusion (.parquet).
-# A design says how test cells are held out: grouped, as split.by says; random, cell by cell.
-DESIGNS = {"grouped": "cells/splits", "random": "cells/splits_random"}
-# Where cells are split one by one, a second such split would say the same.
-if config["split"]["by"] == "random" or not dataset_has("well", "replicate"):
-    del DESIGNS["random"]
-BASELINE_RUNS = [(design, fold) for design in DESIGNS for fold in FOLDS]
-
-
-BY_CELL = {name: counterpart(name, REGIMES, "split") for name in REGIMES}
-TWINS = {name: other for name, other in BY_CELL.items() if other}
+BASELINE_RUNS = [(design, fold) for design in STUDY.designs for fold in STUDY.folds]
 
 
 rule pretrain:
@@ -29,14 +20,14 @@ rule pretrain:
     priority: LONGEST_WAY
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=720,
         gpu=GPUS,
     params:
-        options={k: v for k, v in config["pretrain"].items() if k != "dataset"},
-        max_length=config["tokens"]["max_length"],
+        options={k: v for k, v in STUDY.pretrain.items() if k != "dataset"},
+        max_length=STUDY.tokens["max_length"],
         compute=COMPUTE,
         code=code_digest("pretrain"),
     script:
@@ -46,10 +37,10 @@ rule pretrain:
 rule cache_trunk:
     """Compute once what a regime's frozen layers make of the cells, for all its tasks and runs."""
     input:
-        tokens=lambda wildcards: encoded(TRUNK_BY_DIGEST[wildcards.trunk]["tokens"]),
+        tokens=lambda wildcards: FILES.encoded(STUDY.trunks[wildcards.trunk]["tokens"]),
         vocabulary=out("vocabulary.parquet"),
-        weights=base_model("weights"),
-        config=base_model("config"),
+        weights=FILES.base_model("weights"),
+        config=FILES.base_model("config"),
     output:
         states=out("models/cache/{trunk}/states.json"),
     log:
@@ -60,16 +51,16 @@ rule cache_trunk:
         trunk="[0-9a-f]{12}",
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=360,
         gpu=GPUS,
     params:
-        patterns=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk]["patterns"],
-        pooling=lambda wildcards: TRUNK_BY_DIGEST[wildcards.trunk]["pooling"],
-        cache=CACHE,
-        max_length=config["tokens"]["max_length"],
+        patterns=lambda wildcards: STUDY.trunks[wildcards.trunk]["patterns"],
+        pooling=lambda wildcards: STUDY.trunks[wildcards.trunk]["pooling"],
+        cache=STUDY.finetune["cache"],
+        max_length=STUDY.tokens["max_length"],
         compute=COMPUTE,
         code=code_digest("cache_trunk"),
     script:
@@ -79,17 +70,17 @@ rule cache_trunk:
 rule finetune:
     """Fine-tune one regime for one task, fold and seed."""
     input:
-        tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=of_job(labels_of),
-        splits=of_job(splits_of),
+        tokens=lambda wildcards: FILES.tokens_of(wildcards.regime),
+        labels=of_job(FILES.labels_of),
+        splits=of_job(FILES.splits_of),
         vocabulary=out("vocabulary.parquet"),
         weights=lambda wildcards: (
-            [] if "encoder" in REGIMES[wildcards.regime] else base_model("weights")
+            [] if "encoder" in STUDY.regimes[wildcards.regime] else FILES.base_model("weights")
         ),
-        config=base_model("config"),
+        config=FILES.base_model("config"),
         states=lambda wildcards: [
             out(f"models/cache/{digest}/states.json")
-            for name, digest in TRUNK_OF.items()
+            for name, digest in STUDY.trunk_of.items()
             if name == wildcards.regime
         ],
     output:
@@ -103,21 +94,21 @@ rule finetune:
     benchmark:
         out("benchmarks/finetune.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
-        regime="|".join(FINETUNED) or "(?!)",
+        regime="|".join(STUDY.finetuned) or "(?!)",
         run=LABELS_AS_THEY_ARE,
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"] * config["compute"]["processes"]
+    threads: STUDY.compute["torch_threads"] * STUDY.compute["processes"]
     resources:
         mem_mb=memory(8000),
         runtime=720,
-        gpu=GPUS * config["compute"]["processes"],
+        gpu=GPUS * STUDY.compute["processes"],
     params:
         runs=names_of_runs,
-        patterns=lambda wildcards: TRAINED[wildcards.regime],
-        options=lambda wildcards: finetune_options(config["finetune"], REGIMES[wildcards.regime]),
-        cache=lambda wildcards: CACHE if wildcards.regime in STILL else None,
-        max_length=config["tokens"]["max_length"],
+        patterns=lambda wildcards: STUDY.trained[wildcards.regime],
+        options=lambda wildcards: STUDY.options_of(wildcards.regime),
+        cache=lambda wildcards: STUDY.finetune["cache"] if wildcards.regime in STUDY.still else None,
+        max_length=STUDY.tokens["max_length"],
         compute=FINETUNED_WITH,
         code=code_digest("finetune"),
     script:
@@ -126,17 +117,17 @@ rule finetune:
 
 use rule finetune as finetune_relabelled with:
     output:
-        weights=of_batch("models/{task}/{regime}/{run}/model.safetensors"),
-        config=of_batch("models/{task}/{regime}/{run}/config.json"),
-        history=of_batch("models/{task}/{regime}/{run}/history.parquet"),
-        predictions=of_batch("models/{task}/{regime}/{run}/predictions.parquet"),
-        loading=of_batch("models/{task}/{regime}/{run}/loading.json"),
+        weights=FILES.of_batch("models/{task}/{regime}/{run}/model.safetensors"),
+        config=FILES.of_batch("models/{task}/{regime}/{run}/config.json"),
+        history=FILES.of_batch("models/{task}/{regime}/{run}/history.parquet"),
+        predictions=FILES.of_batch("models/{task}/{regime}/{run}/predictions.parquet"),
+        loading=FILES.of_batch("models/{task}/{regime}/{run}/loading.json"),
     log:
         logfile("finetune_relabelled.{task}.{regime}.{run}"),
     benchmark:
         out("benchmarks/finetune_relabelled.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
-        regime="|".join(FINETUNED) or "(?!)",
+        regime="|".join(STUDY.finetuned) or "(?!)",
         run=DEALT_LABELS,
     priority: LONGEST_WAY
 
@@ -144,12 +135,12 @@ use rule finetune as finetune_relabelled with:
 rule adopt_model:
     """Take over a classifier that was fine-tuned elsewhere, and let it predict the cells."""
     input:
-        tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda w: labels_of(w.regime, w.task, run_named(w.run)),
-        splits=lambda w: splits_of(w.regime, w.task, run_named(w.run)),
+        tokens=lambda wildcards: FILES.tokens_of(wildcards.regime),
+        labels=of_run(FILES.labels_of),
+        splits=of_run(FILES.splits_of),
         vocabulary=out("vocabulary.parquet"),
-        weights=lambda wildcards: BROUGHT[wildcards.regime]["weights"],
-        config=lambda wildcards: BROUGHT[wildcards.regime]["config"],
+        weights=lambda wildcards: RESOLVED["finetuned"][wildcards.regime]["weights"],
+        config=lambda wildcards: RESOLVED["finetuned"][wildcards.regime]["config"],
     output:
         weights=out("models/{task}/{regime}/{run}/model.safetensors"),
         config=out("models/{task}/{regime}/{run}/config.json"),
@@ -160,17 +151,17 @@ rule adopt_model:
     benchmark:
         out("benchmarks/adopt_model.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
-        regime="|".join(BROUGHT) or "(?!)",
+        regime="|".join(STUDY.brought) or "(?!)",
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=120,
         gpu=GPUS,
     params:
-        classes=lambda wildcards: BROUGHT[wildcards.regime]["classes"],
-        max_length=config["tokens"]["max_length"],
+        classes=lambda wildcards: RESOLVED["finetuned"][wildcards.regime]["classes"],
+        max_length=STUDY.tokens["max_length"],
         compute=COMPUTE,
         code=code_digest("adopt_model"),
     script:
@@ -180,13 +171,13 @@ rule adopt_model:
 rule fit_probe:
     """Fit a logistic regression on the encoder's pooled input, or on genes without an encoder."""
     input:
-        tokens=lambda wildcards: tokens_of(wildcards.regime),
-        labels=lambda w: labels_of(w.regime, w.task, run_named(w.run)),
-        splits=lambda w: splits_of(w.regime, w.task, run_named(w.run)),
+        tokens=lambda wildcards: FILES.tokens_of(wildcards.regime),
+        labels=of_run(FILES.labels_of),
+        splits=of_run(FILES.splits_of),
         counts=out("cells/counts.h5ad"),
         vocabulary=out("vocabulary.parquet"),
-        weights=base_model("weights"),
-        config=base_model("config"),
+        weights=FILES.base_model("weights"),
+        config=FILES.base_model("config"),
     output:
         weights=out("models/{task}/{regime}/{run}/model.safetensors"),
         config=out("models/{task}/{regime}/{run}/config.json"),
@@ -196,17 +187,17 @@ rule fit_probe:
     benchmark:
         out("benchmarks/fit_probe.{task}.{regime}.{run}.tsv")
     wildcard_constraints:
-        regime="|".join(LOGISTIC) or "(?!)",
+        regime="|".join(STUDY.logistic) or "(?!)",
     conda:
         "../../envs/models.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=120,
     params:
-        features=lambda wildcards: REGIMES[wildcards.regime]["features"],
-        pooling=lambda wildcards: REGIMES[wildcards.regime].get(
-            "pooling", config["finetune"]["pooling"]
+        features=lambda wildcards: STUDY.regimes[wildcards.regime]["features"],
+        pooling=lambda wildcards: STUDY.regimes[wildcards.regime].get(
+            "pooling", STUDY.finetune["pooling"]
         ),
         compute=COMPUTE,
         code=code_digest("fit_probe"),
@@ -219,7 +210,7 @@ rule fit_baselines:
     input:
         tokens=out("tokens.parquet"),
         labels=out("cells/labels.parquet"),
-        splits=lambda wildcards: out(f"{DESIGNS[wildcards.design]}/fold{{fold}}.parquet"),
+        splits=lambda wildcards: out(f"{STUDY.designs[wildcards.design]}/fold{{fold}}.parquet"),
         counts=out("cells/counts.h5ad"),
         vocabulary=out("vocabulary.parquet"),
     output:
@@ -230,19 +221,17 @@ rule fit_baselines:
     benchmark:
         out("benchmarks/fit_baselines.{task}.{design}.fold{fold}.tsv")
     wildcard_constraints:
-        design="|".join(DESIGNS),
+        design="|".join(STUDY.designs),
     conda:
         "../../envs/baselines.yaml"
-    threads: config["compute"]["torch_threads"]
+    threads: STUDY.compute["torch_threads"]
     resources:
         mem_mb=memory(8000),
         runtime=120,
     params:
-        depth=next(
-            (v["depth"] for v in config["tokens"]["variants"].values() if v.get("depth")), None
-        ),
-        draw_seed=config["tokens"]["seed"],
-        torch_threads=config["compute"]["torch_threads"],
+        depth=next((v["depth"] for v in STUDY.tokens["variants"].values() if v.get("depth")), None),
+        draw_seed=STUDY.tokens["seed"],
+        torch_threads=STUDY.compute["torch_threads"],
         code=code_digest("fit_baselines"),
     script:
         "../scripts/fit_baselines.py"
@@ -254,7 +243,7 @@ rule evaluate:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
-        predictions=run_files("models", "predictions.parquet", REGIMES),
+        predictions=run_files("models", "predictions.parquet", STUDY.regimes),
         baselines=[
             out(f"models/{{task}}/baselines/{design}/fold{fold}/predictions.parquet")
             for design, fold in BASELINE_RUNS
@@ -273,11 +262,11 @@ rule evaluate:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda wildcards: runs(REGIMES, wildcards.task),
+        runs=lambda wildcards: STUDY.runs(STUDY.regimes, wildcards.task),
         baseline_runs=BASELINE_RUNS,
-        designs={n: r["split"] for n, r in REGIMES.items() if r.get("split") in DESIGNS},
-        main=config["evidence"]["regime"],
-        twins=TWINS,
+        designs={n: r["split"] for n, r in STUDY.regimes.items() if r.get("split") in STUDY.designs},
+        main=STUDY.main,
+        twins=STUDY.by_cell,
         code=code_digest("evaluate"),
     script:
         "../scripts/evaluate.py"

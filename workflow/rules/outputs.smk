@@ -37,7 +37,7 @@ def figure(name, category, table=None):
 
 def primary_tables(task):
     """Return the tables of the primary test that a task has: those of its own task alone."""
-    if task != PRIMARY_TASK:
+    if task != STUDY.primary_task:
         return []
     return ["relabelled_genes", "relabelled_scores", "trained_accuracy", "track_tests"]
 
@@ -52,7 +52,7 @@ def figure_names(task):
     return [
         f"{task}/{name}"
         for name in (
-            *(["training_curves"] if FINETUNED else []),
+            *(["training_curves"] if STUDY.finetuned else []),
             "figure3_confusion",
             "forest",
             "figure4_cosine",
@@ -65,18 +65,22 @@ def figure_names(task):
             "agreement",
             "roar",
             "figure9_norms",
-            *(["equal_length"] if on_variants(task) else []),
-            *(["comprehensiveness", "randomisation"] if of_task(ATTRIBUTED, task) else []),
+            *(["equal_length"] if STUDY.on_variants(task) else []),
+            *(
+                ["comprehensiveness", "randomisation"]
+                if STUDY.of_task(STUDY.attributed, task)
+                else []
+            ),
         )
     ]
 
 
 # Cells that carry doses are screened one by one.
-SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if dataset_has("dose_um") else [])
+SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if STUDY.has_columns("dose_um") else [])
 FIGURES = [
     *SHARED_FIGURES,
-    *[name for task in TASKS for name in figure_names(task)],
-    *[f"{task}/gene_classes" for task in GENE_TASKS],
+    *[name for task in STUDY.tasks for name in figure_names(task)],
+    *[f"{task}/gene_classes" for task in STUDY.gene_classes],
     *(["claims"] if CLAIMS else []),
 ]
 
@@ -86,35 +90,35 @@ def recorded_results():
     cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
     tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
     found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
-    found += [f"evidence/gene_sets/{name}" for name in config["evidence"]["gene_sets"]]
-    for task in TASKS:
+    found += [f"evidence/gene_sets/{name}" for name in STUDY.gene_sets]
+    for task in STUDY.tasks:
         found += [f"models/{task}/metrics", f"models/{task}/confusion"]
         found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
         found += [f"evidence/{task}/{name}" for name in ("genes", "scorecard", "agreement", "roar")]
         for kind, name, regimes in (
-            ("models", "predictions", REGIMES),
-            ("attention", "by_rank", ATTENDED),
-            ("attention", "by_gene", ATTENDED),
-            ("attention", "by_well", ATTENDED),
-            ("attention", "norms", ATTENDED),
-            ("evidence", "well_scores", ATTRIBUTED),
-            ("evidence", "faithfulness", ATTRIBUTED),
-            ("evidence", "randomisation", ATTRIBUTED),
+            ("models", "predictions", STUDY.regimes),
+            ("attention", "by_rank", STUDY.attended),
+            ("attention", "by_gene", STUDY.attended),
+            ("attention", "by_well", STUDY.attended),
+            ("attention", "norms", STUDY.attended),
+            ("evidence", "well_scores", STUDY.attributed),
+            ("evidence", "faithfulness", STUDY.attributed),
+            ("evidence", "randomisation", STUDY.attributed),
         ):
             found += [
                 f"{kind}/{task}/{regime}/{run.name}/{name}"
-                for regime in of_task(regimes, task)
-                for run in runs_of(regime)
+                for regime in STUDY.of_task(regimes, task)
+                for run in STUDY.runs_of(regime)
             ]
-    for task in GENE_TASKS:
+    for task in STUDY.gene_classes:
         found += [f"models/{task}/gene_metrics", f"evidence/{task}/genes"]
-    found += [f"evidence/{task}/{name}" for task in TASKS for name in primary_tables(task)]
-    found += ["evidence/primary"] if PRIMARY else []
+    found += [f"evidence/{task}/{name}" for task in STUDY.tasks for name in primary_tables(task)]
+    found += ["evidence/primary"] if STUDY.primary else []
     weights = [
-        run_file("models", task, regime, run, "model.safetensors")
-        for task in TASKS
-        for regime in of_task(REGIMES, task)
-        for run in runs_of(regime)
+        FILES.run_file("models", task, regime, run, "model.safetensors")
+        for task in STUDY.tasks
+        for regime in STUDY.of_task(STUDY.regimes, task)
+        for run in STUDY.runs_of(regime)
     ]
     return [*(out(f"{name}.parquet") for name in found), *weights]
 
@@ -122,9 +126,9 @@ def recorded_results():
 def export_targets():
     """Return what others go on with: gene tables, cells with scores, cards of the classifiers."""
     return [
-        *expand(out("export/{task}/genes.xlsx"), task=TASKS),
+        *expand(out("export/{task}/genes.xlsx"), task=STUDY.tasks),
         out("export/scored.h5ad"),
-        *of_classifiers("README.md"),
+        *FILES.of_classifiers("README.md"),
     ]
 
 
@@ -135,7 +139,7 @@ def all_targets():
 
 def check_targets(wildcards):
     """Return what is to be known of a study before anything trains; refuse where none trains."""
-    if not TASKS:
+    if not STUDY.tasks:
         error = input_error(
             "config key 'tasks'",
             found="no task of type 'cell'",
@@ -158,18 +162,18 @@ def train_targets():
     """Return every model with its predictions and metrics."""
     return [
         *[
-            run_file("models", task, regime, run, "predictions.parquet")
-            for task in TASKS
-            for regime in of_task(REGIMES, task)
-            for run in runs_of(regime)
+            FILES.run_file("models", task, regime, run, "predictions.parquet")
+            for task in STUDY.tasks
+            for regime in STUDY.of_task(STUDY.regimes, task)
+            for run in STUDY.runs_of(regime)
         ],
-        *expand(out("models/{task}/metrics.parquet"), task=TASKS),
+        *expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
     ]
 
 
 def gene_class_targets(wildcards):
     """Return the results of the tasks that classify genes; refuse where there is none."""
-    if not GENE_TASKS:
+    if not STUDY.gene_classes:
         error = input_error(
             "config key 'tasks'",
             found="no task of type 'gene'",
@@ -178,6 +182,6 @@ def gene_class_targets(wildcards):
         )
         raise WorkflowError(str(error))
     return [
-        *expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
-        *expand(out("figures/{task}/gene_classes.svg"), task=GENE_TASKS),
+        *expand(out("evidence/{task}/genes.parquet"), task=STUDY.gene_classes),
+        *expand(out("figures/{task}/gene_classes.svg"), task=STUDY.gene_classes),
     ]

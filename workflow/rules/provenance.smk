@@ -7,17 +7,16 @@ from snakemake import __version__ as snakemake_version
 # What the study is given by others: {what it is: path}.
 GIVEN = {
     **RESOLVED["given"],
-    **({"claims": CLAIMS_FILE} if CLAIMS else {}),
+    **({"claims": CLAIMS} if CLAIMS else {}),
 }
 
 ABOUT = {
     "config": config,
     "given": list(GIVEN),
-    "sources": DOWNLOADS,
+    "sources": RESOLVED["downloads"],
     "entries": RESOLVED["entries"],
     "rules": rules_digest(),
     "scripts": script_digests(),
-    "simulated": SIMULATED,
 }
 
 

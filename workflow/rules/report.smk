@@ -2,9 +2,11 @@
 
 ASSETS = ["page.css", "page.js", "vega.js", "tables.js", "tables.css", "licences.txt"]
 GENE_FILES = [
-    out(f"report/tables/{task}/genes.{kind}") for task in TASKS for kind in ("tsv", "xlsx")
+    out(f"report/tables/{task}/genes.{kind}") for task in STUDY.tasks for kind in ("tsv", "xlsx")
 ]
-PACKED = ["charts", "run_times"] + [f"{of}.{task}" for of in ("genes", "details") for task in TASKS]
+PACKED = ["charts", "run_times"] + [
+    f"{of}.{task}" for of in ("genes", "details") for task in STUDY.tasks
+]
 
 
 rule write_report:
@@ -17,25 +19,29 @@ rule write_report:
         tokens=out("tokens/report.parquet"),
         wilcoxon=out("expression/wilcoxon.parquet"),
         vocabulary=out("vocabulary.parquet"),
-        metrics=expand(out("models/{task}/metrics.parquet"), task=TASKS),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=TASKS),
-        comparison_bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=TASKS),
-        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=TASKS),
-        genes=expand(out("evidence/{task}/genes.parquet"), task=TASKS),
-        gene_sets=[gene_set_table(name) for name in config["evidence"]["gene_sets"]],
-        gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=TASKS),
-        gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=TASKS),
-        gene_tables=expand(out("export/{task}/genes.parquet"), task=TASKS),
-        gene_columns=expand(out("export/{task}/columns.tsv"), task=TASKS),
-        gene_tsv=expand(out("export/{task}/genes.tsv"), task=TASKS),
-        gene_xlsx=expand(out("export/{task}/genes.xlsx"), task=TASKS),
-        gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=GENE_TASKS),
-        gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=GENE_TASKS),
-        gene_scores=expand(out("evidence/{task}/genes.parquet"), task=GENE_TASKS),
+        metrics=expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.tasks),
+        comparison_bounds=expand(
+            out("attention/{task}/comparison_bounds.parquet"), task=STUDY.tasks
+        ),
+        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=STUDY.tasks),
+        genes=expand(out("evidence/{task}/genes.parquet"), task=STUDY.tasks),
+        gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
+        gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=STUDY.tasks),
+        gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=STUDY.tasks),
+        gene_tables=expand(out("export/{task}/genes.parquet"), task=STUDY.tasks),
+        gene_columns=expand(out("export/{task}/columns.tsv"), task=STUDY.tasks),
+        gene_tsv=expand(out("export/{task}/genes.tsv"), task=STUDY.tasks),
+        gene_xlsx=expand(out("export/{task}/genes.xlsx"), task=STUDY.tasks),
+        gene_classes=expand(out("models/{task}/gene_classes.parquet"), task=STUDY.gene_classes),
+        gene_metrics=expand(out("models/{task}/gene_metrics.parquet"), task=STUDY.gene_classes),
+        gene_scores=expand(out("evidence/{task}/genes.parquet"), task=STUDY.gene_classes),
         claims=[out("evidence/claims.parquet")] if CLAIMS else [],
-        primary=[out("evidence/primary.parquet")] if PRIMARY else [],
+        primary=[out("evidence/primary.parquet")] if STUDY.primary else [],
         track_tests=[
-            out(f"evidence/{task}/track_tests.parquet") for task in TASKS if primary_tables(task)
+            out(f"evidence/{task}/track_tests.parquet")
+            for task in STUDY.tasks
+            if primary_tables(task)
         ],
         provenance=out("provenance.json"),
         figures=[out(f"figures/{name}.{kind}") for name in FIGURES for kind in FIGURE_FILES],
@@ -66,10 +72,8 @@ rule write_report:
     params:
         config=config,
         entries=RESOLVED["entries"],
-        model=(RESOLVED["model"] or {"title": "a small encoder, pretrained here,"})["title"],
-        simulated=SIMULATED,
         figures=FIGURES,
-        claims={key: CLAIMS[key] for key in ("title", "source")} if CLAIMS else None,
+        claims=STUDY.claims,
         code=code_digest("write_report"),
     script:
         "../scripts/write_report.py"

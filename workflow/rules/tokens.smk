@@ -4,10 +4,32 @@
 # encoding (tokens.variants) are made in a job each: tokens/{variant}.parquet.
 
 ENCODED = {
-    "max_length": config["tokens"]["max_length"],
-    "upstream": config["tokens"]["upstream"],
+    "max_length": STUDY.tokens["max_length"],
+    "upstream": STUDY.tokens["upstream"],
     "version": (RESOLVED["vocabulary"] or {}).get("version", "v1"),
 }
+
+
+def to_tokenize(counts):
+    """Return an input function: the matrix of cells to encode, and the dictionaries."""
+    mapping = {k: v for k, v in RESOLVED["vocabulary_files"].items() if k == "mapping"}
+    return lambda wildcards: {
+        **mapping,
+        "counts": counts,
+        "vocabulary": out("vocabulary.parquet"),
+    }
+
+
+def cells_or_shards(wildcards):
+    """Return what the token table is made from: the cells, or the shards of them."""
+    counts, shards = out("cells/counts.h5ad"), range(STUDY.tokens["shards"])
+    if len(shards) == 1:
+        return to_tokenize(counts)(wildcards)
+    return {
+        "counts": counts,
+        "shards": expand(out("tokens/shards/{shard}.parquet"), shard=shards),
+        "shard_reports": expand(out("tokens/shards/{shard}.report.parquet"), shard=shards),
+    }
 
 
 rule build_vocabulary:
@@ -15,7 +37,7 @@ rule build_vocabulary:
     input:
         unpack(
             lambda wildcards: RESOLVED["vocabulary_files"]
-            or {"corpus": out(f"inputs/{config['pretrain']['dataset']}.h5ad")}
+            or {"corpus": out(f"inputs/{STUDY.pretrain['dataset']}.h5ad")}
         ),
     output:
         vocabulary=out("vocabulary.parquet"),
@@ -52,7 +74,7 @@ rule tokenize_cells:
         runtime=60,
     params:
         **ENCODED,
-        draws=settings.encoding(config["tokens"]),
+        draws=settings.encoding(STUDY.tokens),
         code=code_digest("tokenize_cells"),
     script:
         "../scripts/tokenize_cells.py"
@@ -70,8 +92,8 @@ use rule tokenize_cells as tokenize_shard with:
         out("benchmarks/tokenize_shard.{shard}.tsv")
     params:
         **ENCODED,
-        draws=settings.encoding(config["tokens"]),
-        shard=lambda wildcards: [int(wildcards.shard), config["tokens"]["shards"]],
+        draws=settings.encoding(STUDY.tokens),
+        shard=lambda wildcards: [int(wildcards.shard), STUDY.tokens["shards"]],
         code=code_digest("tokenize_cells"),
 
 
@@ -86,16 +108,16 @@ use rule tokenize_cells as tokenize_variant with:
     benchmark:
         out("benchmarks/tokenize_variant.{encoding}.tsv")
     wildcard_constraints:
-        encoding="|".join(VARIANTS) or "(?!)",
+        encoding="|".join(STUDY.tokens["variants"]) or "(?!)",
     params:
         **ENCODED,
-        draws=lambda wildcards: settings.encoding(config["tokens"], wildcards.encoding),
+        draws=lambda wildcards: settings.encoding(STUDY.tokens, wildcards.encoding),
         code=code_digest("tokenize_cells"),
 
 
 use rule tokenize_cells as tokenize_corpus with:
     input:
-        unpack(to_tokenize(out(f"inputs/{config['pretrain']['dataset']}.h5ad"))),
+        unpack(to_tokenize(out(f"inputs/{STUDY.pretrain['dataset']}.h5ad"))),
     output:
         tokens=out("tokens/corpus.parquet"),
         report=out("tokens/corpus_report.parquet"),

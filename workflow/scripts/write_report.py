@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from keygenes.core.step import software_versions, step
+from keygenes.core.study import Study
 from keygenes.report.report import write_report
 
 with step(snakemake):
@@ -10,11 +11,8 @@ with step(snakemake):
     write_report(
         snakemake.input,
         Path(snakemake.output.page).parent,
+        study=Study.of(params.config, params.entries, params.claims),
         config=params.config,
-        entries=params.entries,
-        model=params.model,
         figures=params.figures,
-        claims=params.claims,
         software=software_versions(),
-        simulated=params.simulated,
     )

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import report_tables as tables
 from stated import names_in, numbers_in, sentences_on, states
+from study_configs import made_study
 
 from keygenes.report.answer import answer
 from keygenes.report.panels import cosine_text, spoken
@@ -42,7 +43,7 @@ CONFIG = {
 
 
 def asked_of(study, config=CONFIG):
-    return answer(study, config, "made-up cells", "Geneformer V1")
+    return answer(study, made_study(config, model={"title": "Geneformer V1"}))
 
 
 @pytest.mark.slow

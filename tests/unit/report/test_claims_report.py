@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import report_tables as tables
 from PIL import Image
+from study_configs import made_study
 from test_page import read
 
 from keygenes.evidence.verdicts import VERDICTS
@@ -22,7 +23,9 @@ def drawn(figure):
 def section(simulated=False):
     table = tables.claims_table()
     shown = {name: {"stem": f"figures/{name}"} for name in ("dose/forest", "claims")}
-    return claims_section(table, CLAIMS, shown, simulated)
+    datasets = {"mine": {"title": "made-up cells", "simulated": simulated}}
+    study = made_study({"dataset": "mine"}, CLAIMS, datasets=datasets)
+    return claims_section(table, study, shown)
 
 
 def test_the_section_counts_the_verdicts_and_has_the_figure():
@@ -40,7 +43,7 @@ def test_verdicts_about_simulated_cells_say_so_in_the_heading():
 
 
 def test_a_study_without_claims_has_no_section_and_no_line():
-    assert claims_section(None, None, {}, False) == []
+    assert claims_section(None, made_study(), {}) == []
     assert "claims:" not in summary_text([("a", "1", "b")], "page", False)
 
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import report_tables as tables
 from stated import names_in, states
+from study_configs import made_study
 
 from keygenes.report.captions import caption
 from keygenes.report.contents import (
@@ -76,7 +77,9 @@ def test_the_headline_names_the_floors_and_the_best_baseline():
         "evidence": {"regime": "full", "gene_sets": [], "n_key_genes": 30},
         "attention": {"pairs": [["full", "frozen"]]},
     }
-    (test, outcome, numbers), _, (_, _, models), (_, _, attention) = headline_numbers(study, config)
+    (test, outcome, numbers), _, (_, _, models), (_, _, attention) = headline_numbers(
+        study, made_study(config)
+    )
     named = {"attattr", "full", "p53", "level"}
     assert names_in(test, named) == named and outcome == "supported"
     assert states(numbers, 20, 0.048, 0.05)

@@ -1,5 +1,6 @@
 import report_tables as tables
 from stated import names_in, numbers_in, states
+from study_configs import made_study
 
 from keygenes.report.contents import gene_sections
 from keygenes.report.headline import gene_headline
@@ -31,7 +32,7 @@ def test_a_task_of_genes_has_one_section_with_its_figure_and_its_first_genes():
     found = {name: {"dosage": table} for name, table in found.items()}
     names = ["figure1_umap", "dose/forest", "dosage/gene_classes"]
     shown = {name: {"stem": f"figures/{name}"} for name in names}
-    [section] = gene_sections(found, CONFIG, shown)
+    [section] = gene_sections(found, made_study(CONFIG), shown)
     assert "dosage" in section["title"]
     assert states(section["text"], len(classes), 95, 90), "listed, in the vocabulary, expressed"
     assert [f["stem"] for f in section["figures"]] == ["figures/dosage/gene_classes"]

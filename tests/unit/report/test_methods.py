@@ -5,7 +5,7 @@ from collections import defaultdict
 import pytest
 from running import laid_over
 from stated import names_in, numbers_in, sentences_on, states
-from study_configs import COUNTS, SOFTWARE, STUDIES, entries_of, references, study
+from study_configs import COUNTS, SOFTWARE, STUDIES, made_study, record_of, references, study
 
 from keygenes.core.regimes import finetune_options
 from keygenes.core.tracks import ATTRIBUTIONS, OF_MODELS, TRACKS
@@ -33,13 +33,10 @@ def _here(repository, monkeypatch):
     monkeypatch.chdir(repository)
 
 
-def written(config, counts=COUNTS, claims=None, **changed):
+def written(config, counts=COUNTS, claims=None, software=SOFTWARE):
     """Return the methods of a config as one text, and the keys cited."""
-    entries, simulated = entries_of(config)
-    options = {"simulated": simulated, "software": SOFTWARE, **changed}
-    paragraphs, keys = methods(
-        config, references(), entries=entries, counts=counts, claims=claims, **options
-    )
+    record = record_of(config, claims)
+    paragraphs, keys = methods(record, references(), counts=counts, software=software)
     return "\n".join(paragraphs), keys
 
 
@@ -66,7 +63,10 @@ def test_the_text_names_regimes_pairs_and_folds_and_says_first_what_is_simulated
         kept_epoch(config["finetune"]),
     ):
         assert said in text, said
-    real, _ = written(config, simulated=False)
+    record = record_of(config)
+    for entry in record.entries["datasets"].values():
+        entry.pop("simulated", None)
+    real = "\n".join(methods(record, references(), counts=COUNTS, software=SOFTWARE)[0])
     assert text.endswith(real)
     assert (text != real) == (name in ("demo", "micro"))
 
@@ -253,7 +253,7 @@ def test_controls_are_told_by_what_they_repeat():
     names = [regime["name"] for regime in config["regimes"]]
 
     def said():
-        repeated, *limited, _ = controls(config, {}, COUNTS, {})
+        repeated, *limited, _ = controls(made_study({**config, "dataset": "mine"}), COUNTS, {})
         return repeated, limited
 
     repeated, [limited] = said()
@@ -295,8 +295,7 @@ def test_scores_that_no_table_has_are_not_spoken_of():
 def primary_text(**changed):
     """Return the methods of the primary test as one text, and that test."""
     config = laid_over(study("config"), {"evidence": changed})
-    entries, _ = entries_of(config)
-    said = methods_evidence.primary(config, entries, COUNTS, defaultdict(str))
+    said = methods_evidence.primary(record_of(config), COUNTS, defaultdict(str))
     return " ".join(said), config["evidence"]
 
 
@@ -349,17 +348,13 @@ def test_the_text_is_well_formed(name):
 
 def test_names_that_others_wrote_cite_nothing_and_break_nothing():
     config = study("config")
-    entries, _ = entries_of(config)
-    entries["datasets"][config["dataset"]] |= {
+    record = record_of(laid_over(config, {"select": {"drug": "[@nobody1999]"}}))
+    record.entries["datasets"][config["dataset"]] |= {
         "title": "mine [@nobody1999]\x1b[31m",
         "citation": "doi:10.5555/mine; doi:10.1126/science.aax6234",
+        "simulated": "[@nobody1999]",
     }
-    config["select"]["drug"] = "[@nobody1999]"
-    paragraphs, keys = methods(
-        config,
-        references(),
-        **{"entries": entries, "counts": COUNTS, "software": {}, "simulated": "[@nobody1999]"},
-    )
+    paragraphs, keys = methods(record, references(), counts=COUNTS, software={})
     assert "\x1b" not in paragraphs[0]
     assert "10.5555/mine" in paragraphs[0]
     assert keys[0] == "srivatsan2020"
@@ -374,10 +369,10 @@ def test_what_the_text_says_of_the_code_is_so():
 
 def test_tasks_of_genes_have_a_paragraph():
     config = study("config")
-    entries = {"gene_classes": {"mine": {"title": "genes of mine"}}}
-    assert not list(gene_tasks(config, entries, {}, defaultdict(str)))
+    assert not list(gene_tasks(record_of(config), {}, defaultdict(str)))
     config["tasks"].append({"name": "targets", "type": "gene", "gene_classes": "mine"})
-    text = " ".join(gene_tasks(config, entries, {}, defaultdict(str)))
+    record = made_study(config, gene_classes={"mine": {"title": "genes of mine"}})
+    text = " ".join(gene_tasks(record, {}, defaultdict(str)))
     keys = config["gene_classification"]
     assert "genes of mine" in text and "targets" in text
     assert cells(keys["max_cells"]) in text and counted(keys["folds"], "fold") in text

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 from rocrate.rocrate import ROCrate
+from study_configs import made_study
 
 from keygenes.core.files import checksum
 from keygenes.core.tables import set_stamp, write_table
@@ -25,10 +26,10 @@ CONFIG = {
     "tokens": {"seed": 3},
     "select": {"min_counts": 1},
 }
-CONFIG |= {"model": "pretrain", "pretrain": {"dataset": "x"}}
+CONFIG |= {"model": "pretrain", "pretrain": {"dataset": "x"}, "dataset": "a"}
 ENTRIES = {
     "datasets": {
-        "a": {"title": "all cells", "licence": "CC0", "combine": ["x", "y"]},
+        "a": {"title": "all cells", "licence": "CC0", "combine": ["x"]},
         "x": {"title": "made cells", "simulate": {"seed": 7, "kind": "atlas"}},
     },
     **{"model": None, "vocabulary": None, "gene_classes": {}},
@@ -37,6 +38,7 @@ ENTRIES = {
         "planted": {"title": "planted genes", "file": {"truth_of": "x"}},
     },
 }
+STUDY = made_study(CONFIG, **ENTRIES)
 
 
 @pytest.fixture
@@ -60,16 +62,15 @@ def record(stamped, tmp_path):
     genes.write_bytes(b"MDM2\n")
     spec = {"url": "https://example.org/cells", "md5": "0" * 32}
     return provenance(
+        STUDY,
         CONFIG,
         given={"dataset 'a', file 'matrix'": str(matrix), "gene set 'b'": str(genes)},
         sources={"dataset": {str(matrix): {"name": "dataset", "spec": spec}}},
-        entries=ENTRIES,
         code={"rules": "r", "scripts": {"evaluate": "e"}},
         checkout=tmp_path,
         snakemake="9.0",
         results=tmp_path / "results",
         tables=[stamped("one", torch="1.0"), stamped("two", torch="2.0", numpy="3.0")],
-        simulated=False,
     )
 
 
@@ -163,9 +164,9 @@ def test_the_crate_is_read_back_with_all_inputs_and_results(record, tmp_path):
 
 
 def test_facts_of_the_page(record):
-    facts = provenance_facts(record)
+    facts = provenance_facts(record, STUDY)
     assert (facts["folds"], facts["seeds"]) == ("1, 2, 3", "1, 2")
-    for said in ("all cells", "x, y", "CC0"):
+    for said in ("all cells", "from x", "CC0"):
         assert said in facts["dataset 'a'"]
     sha256 = record["inputs"][0]["sha256"]
     assert facts["dataset 'a', file 'matrix'"] == f"https://example.org/cells (sha256 {sha256})"
@@ -185,6 +186,6 @@ def test_facts_of_the_page(record):
     assert "2 inputs and 2 results" in facts["whole record"]
     assert "commit" not in facts["keygenes"]
     made = {"version": "1", "commit": "0123456789abcdef", "changed": True}
-    assert provenance_facts({**record, "keygenes": made})["keygenes"] == (
+    assert provenance_facts({**record, "keygenes": made}, STUDY)["keygenes"] == (
         "1 (commit 0123456789ab and changes)"
     )

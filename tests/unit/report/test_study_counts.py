@@ -1,8 +1,10 @@
 import pandas as pd
+from study_configs import made_study
 
 from keygenes.report.study_counts import study_counts
 
-CONFIG = {"tasks": [{"name": "dose"}, {"name": "dosage", "type": "gene"}]}
+TASKS = [{"name": "dose"}, {"name": "dosage", "type": "gene", "gene_classes": "mine"}]
+STUDY = made_study({"tasks": TASKS})
 
 
 def tables():
@@ -33,7 +35,7 @@ def tables():
 
 
 def test_a_study_is_counted_from_its_tables():
-    assert study_counts(tables(), CONFIG) == {
+    assert study_counts(tables(), STUDY) == {
         **{"n_cells": 4, "n_genes": 20, "hash_columns": ["top_to_second_best_ratio", "hash_umis"]},
         **{"filter_pass": False, "unit": "well", "n_units": {"dose": 3}, "has_wells": True},
         "has_intervals": True,
@@ -44,8 +46,8 @@ def test_a_study_is_counted_from_its_tables():
 
 def test_what_the_primary_test_relabels_is_counted():
     primary = pd.DataFrame({"permuted_unit": ["replicate"]})
-    assert study_counts({**tables(), "primary": primary}, CONFIG)["permuted_unit"] == "replicate"
-    assert "permuted_unit" not in study_counts({**tables(), "primary": None}, CONFIG)
+    assert study_counts({**tables(), "primary": primary}, STUDY)["permuted_unit"] == "replicate"
+    assert "permuted_unit" not in study_counts({**tables(), "primary": None}, STUDY)
 
 
 def test_filters_that_the_cells_have_no_columns_for_count_as_none():
@@ -54,7 +56,7 @@ def test_filters_that_the_cells_have_no_columns_for_count_as_none():
     found["selection"]["note"] = ["mine", "filter_pass = 1", "no hash columns: skipped"]
     found["genes"]["dose"] = found["genes"]["dose"].iloc[1:]
     del found["vocabulary"]
-    counts = study_counts(found, CONFIG)
+    counts = study_counts(found, STUDY)
     assert (counts["hash_columns"], counts["filter_pass"], counts["has_wells"]) == ([], True, False)
     assert "n_vocabulary" not in counts
 
@@ -63,5 +65,5 @@ def test_datasets_that_lack_a_column_are_no_test_of_the_hash_filter():
     found = tables()
     lacking = "no hash_umis in 'b' and 'c': all cells kept, no cell left of 'd'"
     found["selection"].loc[1, "note"] += f", {lacking}"
-    counts = study_counts(found, CONFIG)
+    counts = study_counts(found, STUDY)
     assert counts["hash_columns"] == ["top_to_second_best_ratio", "hash_umis"]

@@ -124,7 +124,7 @@ def resolve(
         dataset, vocabulary, model : registry entries (vocabulary and model may be None);
         combined {dataset: [members]}; dataset_files {dataset: {part: path}}, of the members where
         a dataset is combined; vocabulary_files, model_files {part: path}; finetuned {regime:
-        {config, weights, classes}} of classifiers that were brought along; name_files {names,
+        {config, weights, classes, entry}} of brought classifiers; name_files {names,
         mapping: [paths]} of the dictionaries that say what genes are called; gene_set_files,
         gene_class_files {name: path}; given {what it is: path} of every file that the study is
         given; entries {kind: entry or {name: entry}} that are used; downloads {kind: {path: {name,
@@ -226,6 +226,7 @@ def resolve(
             finetuned[regime["name"]] = {
                 **folder(found["finetuned"], where, "finetuned"),
                 "classes": found.get("classes"),
+                "entry": found,
             }
     if config["tokens"]["upstream"] and combined:
         raise input_error(

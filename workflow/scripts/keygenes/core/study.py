@@ -16,6 +16,7 @@ from keygenes.core.runs import Run, run_named
 from keygenes.core.tasks import cell_tasks, gene_tasks
 
 Section = dict[str, Any]
+GENE_MODELS = ("pretrained", "random_encoder", "shuffled_labels", "logistic")  # and its controls
 PRETRAINED = "pretrained"  # the base model, beside the regimes that start from it
 MAIN = "main"  # the tokens as they are, beside the variants
 
@@ -88,6 +89,17 @@ class Study:
     def gene_classes(self) -> dict[str, str]:
         """{task of genes: its list of classes}."""
         return {task["name"]: task["gene_classes"] for task in self.gene_tasks}
+
+    @cached_property
+    def dataset_title(self) -> str:
+        """What the registry calls the cells."""
+        return self.entries["datasets"][self.dataset]["title"]
+
+    @cached_property
+    def model_title(self) -> str:
+        """What the encoder is called."""
+        model = self.entries["model"]
+        return model["title"] if model else "a small encoder, pretrained here,"
 
     @cached_property
     def members(self) -> list[Section]:
@@ -253,6 +265,11 @@ class Study:
         """The confirmatory test; without a gene set there is no verdict on genes, and None."""
         named = self.evidence["primary"]
         return named if named and named["gene_set"] else None
+
+    @cached_property
+    def primary_task(self) -> str:
+        """The task of the primary test; 'none', which no one asks for, without it."""
+        return self.primary["task"] if self.primary else "none"
 
     @cached_property
     def relabellings(self) -> range:

@@ -126,6 +126,10 @@ class StudyFiles:
             return self.base_model("config")
         return self.run_file("models", task, regime, run, "config.json")
 
+    def by_rank_of(self, regime: str, task: str, run: Run | str) -> str:
+        """Return the path of a run's attention per rank."""
+        return self.run_file("attention", task, regime, run, "by_rank.parquet")
+
     def by_well_of(self, regime: str, task: str, run: Run | str) -> str:
         """Return the path of a run's attention per well."""
         return self.run_file("attention", task, regime, run, "by_well.parquet")

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from keygenes.core.regimes import BASELINES
-from keygenes.core.tasks import cell_tasks
 from keygenes.evidence.primary import ALPHA
 from keygenes.report.panels import cosine_text, spoken
 from keygenes.report.summaries import (
@@ -25,7 +24,7 @@ THESIS = "attention_total"
 REFERENCES = ("wilcoxon", "detection", "mean_rank")  # no model is behind these
 
 
-def answer(tables, config, dataset, model):
+def answer(tables, study):
     """Return five sentences: what was asked, and what was found of models, attention and genes.
 
     Where the model in question has not learnt a task, a sentence before them says so.
@@ -35,17 +34,15 @@ def answer(tables, config, dataset, model):
     tables : dict
         labels, splits, claims, primary and track_tests (None where the study has none), gene_sets
         {name: table}, and per task metrics, cosine, comparison_bounds, key_genes and genes.
-    config : dict
-    dataset, model : str
-        What they are called.
+    study : Study
     """
-    regime, tasks = config["evidence"]["regime"], [task["name"] for task in cell_tasks(config)]
+    regime, tasks = study.main, study.tasks
     return [
         *_unlearnt(tables, regime, tasks),
-        _asked(tables, dataset, model, regime, tasks),
+        _asked(tables, study),
         _told(tables, regime, tasks),
-        _moved(tables, config, tasks),
-        _genes(tables, config, tasks),
+        _moved(tables, study),
+        _genes(tables, study),
         " ".join(["Is it real?", *primary_sentences(tables), *_claims(tables["claims"])]),
     ]
 
@@ -72,15 +69,16 @@ def _each(texts):
     return listed([f"{text} in {listed(of)}" for text, of in tasks.items()])
 
 
-def _asked(tables, dataset, model, regime, tasks):
+def _asked(tables, study):
     tested = tables["splits"][tables["splits"]["split"] == "test"]
-    classes = {task: len(tables["labels"][task].cat.categories) for task in tasks}
+    classes = {task: len(tables["labels"][task].cat.categories) for task in study.tasks}
     asked = listed([f"{task} ({n} classes)" for task, n in classes.items()])
+    trained = n_trainings(tables, study.main, study.tasks)
     return (
-        f"Which genes does {model} look at when it is fine-tuned (regime {spoken(regime)}) to tell "
-        f"{asked} of {dataset} apart, and is that real: asked of {tested['cell'].nunique():,} test "
-        f"cells, held out by {tested['unit'].iloc[0]} in "
-        f"{trained_folds(tested['fold'].nunique(), n_trainings(tables, regime, tasks))}?"
+        f"Which genes does {study.model_title} look at when it is fine-tuned (regime "
+        f"{spoken(study.main)}) to tell {asked} of {study.dataset_title} apart, and is that real: "
+        f"asked of {tested['cell'].nunique():,} test cells, held out by "
+        f"{tested['unit'].iloc[0]} in {trained_folds(tested['fold'].nunique(), trained)}?"
     )
 
 
@@ -103,8 +101,9 @@ def _told(tables, regime, tasks):
     return f"The model tells {'; '.join(told)}{f' (95 % intervals {over})' if over else ''}."
 
 
-def _moved(tables, config, tasks):
-    found = {task: attention_change(tables, config, task) for task in tasks}
+def _moved(tables, study):
+    tasks = study.tasks
+    found = {task: attention_change(tables, study, task) for task in tasks}
     first = found[tasks[0]]
     cosines = {
         task: f"{cosine_text(row['cosine'])} ({cosine_text(row['low'])} to "
@@ -132,11 +131,12 @@ def _moved(tables, config, tasks):
     return f"{said}."
 
 
-def _genes(tables, config, tasks):
-    n_top = config["evidence"]["n_key_genes"]
+def _genes(tables, study):
+    tasks = study.tasks
+    n_top = study.evidence["n_key_genes"]
     keys = {task: tables["key_genes"][task] for task in tasks}
     first = {task: ", ".join(keys[task]["symbol"].head(3).astype(str)) for task in tasks}
-    sets = config["evidence"]["gene_sets"]
+    sets = study.gene_sets
     if not sets:
         both = {}
         for task in tasks:

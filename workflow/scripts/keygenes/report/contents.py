@@ -5,7 +5,6 @@ import re
 import pandas as pd
 
 from keygenes.attention.expected import LIMIT
-from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.captions import caption
 from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
@@ -110,21 +109,19 @@ def top_expressed(wilcoxon, task, n):
     return table.groupby(["group", "reference"], observed=True, sort=False).head(n)[columns]
 
 
-def page_sections(tables, config, shown, dataset):
+def page_sections(tables, study, shown):
     """Return the sections of the page: data, models, attention, genes, then tasks of genes.
 
     Parameters
     ----------
     tables : dict
-    config : dict
+    study : Study
     shown : dict {name: dict}
         The figures in their order: stem, source, width, height and chart, as `page.write_page`
         takes them; their titles and captions are added here.
-    dataset : dict
-        Entry of the registry.
     """
-    evidence = config["evidence"]
-    tasks = [t["name"] for t in cell_tasks(config)]
+    evidence = study.evidence
+    tasks = study.tasks
     unit = tables["splits"]["unit"].iloc[0]
     lost = tables["tokens"]["counts_lost"].mean()
     split = {
@@ -135,7 +132,7 @@ def page_sections(tables, config, shown, dataset):
         "optimistic.",
     }[unit]
     text = (
-        f"Dataset: {dataset['title']}. {split} The encoding loses on average {lost:.1%} of a "
+        f"Dataset: {study.dataset_title}. {split} The encoding loses on average {lost:.1%} of a "
         f"cell's counts to genes outside the vocabulary (n = {len(tables['tokens'])} cells)."
     )
     sections = [
@@ -208,26 +205,26 @@ def page_sections(tables, config, shown, dataset):
                 ],
             }
         )
-    return sections + gene_sections(tables, config, shown)
+    return sections + gene_sections(tables, study, shown)
 
 
-def claims_section(table, claims, shown, simulated):
+def claims_section(table, study, shown):
     """Return the section of the verdicts, as a list; empty where the study has no claims.
 
     Parameters
     ----------
     table : table 'claims' or None
-    claims : dict or None
-        title and source of the claims file.
-    simulated : bool or str
+    study : Study
+    shown : dict
     """
+    claims = study.claims
     if claims is None:
         return []
+    about = ": verdicts about simulated cells, not about any real ones" * bool(study.simulated)
     n_others = int((~table["primary"].astype(bool)).sum())
     return [
         {
-            "title": claims["title"]
-            + (": verdicts about simulated cells, not about any real ones" if simulated else ""),
+            "title": f"{claims['title']}{about}",
             "text": f"What was claimed is from: {claims['source']}. Each claim has one verdict, "
             f"that of its primary reading: {verdict_counts(table)}. Its other readings and tasks "
             f"({n_others} in all) stand under it and count for nothing. "
@@ -238,7 +235,7 @@ def claims_section(table, claims, shown, simulated):
     ]
 
 
-def gene_sections(tables, config, shown):
+def gene_sections(tables, study, shown):
     """Return one section per task of genes.
 
     Parameters
@@ -247,7 +244,7 @@ def gene_sections(tables, config, shown):
         Per task of genes gene_classes, gene_metrics and gene_scores (the task's evidence).
     """
     sections = []
-    for task in (t["name"] for t in gene_tasks(config)):
+    for task in study.gene_classes:
         genes, scores = tables["gene_classes"][task], tables["gene_scores"][task]
         found, seen = genes["token"].notna(), genes["n_cells"] > 0
         counts = ", ".join(
@@ -273,7 +270,7 @@ def gene_sections(tables, config, shown):
                         f"The genes with the highest probability of class "
                         f"'{genes['class'].cat.categories[-1]}' (pretrained encoder, out of fold, "
                         "mean over cells and seeds).",
-                        best[columns].head(config["evidence"]["n_key_genes"]),
+                        best[columns].head(study.evidence["n_key_genes"]),
                         f"evidence/{task}/genes.parquet",
                     ),
                 ],

@@ -3,7 +3,7 @@
 from keygenes.report.wording import plural
 
 
-def provenance_facts(record):
+def provenance_facts(record, study):
     """Return the page's facts of a study's record: {what it is: text}.
 
     Every registry entry has its line, followed by those of its files; what is made by the study
@@ -22,7 +22,7 @@ def provenance_facts(record):
         "seeds": ", ".join(map(str, record["seeds"]["seeds"])),
     }
     files = {source["name"]: _place(source) for source in record["inputs"]}
-    for what, said in _entries(record):
+    for what, said in _entries(study):
         facts[what] = ". ".join([*said, *([files.pop(what)] if what in files else [])])
         of_entry = [name for name in files if name.startswith(f"{what}, file ")]
         facts |= {name: files.pop(name) for name in of_entry}
@@ -35,19 +35,19 @@ def _place(source):
     return f"{place} (sha256 {source['sha256']})"
 
 
-def _entries(record):
+def _entries(study):
     """Yield what each registry entry of a study is called, and what is to be said of it."""
-    config, entries = record["config"], record["entries"]
+    entries, pretrained = study.entries, f"dataset '{study.pretrain['dataset']}'"
     for name, entry in entries["datasets"].items():
         yield f"dataset '{name}'", _about(entry)
     if entries["model"]:
-        yield f"model '{config['model']}'", _about(entries["model"])
+        yield f"model '{study.model}'", _about(entries["model"])
     else:
-        yield "model", [f"pretrained by this study on dataset '{config['pretrain']['dataset']}'"]
+        yield "model", [f"pretrained by this study on {pretrained}"]
     if entries["vocabulary"]:
-        yield f"vocabulary '{config['tokens']['vocabulary']}'", _about(entries["vocabulary"])
+        yield f"vocabulary '{study.tokens['vocabulary']}'", _about(entries["vocabulary"])
     else:
-        yield "vocabulary", [f"made by this study from dataset '{config['pretrain']['dataset']}'"]
+        yield "vocabulary", [f"made by this study from {pretrained}"]
     for kind in ("gene set", "gene classes"):
         for name, entry in entries["gene_sets" if kind == "gene set" else "gene_classes"].items():
             yield f"{kind} '{name}'", _about(entry)

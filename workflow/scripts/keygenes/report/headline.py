@@ -6,7 +6,6 @@ import pandas as pd
 
 from keygenes.core.regimes import BASELINES
 from keygenes.core.shown import printable_lines
-from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.panels import cosine_text, spoken
 from keygenes.report.summaries import (
     attention_change,
@@ -26,7 +25,7 @@ from keygenes.report.wording import trained_folds
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
 
-def headline_numbers(tables, config):
+def headline_numbers(tables, study):
     """Return the numbers that matter as (label, value, detail).
 
     Parameters
@@ -34,10 +33,10 @@ def headline_numbers(tables, config):
     tables : dict
         selection, splits, primary (or None), gene_sets {name: table}, and per task metrics, cosine,
         key_genes; per task of genes gene_metrics.
-    config : dict
+    study : Study
     """
-    regime, splits = config["evidence"]["regime"], tables["splits"]
-    tasks = [task["name"] for task in cell_tasks(config)]
+    regime, splits = study.main, tables["splits"]
+    tasks = study.tasks
     tested = splits[splits["split"] == "test"]
     unit = tested["unit"].iloc[0]
     models = trained_folds(tested["fold"].nunique(), n_trainings(tables, regime, tasks))
@@ -75,10 +74,10 @@ def headline_numbers(tables, config):
             )
         )
     task = tasks[-1]
-    rows.append(attention_headline(task, attention_change(tables, config, task)))
-    n_top = config["evidence"]["n_key_genes"]
+    rows.append(attention_headline(task, attention_change(tables, study, task)))
+    n_top = study.evidence["n_key_genes"]
     partial = partial_sets(tables)
-    for name in config["evidence"]["gene_sets"][:1]:
+    for name in study.gene_sets[:1]:
         found, expected = top_members(tables["key_genes"][task], name, n_top)
         by_expression = top_expressed_members(
             tables["genes"][task], tables["key_genes"][task], name, n_top
@@ -94,9 +93,7 @@ def headline_numbers(tables, config):
                 "differentially expressed" + _part(partial.get(name)),
             )
         )
-    return rows + [
-        gene_headline(t["name"], tables["gene_metrics"][t["name"]]) for t in gene_tasks(config)
-    ]
+    return rows + [gene_headline(task, tables["gene_metrics"][task]) for task in study.gene_classes]
 
 
 def _part(counts):

@@ -20,25 +20,18 @@ PACKAGES = {  # as a paper calls them
 }
 
 
-def methods(config, references, *, entries, counts, software, simulated, claims=None):
+def methods(study, references, *, counts, software):
     """Return the methods of a study as paragraphs, and the works that they cite.
 
     Parameters
     ----------
-    config : dict
-        With the order of its keys: the last class of a task is the one that is explained.
+    study : Study
+        With the classes of tasks in the config's order: the last one is explained.
     references : dict
         Of `references.read_references`.
-    entries : dict
-        Registry entries that the study uses, as `core.resolve.resolve` gives them: datasets {name:
-        entry}, model and vocabulary (entry or None), gene_sets and gene_classes {name: entry}.
     counts : dict
         Of `study_counts.study_counts`. What it lacks is left out.
     software : dict {package: [versions]}
-    simulated : str, True or False
-        What of the data is simulated. It is said first.
-    claims : dict, optional
-        title and source of the claims that were tested.
 
     Returns
     -------
@@ -50,23 +43,23 @@ def methods(config, references, *, entries, counts, software, simulated, claims=
     cited = {
         name: citation(entry, references)
         for kind in ("datasets", "gene_sets", "gene_classes")
-        for name, entry in entries[kind].items()
+        for name, entry in study.entries[kind].items()
     }
-    cited["model"] = citation(entries["model"] or {}, references)
-    study = (config, entries, counts, cited)
+    cited["model"] = citation(study.entries["model"] or {}, references)
+    about = (study, counts, cited)
     paragraphs, keys = [], {}
     for sentences in (
-        methods_cells.data(*study, simulated),
-        methods_cells.encoding(*study),
-        methods_models.models(*study),
-        methods_models.controls(*study),
-        methods_evidence.attention(*study),
-        methods_evidence.expression(*study),
-        methods_evidence.tracks(*study),
-        methods_evidence.tests(*study),
-        methods_evidence.primary(*study),
-        methods_models.gene_tasks(*study),
-        [*methods_evidence.statistics(*study, claims), *computing(software)],
+        methods_cells.data(*about),
+        methods_cells.encoding(*about),
+        methods_models.models(*about),
+        methods_models.controls(*about),
+        methods_evidence.attention(*about),
+        methods_evidence.expression(*about),
+        methods_evidence.tracks(*about),
+        methods_evidence.tests(*about),
+        methods_evidence.primary(*about),
+        methods_models.gene_tasks(*about),
+        [*methods_evidence.statistics(*about), *computing(software)],
     ):
         text, found = with_marks(" ".join(map(sentence, sentences)), references)
         paragraphs.append(text)

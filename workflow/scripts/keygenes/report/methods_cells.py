@@ -2,7 +2,6 @@
 
 import re
 
-from keygenes.core.tasks import cell_tasks
 from keygenes.report.wording import counted, listed, number, others_words, percent, times
 
 PARENTHESES = re.compile(r"\s*\([^()]*\)")
@@ -28,11 +27,11 @@ def in_um(values):
     return f"{listed(number(value) for value in values)} µM"
 
 
-def data(config, entries, counts, cited, simulated):
+def data(study, counts, cited):
     """Yield where the cells come from, which were kept, their classes and their splits."""
-    select, name = config["select"], config["dataset"]
-    dataset = entries["datasets"][name]
-    if simulated:
+    select, name = study.select, study.dataset
+    dataset = study.entries["datasets"][name]
+    if simulated := study.simulated:
         what = f" ({others_words(simulated)})" if isinstance(simulated, str) else ""
         yield f"The data are simulated{what}"
     drug = f" treated with {others_words(select['drug'])}" if select["drug"] else ""
@@ -44,14 +43,14 @@ def data(config, entries, counts, cited, simulated):
             "[@fischer2017; @sullivan2018; @engeland2018]"
         )
     yield (
-        f"Cells{drug} ({doses}{reference(config)}: {_vehicle(select['vehicle'])}) are from "
+        f"Cells{drug} ({doses}{reference(study)}: {_vehicle(select['vehicle'])}) are from "
         f"{quoted(dataset, cited[name])}{planted}"
     )
-    yield from _kept(select, counts, stratum(config, entries))
-    tasks = [f"{t['name']} ({_classes(t, select['doses_um'])})" for t in cell_tasks(config)]
+    yield from _kept(select, counts, stratum(study))
+    tasks = [f"{t['name']} ({_classes(t, select['doses_um'])})" for t in study.cell_tasks]
     yield f"{'Tasks were' if tasks[1:] else 'The task was'} {listed(tasks)}"
-    yield _splits(config, entries, counts)
-    seeds = config["seeds"]
+    yield _splits(study, counts)
+    seeds = study.seeds
     if seeds[1:]:
         yield (
             f"Every fold was trained {times(len(seeds))}, from seeds {listed(seeds)}, which choose "
@@ -61,9 +60,9 @@ def data(config, entries, counts, cited, simulated):
         yield f"Every fold was trained once, from seed {seeds[0]}"
 
 
-def reference(config):
+def reference(study):
     """Return what the cells of select.vehicle are called: 'reference' where no drug is chosen."""
-    select = config["select"]
+    select = study.select
     return "vehicle" if select["drug"] or select["doses_um"] else "reference"
 
 
@@ -133,27 +132,28 @@ def _classes(task, doses):
     return "; ".join(parts) if any(": " in part for part in parts) else listed(parts)
 
 
-def stratum(config, entries):
+def stratum(study):
     """Return what cells and wells are drawn within: their dose, or where none is known their class.
 
     Where several datasets are combined one with doses is enough.
     """
-    datasets, name = entries["datasets"], config["dataset"]
-    members = [datasets[member] for member in datasets[name].get("combine", [name])]
-    known = any(m.get("layout") != "h5ad" or "dose_um" in m.get("columns", {}) for m in members)
+    known = any(
+        entry.get("layout") != "h5ad" or "dose_um" in entry.get("columns", {})
+        for entry in study.members
+    )
     return "dose" if known else "class"
 
 
-def _splits(config, entries, counts):
-    split, folds = config["split"], listed(config["folds"])
+def _splits(study, counts):
+    split, folds = study.split, listed(study.folds)
     unit = counts.get("unit", "well" if split["by"] == "replicate" else "cell")
-    valid, group = percent(split["valid_fraction"]), stratum(config, entries)
+    valid, group = percent(split["valid_fraction"]), stratum(study)
     if unit == "cell":
         reason = ", as no replicates are known," if split["by"] == "replicate" else ""
         return (
             f"Cells were split one by one{reason} within each {group}: "
             f"{percent(split['test_fraction'])} for testing, and {valid} of the others for "
-            f"validation (fold{'s' if config['folds'][1:] else ''} {folds})"
+            f"validation (fold{'s' if study.folds[1:] else ''} {folds})"
         )
     return (
         f"Fold k ({folds}) tested {unit if unit == 'replicate' else 'the wells of replicate'} k "
@@ -162,9 +162,9 @@ def _splits(config, entries, counts):
     )
 
 
-def encoding(config, entries, counts, cited):
+def encoding(study, counts, cited):
     """Yield how a cell becomes tokens."""
-    tokens, vocabulary = config["tokens"], entries["vocabulary"]
+    tokens, vocabulary = study.tokens, study.entries["vocabulary"]
     name = title_of(vocabulary).split(",")[0] if vocabulary else ""
     corpus = f"the pretraining corpus of {name}" if vocabulary else "the pretraining cells"
     genes = f" ({counted(counts['n_vocabulary'], 'gene')})" if "n_vocabulary" in counts else ""

@@ -1,7 +1,6 @@
 """The methods in words: attention, expression, scores of genes, their tests, statistics."""
 
 from keygenes.core.regimes import counterpart
-from keygenes.core.tasks import cell_tasks
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, MANY_PASSES, TRACKS
 from keygenes.evidence.primary import ALPHA, FEWEST, OF_WILCOXON
 from keygenes.report.methods_cells import class_name, quoted, reference, stratum
@@ -10,19 +9,7 @@ from keygenes.report.panels import spoken
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
 
-def attended(config):
-    """Return the models whose attention is looked at."""
-    names = [r["name"] for r in config["regimes"] if "method" not in r and "split" not in r]
-    pairs = config["attention"]["pairs"]
-    return names + (["pretrained"] if any("pretrained" in pair for pair in pairs) else [])
-
-
-def attributed(config):
-    """Return the models whose predictions are attributed to genes."""
-    return [name for name in attended(config) if name in config["evidence"]["regimes"]]
-
-
-def tracks_of(config, counts, kinds):
+def tracks_of(study, counts, kinds):
     """Return the tracks of models that the study has, of some kinds.
 
     Parameters
@@ -30,10 +17,10 @@ def tracks_of(config, counts, kinds):
     kinds : tuple of str
         `ATTENTION` or `ATTRIBUTIONS`.
     """
-    if kinds == ATTRIBUTIONS and not attributed(config):
+    if kinds == ATTRIBUTIONS and not study.attributed:
         return []
-    asked = [name for name in kinds if name in config["evidence"]["tracks"]]
-    if not config["attention"]["pair_norms"]:
+    asked = [name for name in kinds if name in study.evidence["tracks"]]
+    if not study.attention["pair_norms"]:
         asked = [name for name in asked if name != "norm_pair"]
     return [name for name in asked if name in counts.get("tracks", asked)]
 
@@ -43,20 +30,20 @@ def has_wells(counts):
     return counts.get("has_wells", True)
 
 
-def attention(config, entries, counts, cited):
+def attention(study, counts, cited):
     """Yield what attention was reduced to, and how models were compared."""
-    keys = config["attention"]
+    keys = study.attention
     cells = _in_cells(keys["max_cells"])
     together = ", also of heads together" if keys["pair_norms"] else ""
     half = "; computed in bf16 where a GPU has it" if keys["precision"] == "auto" else ""
     yield (
         f"Attention received by a gene is its sum over a cell's queries (uniform: 1) per layer and "
         f"head, in {cells}; its residual is the log2 less what rank, length and depth predict in "
-        f"{reference(config)} cells of training; norms weigh attention by the vectors it carries "
+        f"{reference(study)} cells of training; norms weigh attention by the vectors it carries "
         f"[@kobayashi2020]{together}{half}"
     )
-    bounds = ["another training of a fold"] if len(config["seeds"]) > 1 else []
-    bounds = bounds or (["another fold"] if len(config["folds"]) > 1 else [])
+    bounds = ["another training of a fold"] if len(study.seeds) > 1 else []
+    bounds = bounds or (["another fold"] if len(study.folds) > 1 else [])
     pairs = [f"{a}/{b}" for a, b in keys["pairs"]]
     yield (
         f"Models ({listed(pairs)}) were compared by cosine of attention, correlations and "
@@ -65,19 +52,19 @@ def attention(config, entries, counts, cited):
     )
 
 
-def expression(config, entries, counts, cited):
+def expression(study, counts, cited):
     """Yield how differential expression was tested."""
-    keys, umap = config["expression"], config["expression"]["umap"]
+    keys, umap = study.expression, study.expression["umap"]
     wells = ""
     if has_wells(counts):
         wells = ", and by DESeq2 on counts summed per well [@love2014; @muzellec2023]"
-    against = "vehicle" if reference(config) == "vehicle" else "the reference cells"
+    against = "vehicle" if reference(study) == "vehicle" else "the reference cells"
     yield (
         f"Differential expression of each class against the others and {against} was tested by "
         f"Wilcoxon's test between cells (counts per 10,000; log2 fold changes of means plus "
         f"{number(keys['pseudocount'])}){wells}"
     )
-    if stratum(config, entries) == "dose":
+    if stratum(study) == "dose":
         yield (
             f"Genes respond to a dose at adjusted p < {number(keys['fdr'])} and |log2 fold "
             f"change| ≥ {number(keys['min_abs_log2fc'])}"
@@ -88,12 +75,12 @@ def expression(config, entries, counts, cited):
     )
 
 
-def tracks(config, entries, counts, cited):
+def tracks(study, counts, cited):
     """Yield how genes were scored."""
-    options = config["evidence"]["attribution"]
-    if own := [TRACKS[name].method for name in tracks_of(config, counts, ATTENTION)]:
+    options = study.evidence["attribution"]
+    if own := [TRACKS[name].method for name in tracks_of(study, counts, ATTENTION)]:
         yield f"Genes were scored by attention received: {listed(own)}"
-    found = tracks_of(config, counts, ATTRIBUTIONS)
+    found = tracks_of(study, counts, ATTRIBUTIONS)
     few = [name for name in found if name not in MANY_PASSES]
     many = [name for name in found if name in MANY_PASSES]
     parts = [
@@ -102,10 +89,10 @@ def tracks(config, entries, counts, cited):
         if some
     ]
     if parts:
-        last = [class_name(task, list(task["classes"])[-1]) for task in cell_tasks(config)]
+        last = [class_name(task, list(task["classes"])[-1]) for task in study.cell_tasks]
         checked = any(TRACKS[track].complete for track in found)
         yield (
-            f"In {listed(attributed(config))}, the logit of {listed(last, 'or')} less the mean of "
+            f"In {listed(study.attributed)}, the logit of {listed(last, 'or')} less the mean of "
             f"the others was attributed to genes by {', and by '.join(parts)}"
         )
         drawn = (few and options["max_cells"]) or (many and options["costly_cells"])
@@ -119,8 +106,8 @@ def tracks(config, entries, counts, cited):
         "Scores without a model were differential expression, detection, mean rank, L1-penalised "
         "regression and chance"
     )
-    regimes = {regime["name"]: regime for regime in config["regimes"]}
-    permuted = [name for name in regimes if "labels" in regimes[name] and name in attended(config)]
+    regimes = study.regimes
+    permuted = [name for name in regimes if "labels" in regimes[name] and name in study.attended]
     null = [(name, counterpart(name, regimes, "labels")) for name in permuted]
     for name, regime in null:
         if regime:
@@ -132,14 +119,14 @@ def _in_cells(n):
     return "all test cells" if n is None else f"{counted(n, 'test cell')} per fold"
 
 
-def tests(config, entries, counts, cited):
+def tests(study, counts, cited):
     """Yield how scores were held against the model, known genes and each other."""
-    keys = config["evidence"]
+    keys = study.evidence
     faith, draws = keys["faithfulness"], counted(keys["faithfulness"]["n_random"], "draw")
-    if attributed(config):
+    if study.attributed:
         cells = counted(keys["attribution"]["costly_cells"], "test cell")
         shares = listed(f"{100 * share:g}" for share in faith["fractions"])
-        spared = pooling(config["finetune"], entries) == "first"
+        spared = pooling(study.finetune, study) == "first"
         yield (
             f"A score is faithful if masking its first {shares} % of genes, or all others, changes "
             "this difference more than random genes of the same ranks do [@deyoung2020], in "
@@ -155,7 +142,7 @@ def tests(config, entries, counts, cited):
         f"of {keys['regime']} [@hooker2019], or as many equally detected ones ({draws})"
     )
     if keys["gene_sets"]:
-        sets = [quoted(entries["gene_sets"][name], cited[name]) for name in keys["gene_sets"]]
+        sets = [quoted(study.entries["gene_sets"][name], cited[name]) for name in keys["gene_sets"]]
         yield (
             f"Scores were held against {listed(sets)} by ROC-AUC, AUPRC and precision at 10 to 100 "
             f"genes, with p from {counted(keys['n_null_draws'], 'random set')} of other genes "
@@ -174,9 +161,9 @@ def _agreement(counts):
     )
 
 
-def primary(config, entries, counts, cited):
+def primary(study, counts, cited):
     """Yield how the one confirmatory test is made; nothing where the config names none."""
-    keys = config["evidence"]
+    keys = study.evidence
     test = keys["primary"]
     if not test:
         return
@@ -184,7 +171,7 @@ def primary(config, entries, counts, cited):
         yield "No gene set was named to test genes with, so that there is no verdict on them"
         return
     n = keys["permutations"]
-    known = quoted(entries["gene_sets"][test["gene_set"]], cited[test["gene_set"]])
+    known = quoted(study.entries["gene_sets"][test["gene_set"]], cited[test["gene_set"]])
     yield (
         f"One test was named beforehand (task {test['task']}): whether {spoken(test['track'])} of "
         f"{test['regime']} ranks {known} higher than models without the classes do"
@@ -222,15 +209,15 @@ def primary(config, entries, counts, cited):
     )
 
 
-def statistics(config, entries, counts, cited, claims):
+def statistics(study, counts, cited):
     """Yield intervals, tests and their correction."""
-    unit = counts.get("unit", "well" if config["split"]["by"] == "replicate" else "cell")
+    unit = counts.get("unit", "well" if study.split["by"] == "replicate" else "cell")
     n = listed(sorted(set(counts.get("n_units", {}).values())), "or")
     scored = "wells" if has_wells(counts) else "cells"
-    resamples = counted(config["evidence"]["n_bootstrap"], "bootstrap resample")
-    group = stratum(config, entries)
+    resamples = counted(study.evidence["n_bootstrap"], "bootstrap resample")
+    group = stratum(study)
     if counts.get("has_intervals", True):
-        trainings = " and over trainings" if config["seeds"][1:] else ""
+        trainings = " and over trainings" if study.seeds[1:] else ""
         merged = ", single ones with a neighbouring dose" if group == "dose" else ""
         yield (
             "Intervals (95 %) of accuracies and what follows from predictions are t intervals of a "
@@ -239,9 +226,9 @@ def statistics(config, entries, counts, cited, claims):
         )
     else:
         yield f"Accuracies have no interval, as one {unit} of each {group} was tested"
-    with_sets = " with gene sets" if config["evidence"]["gene_sets"] else ""
+    with_sets = " with gene sets" if study.gene_sets else ""
     tested = (
-        f", with p of moderated t between the last class and {reference(config)} [@smyth2004]"
+        f", with p of moderated t between the last class and {reference(study)} [@smyth2004]"
         if has_wells(counts)
         else ""
     )
@@ -250,7 +237,7 @@ def statistics(config, entries, counts, cited, claims):
         f"those of scores from the variance between {scored}{tested}"
     )
     yield "False discovery rates are over genes [@benjamini1995]"
-    if claims:
+    if claims := study.claims:
         yield (
             f"{others_words(claims['title'])} ({others_words(claims['source'])}) were tested "
             "beside controls, with one verdict a claim, that of its primary reading; one that "

@@ -1,9 +1,7 @@
 """The methods in words: encoder, regimes, controls, baselines, and tasks of genes."""
 
 from keygenes.core.parts import part_of
-from keygenes.core.regimes import finetune_options, kind_of, tasks_of, trained_patterns
-from keygenes.core.tasks import cell_tasks
-from keygenes.core.tasks import gene_tasks as tasks_of_genes
+from keygenes.core.regimes import kind_of, trained_patterns
 from keygenes.report.methods_cells import drawn_words, quoted, title_of
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
@@ -27,11 +25,6 @@ FEATURES = {
 }
 
 
-def finetuned(config):
-    """Return the regimes that are fine-tuned here."""
-    return [r for r in config["regimes"] if "method" not in r and "finetuned" not in r]
-
-
 def what_trains(regime):
     """Return which parameters a regime trains, in words."""
     if frozen := regime.get("freeze_layers"):
@@ -51,35 +44,35 @@ def _part(pattern):
     return PARTS.get(part, f"parameters {others_words(pattern)}")
 
 
-def pooling(options, entries):
+def pooling(options, study):
     """Return what a classifier reads: 'first', 'mean' or 'cls'."""
-    framed = (entries["vocabulary"] or {}).get("version") == "v2"  # <cls> stands first
+    framed = (study.entries["vocabulary"] or {}).get("version") == "v2"  # <cls> stands first
     own = options["pooling"] or "first"
     return "cls" if framed and own == "first" else own
 
 
-def models(config, entries, counts, cited):
+def models(study, counts, cited):
     """Yield what the encoder was, and how it was fine-tuned."""
-    if config["model"] == "pretrain":
-        yield _pretraining(config, entries, cited)
+    if study.model == "pretrain":
+        yield _pretraining(study, cited)
         encoder = "It"
     else:
         shape = ""
         if "n_layers" in counts:
             layers, heads = (counted(counts[f"n_{k}s"], k) for k in ("layer", "head"))
             shape = f", {layers} of {heads}"
-        encoder = f"{title_of(entries['model'])}{shape}{cited['model']}"
-    if brought := [r["name"] for r in config["regimes"] if "finetuned" in r]:
+        encoder = f"{title_of(study.entries['model'])}{shape}{cited['model']}"
+    if brought := study.brought:
         yield f"Classifiers fine-tuned elsewhere were used as they were ({listed(brought)})"
-    section = config["finetune"]
-    plain = [r for r in finetuned(config) if kind_of(r) == "trained"]
-    each = [f"{what_trains(regime)} ({regime['name']}{_own(config, regime)})" for regime in plain]
-    if not finetuned(config):
+    section = study.finetune
+    plain = [r for r in map(study.regimes.get, study.finetuned) if kind_of(r) == "trained"]
+    each = [f"{what_trains(regime)} ({regime['name']}{_own(study, regime)})" for regime in plain]
+    if not study.finetuned:
         yield f"{encoder} was the encoder"
         return
     training = f", training {'; '.join(each[:-1])}{'; or ' if each[1:] else ''}{each[-1]}"
     yield (
-        f"{encoder} was fine-tuned to classify cells by {READ[pooling(section, entries)]}"
+        f"{encoder} was fine-tuned to classify cells by {READ[pooling(section, study)]}"
         f"{training if each else ''}"
     )
     yield (
@@ -107,14 +100,14 @@ def converging(options):
     )
 
 
-def _pretraining(config, entries, cited):
+def _pretraining(study, cited):
     """Return how the encoder was pretrained."""
-    keys, name = config["pretrain"], config["pretrain"]["dataset"]
+    keys, name = study.pretrain, study.pretrain["dataset"]
     shape = f"{counted(keys['layers'], 'layer')} of {counted(keys['heads'], 'head')}"
     return (
         f"The encoder was a BERT [@devlin2019] shaped like Geneformer ({shape}, width "
         f"{number(keys['hidden'])}), pretrained on at most {counted(keys['max_cells'], 'cell')} of "
-        f"{quoted(entries['datasets'][name], cited[name])} with "
+        f"{quoted(study.entries['datasets'][name], cited[name])} with "
         f"{percent(keys['mask_fraction'])} of the tokens masked "
         f"({counted(keys['epochs'], 'epoch')} of AdamW, learning rate "
         f"{number(keys['learning_rate'])}, linear warm-up over 10 % of steps and decay, "
@@ -149,10 +142,10 @@ def _optimiser(options):
     return ", ".join(parts)
 
 
-def _own(config, regime):
+def _own(study, regime):
     """Return in words what a regime's training has of its own, to follow its name."""
-    options = finetune_options(config["finetune"], regime)
-    same = {**config["finetune"], "converge": None}
+    options = study.options_of(regime["name"])
+    same = {**study.finetune, "converge": None}
     differ = {k for k, value in options.items() if value != same[k]}
     parts = [converging(options)] if options["converge"] else []
     if "epochs" in differ:
@@ -169,7 +162,7 @@ def _own(config, regime):
 # Controls and baselines
 
 
-def _control(regime, config, counts):
+def _control(regime, study, counts):
     """Return what makes a regime a control, in words."""
     parts = []
     if "encoder" in regime:
@@ -178,7 +171,7 @@ def _control(regime, config, counts):
         units = "wells" if counts.get("has_wells", True) else "cells"
         parts.append(f"labels permuted among {units}")
     if "tokens" in regime:
-        section = config["tokens"]
+        section = study.tokens
         keys = {**section, **section["variants"][regime["tokens"]]}
         parts.append(drawn_words(keys) or "genes as ranked")
     if "split" in regime:
@@ -186,36 +179,36 @@ def _control(regime, config, counts):
     return listed(parts)
 
 
-def _base(regime, config):
+def _base(regime, study):
     """Return what a control repeats: the regime that it differs from by its control keys alone."""
 
     def bare(one):
         return {k: v for k, v in one.items() if k not in ("name", "tasks", *CONTROL_KEYS)}
 
-    for other in config["regimes"]:
+    for other in study.regimes.values():
         if kind_of(other) != "control" and bare(other) == bare(regime):
             return other["name"]
     if "method" in regime:
         return f"a logistic regression on {FEATURES[regime['features']]}"
     if "finetuned" in regime:
         return "a classifier that others had fine-tuned"
-    return f"training of {what_trains(regime)}{_own(config, regime)}"
+    return f"training of {what_trains(regime)}{_own(study, regime)}"
 
 
-def controls(config, entries, counts, cited):
+def controls(study, counts, cited):
     """Yield the controls, probes and baselines, and how predictions were scored."""
-    chosen = [regime for regime in config["regimes"] if kind_of(regime) == "control"]
+    chosen = [regime for regime in study.regimes.values() if kind_of(regime) == "control"]
     groups = {}
     for regime in chosen:
-        words = f"{_control(regime, config, counts)} ({regime['name']})"
-        groups.setdefault(_base(regime, config), []).append(words)
+        words = f"{_control(regime, study, counts)} ({regime['name']})"
+        groups.setdefault(_base(regime, study), []).append(words)
     if groups:
         each = [f"{base} with {listed(words, 'or')}" for base, words in groups.items()]
         yield f"Controls repeated {'; and '.join(each)}"
-    yield from _limited(config, chosen)
+    yield from _limited(study, chosen)
     probes = [
         f"{FEATURES[regime['features']]} ({regime['name']})"
-        for regime in config["regimes"]
+        for regime in study.regimes.values()
         if kind_of(regime) == "probe"
     ]
     features = [*probes, "cell length", "the top-ranked gene", "genes present", "their ranks"]
@@ -226,12 +219,12 @@ def controls(config, entries, counts, cited):
     )
 
 
-def _limited(config, regimes):
+def _limited(study, regimes):
     """Yield which controls were trained for some of the tasks alone."""
-    names = [task["name"] for task in cell_tasks(config)]
+    names = study.tasks
     of_tasks = {}
     for regime in regimes:
-        tasks = tasks_of(regime, config)
+        tasks = regime.get("tasks", study.tasks)
         if set(tasks) != set(names):
             of_tasks.setdefault(tuple(tasks), []).append(regime["name"])
     for tasks, some in of_tasks.items():
@@ -246,14 +239,14 @@ def _limited(config, regimes):
 # Tasks of genes
 
 
-def gene_tasks(config, entries, counts, cited):
+def gene_tasks(study, counts, cited):
     """Yield how genes were classified, where a task asks for it."""
-    tasks = tasks_of_genes(config)
+    tasks = study.gene_tasks
     if not tasks:
         return
-    keys = config["gene_classification"]
+    keys = study.gene_classification
     named = [
-        f"{quoted(entries['gene_classes'][name], cited[name])}, task {task['name']}"
+        f"{quoted(study.entries['gene_classes'][name], cited[name])}, task {task['name']}"
         for task in tasks
         for name in [task["gene_classes"]]
     ]

@@ -88,19 +88,18 @@ def software_behind(tables, snakemake):
     return {package: sorted(found[package]) for package in sorted(found)}
 
 
-def provenance(
-    config, *, given, sources, entries, code, checkout, snakemake, results, tables, simulated
-):
+def provenance(study, config, *, given, sources, code, checkout, snakemake, results, tables):
     """Return what a study rests on and what it made.
 
     The same config, code, inputs and machine give the same record: it holds no times.
 
     Parameters
     ----------
+    study : Study
     config : dict
+        Recorded as it is.
     given, sources : dict
         See `given_files`.
-    entries : dict {name: registry entry}
     code : dict {'rules': digest, 'scripts': {script: digest}}
     checkout : path-like
         Folder of the workflow.
@@ -110,7 +109,6 @@ def provenance(
         Folder of the study; the names of results are relative to it.
     tables : list of path-like
         Results, stamped with the versions that made them.
-    simulated : str or False
 
     Returns
     -------
@@ -121,18 +119,18 @@ def provenance(
     """
     results = Path(results)
     return {
-        "study": config["study"],
-        "simulated": simulated,
+        "study": study.name,
+        "simulated": study.simulated,
         "config": config,
         "config_sha256": digest_of(config),
-        "folds": config["folds"],
+        "folds": study.folds,
         "seeds": seeds_of(config),
         "keygenes": {"version": __version__, **commit_of(checkout), **code},
         "software": software_behind(
             (path for path in tables if Path(path).suffix == ".parquet"), snakemake
         ),
         "machine": {"platform": platform.platform(), "python": platform.python_implementation()},
-        "entries": entries,
+        "entries": study.entries,
         "inputs": given_files(given, sources),
         "results": {str(Path(path).relative_to(results)): described(path) for path in tables},
     }

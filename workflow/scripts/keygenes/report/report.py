@@ -10,7 +10,6 @@ from keygenes.core.config import read_yaml
 from keygenes.core.files import read_json, write_text
 from keygenes.core.progress import duration
 from keygenes.core.tables import read_table
-from keygenes.core.tasks import cell_tasks, gene_tasks
 from keygenes.report.answer import answer
 from keygenes.report.charts import CHARTS, chart_spec
 from keygenes.report.contents import claims_section, page_sections
@@ -32,7 +31,7 @@ SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
 GENE_TABLES = ("gene_classes", "gene_metrics", "gene_scores")
 
 
-def read_tables(files, config):
+def read_tables(files, study):
     """Return the tables of a study: {name: table}, those of tasks {name: {task: table}}.
 
     Parameters
@@ -40,15 +39,16 @@ def read_tables(files, config):
     files : dict {name: path or list of paths}
         Those of tasks in the order of the config's tasks, gene_sets of its sets; claims, primary
         and track_tests a list of one path or none.
-    config : dict
+    study : Study
     """
     tables = {name: read_table(files[name]) for name in SHARED_TABLES}
-    for names, tasks in ((CELL_TABLES, cell_tasks(config)), (GENE_TABLES, gene_tasks(config))):
+    for names, tasks in ((CELL_TABLES, study.tasks), (GENE_TABLES, study.gene_classes)):
         for name in names:
             read = map(read_table, files[name])
-            tables[name] = dict(zip([task["name"] for task in tasks], read, strict=True))
-    sets = config["evidence"]["gene_sets"]
-    tables["gene_sets"] = dict(zip(sets, map(read_table, files["gene_sets"]), strict=True))
+            tables[name] = dict(zip(tasks, read, strict=True))
+    tables["gene_sets"] = dict(
+        zip(study.gene_sets, map(read_table, files["gene_sets"]), strict=True)
+    )
     for name in SINGLE_TABLES:
         tables[name] = next(map(read_table, files[name]), None)
     return tables
@@ -91,9 +91,9 @@ def place_figures(names, source, folder, classes):
     return shown, {name: spec for name, spec in specs.items() if spec}
 
 
-def write_genes(folder, config, tables, files):
+def write_genes(folder, study, tables, files):
     """Write the genes of each task: as files, for the page's table, and what opens for one."""
-    for i, described in enumerate(cell_tasks(config)):
+    for i, described in enumerate(study.cell_tasks):
         task = described["name"]
         classes = [str(c) for c in tables["labels"][task].cat.categories]
         unit = class_unit(described, classes)
@@ -105,12 +105,11 @@ def write_genes(folder, config, tables, files):
         write_packed(shown, f"genes.{task}", folder / f"data/genes.{task}.js")
         tests = tables["wilcoxon"][tables["wilcoxon"]["task"].astype(str) == task]
         ranks, heads = (read_table(files[name][i]) for name in ("gene_ranks", "gene_heads"))
-        regime = config["evidence"]["regime"]
-        details = gene_details(table, explained, tests, ranks, heads, regime=regime, unit=unit)
+        details = gene_details(table, explained, tests, ranks, heads, regime=study.main, unit=unit)
         write_packed(details, f"details.{task}", folder / f"data/details.{task}.js")
 
 
-def write_methods(path, files, tables, record, entries, config, simulated, claims):
+def write_methods(path, files, tables, record, study):
     """Write the bibliography; return the methods and the works they cite, as the page shows them.
 
     Parameters
@@ -122,21 +121,13 @@ def write_methods(path, files, tables, record, entries, config, simulated, claim
     """
     schema = read_yaml(files["references_schema"])
     references = read_references(files["references"], schema)
-    counts = study_counts(tables, config)
-    paragraphs, keys = methods(
-        config,
-        references,
-        entries=entries,
-        counts=counts,
-        software=record["software"],
-        simulated=simulated,
-        claims=claims,
-    )
+    counts = study_counts(tables, study)
+    paragraphs, keys = methods(study, references, counts=counts, software=record["software"])
     write_text(bibtex(keys, references, own_entry(files["citation"])), path)
     return paragraphs, reference_list(keys, references)
 
 
-def write_report(files, folder, *, config, entries, model, figures, claims, software, simulated):
+def write_report(files, folder, *, study, config, figures, software):
     """Write the report of a study, and the summary that the terminal prints.
 
     Parameters
@@ -147,52 +138,44 @@ def write_report(files, folder, *, config, entries, model, figures, claims, soft
         and citation.
     folder : path-like
         Of the report; figures are taken from ``figures`` beside it, times from ``benchmarks``.
+    study : Study
     config : dict
-    entries : dict
-        Registry entries that the study uses, of `core.resolve.resolve`.
-    model : str
-        What the encoder is called.
+        Shown as it is.
     figures : list of str
-    claims : dict or None
-        title and source of the claims file.
     software : dict {package: version}
         That writes the report.
-    simulated : bool or str
     """
     folder = Path(folder)
-    tables = read_tables(files, config)
+    tables = read_tables(files, study)
     record = read_json(files["provenance"])
-    dataset = entries["datasets"][config["dataset"]]
     labels = tables["labels"].drop(columns="cell")
     classes = {task: [str(c) for c in labels[task].cat.categories] for task in labels}
     shown, specs = place_figures(figures, folder.parent / "figures", folder, classes)
     write_assets(folder / "assets")
     write_packed(specs, "charts", folder / "data/charts.js")
-    write_genes(folder, config, tables, files)
+    write_genes(folder, study, tables, files)
     times = run_times(folder.parent / "benchmarks")
     write_packed(shown_times(times), "run_times", folder / "data/run_times.js")
-    paragraphs, references = write_methods(
-        folder / "references.bib", files, tables, record, entries, config, simulated, claims
-    )
-    headline = headline_numbers(tables, config)
+    paragraphs, references = write_methods(folder / "references.bib", files, tables, record, study)
+    headline = headline_numbers(tables, study)
     write_page(
         folder / "index.html",
-        title=f"{config['study']}: which genes does the model look at?",
-        study=config["study"],
-        simulated=simulated,
-        answer=answer(tables, config, dataset["title"], model),
+        title=f"{study.name}: which genes does the model look at?",
+        study=study.name,
+        simulated=study.simulated,
+        answer=answer(tables, study),
         headline=headline,
         sections=[
-            *claims_section(tables["claims"], claims, shown, simulated),
-            *page_sections(tables, config, shown, dataset),
+            *claims_section(tables["claims"], study, shown),
+            *page_sections(tables, study, shown),
         ],
         methods=paragraphs,
         references=references,
         config_yaml=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
         versions=all_versions(record["software"], software),
-        provenance=provenance_facts(record),
+        provenance=provenance_facts(record, study),
     )
-    summary = summary_text(headline, folder / "index.html", simulated, tables["claims"])
+    summary = summary_text(headline, folder / "index.html", study.simulated, tables["claims"])
     write_text(summary, folder / "summary.txt")
 
 

@@ -2,11 +2,10 @@
 
 import pandas as pd
 
-from keygenes.core.tasks import cell_tasks
 from keygenes.report.panels import pool
 
 
-def study_counts(tables, config):
+def study_counts(tables, study):
     """Return what the tables of a study count.
 
     Parameters
@@ -14,7 +13,7 @@ def study_counts(tables, config):
     tables : dict
         Tables selection, splits, tokens (the report of the tokens) and, where at hand, vocabulary;
         per task of cells {task: table} metrics, cosine and genes; primary, a table or None.
-    config : dict
+    study : Study
 
     Returns
     -------
@@ -27,7 +26,7 @@ def study_counts(tables, config):
         a model reads), median_length (tokens); n_layers, n_heads; tracks (of models, that have
         scores); permuted_unit (what the primary test relabels, where it is made).
     """
-    tasks = [task["name"] for task in cell_tasks(config)]
+    tasks = study.tasks
     selection, tokens = tables["selection"], tables["tokens"]
     notes = dict(zip(selection["step"].astype(str), selection["note"].astype(str), strict=True))
     kept, places = selection.iloc[-1], tables["cosine"][tasks[0]]

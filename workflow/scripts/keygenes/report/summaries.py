@@ -126,7 +126,7 @@ def set_table(tables):
     return pd.DataFrame(rows)
 
 
-def attention_change(tables, config, task):
+def attention_change(tables, study, task):
     """Return how far the attention of the first pair of models of a task differs.
 
     Returns
@@ -139,7 +139,7 @@ def attention_change(tables, config, task):
     """
     cosine, bounds = tables["cosine"][task], tables["comparison_bounds"][task]
     compared = set(zip(cosine["a"].astype(str), cosine["b"].astype(str), strict=True))
-    a, b = next(pair for pair in config["attention"]["pairs"] if tuple(pair) in compared)
+    a, b = next(pair for pair in study.pairs if pair in compared)
     rows = cosine[(cosine["a"].astype(str) == a) & (cosine["b"].astype(str) == b)]
     heads = rows.groupby(["layer", "head"], observed=True)[["cosine", "pearson"]].mean()
     again = trained_again(bounds, a)

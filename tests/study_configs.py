@@ -1,9 +1,10 @@
 """The studies of the product and of the tests, with the registry entries they use."""
 
-from running import whole_config
+from running import laid_over, whole_config
 
-from keygenes.core.config import check, read_yaml
-from keygenes.core.resolve import read_registry, resolve
+from keygenes.core.config import read_yaml
+from keygenes.core.read_study import resolved_inputs
+from keygenes.core.study import Study
 from keygenes.report.references import read_references
 
 COUNTS = {
@@ -29,17 +30,25 @@ def study(name):
     return whole_config(*STUDIES[name])
 
 
-def entries_of(config):
-    """Return the registry entries that a config uses, and what of its data is simulated."""
-    check(config, schema("config"), "config key")
-    names = config["registries"]
-    datasets = read_registry(names["datasets"], schema("datasets"))["datasets"]
-    models = {"vocabularies": {}, "models": {}}
-    models |= read_registry(names["models"], schema("models"))
-    genes = {"gene_sets": {}, "gene_classes": {}}
-    genes |= read_registry(names["gene_sets"], schema("gene_sets"))
-    found = resolve(config, datasets, models, genes["gene_sets"], genes["gene_classes"])
-    return found["entries"], datasets[config["dataset"]].get("simulated", False)
+def record_of(config, claims=None):
+    """Return the `Study` of a config, with the registry entries that it uses."""
+    return Study.of(config, resolved_inputs(config, schema)["entries"], claims)
+
+
+def made_study(changed=None, claims=None, **entries):
+    """Return the `Study` of config.yaml with some keys changed, of registry entries made up here.
+
+    Parameters
+    ----------
+    changed : dict, optional
+        A config that lacks the other keys.
+    entries : dict {'datasets', 'model', ...: entries}
+    """
+    config = laid_over(study("config"), changed or {})
+    made = {"title": "made-up cells", "layout": "h5ad"}
+    return Study.of(
+        config, {"datasets": {config["dataset"]: made}, "model": None} | entries, claims
+    )
 
 
 def references():
