@@ -164,6 +164,7 @@ def test_a_classifier_brought_along(study, tmp_path):
             "config": str(tmp_path / "config.json"),
             "weights": str(tmp_path / "pytorch_model.bin"),
             "classes": ["low", "high"],
+            "entry": entry,
         }
     }
     assert found["model_files"]["weights"].endswith("Geneformer-V1-10M/model.safetensors")
