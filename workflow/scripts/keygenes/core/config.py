@@ -13,7 +13,8 @@ import yaml
 
 from keygenes.core.config_errors import key_text, schema_error
 from keygenes.core.errors import InputError, input_error
-from keygenes.core.regimes import check_regimes
+from keygenes.core.readers import brought_readers, check_readers, reads_encoder
+from keygenes.core.regimes import check_questions, check_regimes
 from keygenes.core.shown import printable, printable_lines, shortened, unfit_name
 from keygenes.core.tasks import cell_tasks
 
@@ -301,7 +302,10 @@ def check_relations(config: dict[str, Any]) -> None:
             expected="a number that divides evidence.permutations: every job has as many",
             remedy=f"set evidence.permutations to {n_dealt + per_job - n_dealt % per_job}",
         )
+    check_readers(config)
     check_regimes(config)
+    if reads_encoder(config):
+        check_questions(config, brought_readers(config))
     check_tokens(config["tokens"])
     if config["pretrain"]["hidden"] % config["pretrain"]["heads"]:
         raise input_error(

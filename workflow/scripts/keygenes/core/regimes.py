@@ -168,7 +168,7 @@ def _check_pair(
     regimes: dict[str, dict[str, Any]],
     tasks: Iterable[str],
     config: dict[str, Any],
-) -> set[str]:
+) -> None:
     """Refuse two models whose attention to the same cells cannot be compared."""
     first, second = (regimes.get(name, {"name": name}) for name in pair)
     where, named = "config key 'attention.pairs'", f"[{', '.join(pair)}]"
@@ -179,19 +179,17 @@ def _check_pair(
             expected="two models of the same tokens",
             remedy="give both the same 'tokens', or compare each with another",
         )
-    common = set(tasks_of(first, config)) & set(tasks_of(second, config)) & set(tasks)
-    if not common:
+    if not set(tasks_of(first, config)) & set(tasks_of(second, config)) & set(tasks):
         raise input_error(
             where,
             found=f"{named}, which have no task in common",
             expected="two models of one task",
             remedy="change 'tasks' of one of them",
         )
-    return common
 
 
 def check_regimes(config: dict[str, Any]) -> None:
-    """Raise an `InputError` where regimes, or what names them, do not fit the rest of a config."""
+    """Raise an `InputError` where regimes do not fit the rest of a config."""
     tasks = [task["name"] for task in cell_tasks(config)]
     check_parts(config["gene_classification"]["train"], "config key 'gene_classification.train'")
     regimes = {regime["name"]: regime for regime in config["regimes"]}
@@ -202,6 +200,20 @@ def check_regimes(config: dict[str, Any]) -> None:
         variant = [regime["tokens"]] if "tokens" in regime else []
         known = list(config["tokens"]["variants"])
         _known(f"{key}.tokens", variant, known, "name an entry of tokens.variants, or add it")
+
+
+def check_questions(config: dict[str, Any], readers: Iterable[str] = ()) -> None:
+    """Raise an `InputError` where what is asked of the encoder's models does not fit the models.
+
+    Parameters
+    ----------
+    config : dict
+        With checked regimes.
+    readers : collection of str
+        Readers that were brought along, which a study may be about as well.
+    """
+    tasks = [task["name"] for task in cell_tasks(config)]
+    regimes = {regime["name"]: regime for regime in config["regimes"]}
     # A model of another split has other test cells: its attention is compared with no one's.
     looked_at = [
         name
@@ -212,27 +224,20 @@ def check_regimes(config: dict[str, Any]) -> None:
     remedy = "name a fine-tuned regime of 'regimes' (none with split: random), or add it there"
     either = [*looked_at, "pretrained"]
     _known("attention.pairs", [name for pair in pairs for name in pair], either, remedy)
-    _known("evidence.regime", [evidence["regime"]], either, remedy)
+    _known("evidence.regime", [evidence["regime"]], [*either, *readers], remedy)
     _known("evidence.regimes", evidence["regimes"], looked_at, remedy)
     if evidence["primary"]:
         check_primary(config, regimes, looked_at)
-    compared = [task for pair in pairs for task in _check_pair(pair, regimes, tasks, config)]
+    for pair in pairs:
+        _check_pair(pair, regimes, tasks, config)
     own = tasks_of(regimes.get(evidence["regime"], {}), config)
-    for task in tasks:
-        if task not in own:
-            raise input_error(
-                "config key 'evidence.regime'",
-                found=f"'{evidence['regime']}', which is not for task '{task}'",
-                expected="a regime of all tasks",
-                remedy="name another, or remove its key 'tasks'",
-            )
-        if task not in compared:
-            raise input_error(
-                "config key 'attention.pairs'",
-                found=f"no pair of models of task '{task}'",
-                expected="at least one for every task of cells",
-                remedy="add one, such as two regimes without the key 'tasks'",
-            )
+    if missing := [task for task in tasks if task not in own]:
+        raise input_error(
+            "config key 'evidence.regime'",
+            found=f"'{evidence['regime']}', which is not for task '{missing[0]}'",
+            expected="a regime of all tasks",
+            remedy="name another, or remove its key 'tasks'",
+        )
 
 
 def check_primary(

@@ -11,6 +11,7 @@ from typing import Any
 
 from keygenes.core.files import digest_of
 from keygenes.core.parts import embeddings_train
+from keygenes.core.readers import Reader, brought_readers, reader_in_question, reads_encoder
 from keygenes.core.regimes import counterpart, finetune_options, trained_patterns
 from keygenes.core.runs import Run, run_named
 from keygenes.core.tasks import cell_tasks, gene_tasks
@@ -33,7 +34,11 @@ class Study:
         As the config has them.
     folds, seeds : list of int
     regimes : dict {name: entry}
-        Models that are trained or taken over, in the config's order.
+        Models that are trained or taken over, in the config's order; none where no encoder reads.
+    readers : dict {name: Reader}
+        Those that were brought along.
+    main : str or None
+        The regime or reader in question.
     select, split, expression, tokens, pretrain, finetune, attention, evidence, gene_classification,
     compute : Section
         The options of a stage, with every default.
@@ -51,6 +56,8 @@ class Study:
     folds: list[int]
     seeds: list[int]
     regimes: dict[str, Section]
+    readers: dict[str, Reader]
+    main: str | None
     select: Section
     split: Section
     expression: Section
@@ -67,13 +74,16 @@ class Study:
     @classmethod
     def of(cls, config: Section, entries: Section, claims: Section | None = None) -> "Study":
         """Return the study of a checked config."""
+        encoder = reads_encoder(config)
         derived = {
             "name": config["study"],
             "cell_tasks": cell_tasks(config),
             "gene_tasks": gene_tasks(config),
-            "regimes": {regime["name"]: regime for regime in config["regimes"]},
+            "regimes": {r["name"]: r for r in config["regimes"] if encoder},
+            "readers": brought_readers(config),
+            "main": reader_in_question(config),
             "entries": entries,
-            "claims": claims and {key: claims[key] for key in ("title", "source")},
+            "claims": {k: claims[k] for k in ("title", "source")} if claims and encoder else None,
         }
         names = (field.name for field in fields(cls))
         return cls(**{n: derived[n] if n in derived else config[n] for n in names})
@@ -214,8 +224,8 @@ class Study:
             name
             for name in regimes
             if name == PRETRAINED
-            or name in self.regimes
-            and task in self.regimes[name].get("tasks", self.tasks)
+            or name in self.readers
+            or task in self.regimes.get(name, {}).get("tasks", self.tasks)
         ]
 
     def counterpart_of(self, regime: str, task: str) -> str | None:
@@ -226,14 +236,14 @@ class Study:
     # What is asked of the models.
 
     @cached_property
-    def main(self) -> str:
-        """The regime in question."""
-        return self.evidence["regime"]
-
-    @cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """Pairs of models whose attention is compared."""
-        return [(a, b) for a, b in self.attention["pairs"]]
+        return [(a, b) for a, b in self.attention["pairs"] if self.regimes]
+
+    @cached_property
+    def paired_tasks(self) -> list[str]:
+        """Tasks of cells with models whose attention is compared."""
+        return [t for t in self.tasks if any(self.pairs_of(t, e) for e in self.encodings)]
 
     @cached_property
     def attended(self) -> list[str]:
@@ -242,12 +252,30 @@ class Study:
         A split by cell leaves other test cells, which no one is compared on.
         """
         found = [name for name in self.classifiers if "split" not in self.regimes[name]]
-        return found + [PRETRAINED] * any(PRETRAINED in pair for pair in self.pairs)
+        asked = [self.main, *(name for pair in self.pairs for name in pair)]
+        return found + [PRETRAINED] * (PRETRAINED in asked)
 
     @cached_property
     def attributed(self) -> list[str]:
         """Regimes whose predictions are attributed to genes."""
         return [name for name in self.classifiers if name in self.evidence["regimes"]]
+
+    @cached_property
+    def main_attended(self) -> bool:
+        """Whether the regime in question has attention to look at."""
+        return self.main in self.attended
+
+    @cached_property
+    def leading_track(self) -> str:
+        """The track by which genes are listed first: the thesis's measure where there is one."""
+        if self.main_attended:
+            return "attention_total"
+        return self.main if self.main in self.readers else "wilcoxon"
+
+    @cached_property
+    def predicting(self) -> list[str]:
+        """Regimes and readers: whatever predicts, but for the baselines."""
+        return [*self.regimes, *self.readers]
 
     @cached_property
     def controls(self) -> list[str]:
@@ -263,7 +291,7 @@ class Study:
     @cached_property
     def primary(self) -> Section | None:
         """The confirmatory test; without a gene set there is no verdict on genes, and None."""
-        named = self.evidence["primary"]
+        named = self.evidence["primary"] if self.regimes else None
         return named if named and named["gene_set"] else None
 
     @cached_property
@@ -320,8 +348,9 @@ class Study:
     # Runs: every fold with every seed.
 
     def runs_of(self, regime: str) -> list[Run]:
-        """Return the runs of a regime: all, or those of one seed where nothing trains."""
-        seeds = self.seeds if regime in self.finetuned else self.seeds[:1]
+        """Return the runs of a regime or reader: of one seed where nothing is left to chance."""
+        trained = regime in self.finetuned or regime in self.readers and self.readers[regime].random
+        seeds = self.seeds if trained else self.seeds[:1]
         return [Run(fold, seed) for fold in self.folds for seed in seeds]
 
     def runs(self, regimes: Iterable[str], task: str) -> list[list[Any]]:
