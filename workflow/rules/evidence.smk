@@ -77,12 +77,48 @@ rule check_study:
         "../scripts/check_study.py"
 
 
+def of_question(kind, name):
+    """Return an input function: one file of every run in question; else of cells counted alone."""
+    if STUDY.main_attended:
+        return run_files(kind, name, [STUDY.main])
+    return expand(out(f"evidence/{{{{task}}}}/counted/fold{{fold}}.{name}"), fold=STUDY.folds)
+
+
+rule count_genes:
+    """Count the genes of a fold's test cells, and their ranks, where no attention does."""
+    input:
+        tokens=FILES.tokens_of(STUDY.main),
+        vocabulary=out("vocabulary.parquet"),
+        labels=out("cells/labels.parquet"),
+        splits=out("cells/splits/fold{fold}.parquet"),
+        counts=out("cells/counts.h5ad"),
+    output:
+        by_gene=out("evidence/{task}/counted/fold{fold}.by_gene.parquet"),
+        by_well=out("evidence/{task}/counted/fold{fold}.by_well.parquet"),
+    log:
+        logfile("count_genes.{task}.fold{fold}"),
+    benchmark:
+        out("benchmarks/count_genes.{task}.fold{fold}.tsv")
+    conda:
+        "../../envs/evidence.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=30,
+    params:
+        code=code_digest("count_genes"),
+    script:
+        "../scripts/count_genes.py"
+
+
 rule score_genes:
     """Score every gene on every track, and make the key-gene table (Figures 7 and 8)."""
     input:
         by_gene=run_files("attention", "by_gene.parquet", STUDY.attended),
         by_well=run_files("attention", "by_well.parquet", STUDY.attended),
         well_scores=run_files("evidence", "well_scores.parquet", STUDY.attributed),
+        counted=[] if STUDY.main_attended else of_question("attention", "by_gene.parquet"),
+        reader_scores=run_files("evidence", "well_scores.parquet", STUDY.readers),
         relabelled_genes=lambda w: primary_table("relabelled_genes", w.task),
         wilcoxon=out("expression/wilcoxon.parquet"),
         pseudobulk=out("expression/pseudobulk.parquet"),
@@ -97,10 +133,13 @@ rule score_genes:
     output:
         genes=out("evidence/{task}/genes.parquet"),
         key_genes=out("evidence/{task}/key_genes.parquet"),
-        attended=out("evidence/{task}/attended_vs_expressed.parquet"),
-        figure8=carried(
-            out("figures/{task}/figure8_key_genes.tsv"), "figure8_key_genes", "Genes", "table"
-        ),
+        attended=[out("evidence/{task}/attended_vs_expressed.parquet")] * STUDY.main_attended,
+        figure8=[
+            carried(
+                out("figures/{task}/figure8_key_genes.tsv"), "figure8_key_genes", "Genes", "table"
+            )
+        ]
+        * STUDY.main_attended,
     log:
         logfile("score_genes.{task}"),
     benchmark:
@@ -114,7 +153,9 @@ rule score_genes:
     params:
         runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
         attributed=lambda wildcards: STUDY.runs(STUDY.attributed, wildcards.task),
+        readers=lambda wildcards: STUDY.runs(STUDY.readers, wildcards.task),
         folds=STUDY.folds,
+        leading=STUDY.leading_track,
         vehicle=STUDY.select["vehicle"],
         regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
@@ -130,10 +171,10 @@ rule score_genes:
 rule profile_genes:
     """Where each gene stands: its rank per class, its attention per layer and head."""
     input:
-        by_gene=run_files("attention", "by_gene.parquet", [STUDY.main]),
+        by_gene=of_question("attention", "by_gene.parquet"),
     output:
         ranks=out("evidence/{task}/gene_ranks.parquet"),
-        heads=out("evidence/{task}/gene_heads.parquet"),
+        heads=[out("evidence/{task}/gene_heads.parquet")] * STUDY.main_attended,
     log:
         logfile("profile_genes.{task}"),
     conda:
@@ -143,7 +184,11 @@ rule profile_genes:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda wildcards: STUDY.runs([STUDY.main], wildcards.task),
+        runs=lambda wildcards: (
+            STUDY.runs([STUDY.main], wildcards.task)
+            if STUDY.main_attended
+            else [[None, fold, 1] for fold in STUDY.folds]
+        ),
         code=code_digest("profile_genes"),
     script:
         "../scripts/profile_genes.py"
@@ -188,6 +233,8 @@ rule score_tracks:
             if STUDY.of_task(STUDY.attributed, w.task)
             else []
         ),
+        counted=[] if STUDY.main_attended else of_question("attention", "by_well.parquet"),
+        reader_scores=run_files("evidence", "well_scores.parquet", STUDY.readers),
         metrics=out("models/{task}/metrics.parquet"),
         track_tests=lambda w: primary_table("track_tests", w.task),
         half_tests=out("expression/half_tests.parquet"),
@@ -213,6 +260,8 @@ rule score_tracks:
     params:
         runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
         attributed=lambda wildcards: STUDY.runs(STUDY.attributed, wildcards.task),
+        readers=lambda wildcards: STUDY.runs(STUDY.readers, wildcards.task),
+        counted=[] if STUDY.main_attended else STUDY.folds,
         regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
         controls=STUDY.controls,
@@ -328,9 +377,9 @@ rule judge_claims:
         claims=CLAIMS or [],
         metrics=expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
         confusion=expand(out("models/{task}/confusion.parquet"), task=STUDY.tasks),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.tasks),
-        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=STUDY.tasks),
-        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=STUDY.tasks),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.paired_tasks),
+        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=STUDY.paired_tasks),
+        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=STUDY.paired_tasks),
         norms=[
             FILES.run_file("attention", task, regime, Run(fold, seed), "norms.parquet")
             for task, regime, fold, seed in ATTENDED_RUNS

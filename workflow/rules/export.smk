@@ -51,7 +51,7 @@ rule write_scored_cells:
             )
             for task in STUDY.tasks
             for fold in STUDY.folds
-            if STUDY.main != "pretrained"
+            if STUDY.main in STUDY.predicting
         ],
         gene_tables=expand(out("export/{task}/genes.parquet"), task=STUDY.tasks),
         provenance=out("provenance.json"),

@@ -243,7 +243,7 @@ rule evaluate:
         counts=out("cells/counts.h5ad"),
         labels=out("cells/labels.parquet"),
         splits=out("cells/splits.parquet"),
-        predictions=run_files("models", "predictions.parquet", STUDY.regimes),
+        predictions=run_files("models", "predictions.parquet", STUDY.predicting),
         baselines=[
             out(f"models/{{task}}/baselines/{design}/fold{fold}/predictions.parquet")
             for design, fold in BASELINE_RUNS
@@ -262,7 +262,7 @@ rule evaluate:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda wildcards: STUDY.runs(STUDY.regimes, wildcards.task),
+        runs=lambda wildcards: STUDY.runs(STUDY.predicting, wildcards.task),
         baseline_runs=BASELINE_RUNS,
         designs={n: r["split"] for n, r in STUDY.regimes.items() if r.get("split") in STUDY.designs},
         main=STUDY.main,

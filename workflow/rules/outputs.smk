@@ -55,16 +55,13 @@ def figure_names(task):
             *(["training_curves"] if STUDY.finetuned else []),
             "figure3_confusion",
             "forest",
-            "figure4_cosine",
-            "figure5_rank_shift",
-            "figure6_rank_shift_layers",
-            "rank_shift_corrected",
-            "figure7_attended_vs_de",
+            *(["figure4_cosine"] if task in STUDY.paired_tasks else []),
+            *(["figure7_attended_vs_de"] if STUDY.main_attended else []),
             *(["primary_test"] if primary_tables(task) else []),
             "scorecard",
             "agreement",
             "roar",
-            "figure9_norms",
+            *(["figure9_norms"] if STUDY.of_task(STUDY.attended, task) else []),
             *(["equal_length"] if STUDY.on_variants(task) else []),
             *(
                 ["comprehensiveness", "randomisation"]
@@ -81,7 +78,7 @@ FIGURES = [
     *SHARED_FIGURES,
     *[name for task in STUDY.tasks for name in figure_names(task)],
     *[f"{task}/gene_classes" for task in STUDY.gene_classes],
-    *(["claims"] if CLAIMS else []),
+    *(["claims"] if STUDY.claims else []),
 ]
 
 
@@ -89,19 +86,20 @@ def recorded_results():
     """Return the tables and weights whose checksums are recorded: those that others build on."""
     cells = ["cells/selection", "cells/labels", "cells/splits", "vocabulary", "tokens"]
     tests = ["expression/wilcoxon", "expression/pseudobulk", "expression/half_tests"]
-    found = [*cells, *tests, *(["evidence/claims"] if CLAIMS else [])]
+    found = [*cells, *tests, *(["evidence/claims"] if STUDY.claims else [])]
     found += [f"evidence/gene_sets/{name}" for name in STUDY.gene_sets]
     for task in STUDY.tasks:
         found += [f"models/{task}/metrics", f"models/{task}/confusion"]
-        found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
+        if task in STUDY.paired_tasks:
+            found += [f"attention/{task}/{name}" for name in ("cosine", "rank_shift")]
         found += [f"evidence/{task}/{name}" for name in ("genes", "scorecard", "agreement", "roar")]
         for kind, name, regimes in (
-            ("models", "predictions", STUDY.regimes),
+            ("models", "predictions", STUDY.predicting),
             ("attention", "by_rank", STUDY.attended),
             ("attention", "by_gene", STUDY.attended),
             ("attention", "by_well", STUDY.attended),
             ("attention", "norms", STUDY.attended),
-            ("evidence", "well_scores", STUDY.attributed),
+            ("evidence", "well_scores", [*STUDY.attributed, *STUDY.readers]),
             ("evidence", "faithfulness", STUDY.attributed),
             ("evidence", "randomisation", STUDY.attributed),
         ):
@@ -164,7 +162,7 @@ def train_targets():
         *[
             FILES.run_file("models", task, regime, run, "predictions.parquet")
             for task in STUDY.tasks
-            for regime in STUDY.of_task(STUDY.regimes, task)
+            for regime in STUDY.of_task(STUDY.predicting, task)
             for run in STUDY.runs_of(regime)
         ],
         *expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),

@@ -2,12 +2,18 @@
 # provenance.json and ro-crate-metadata.json.
 from types import SimpleNamespace
 
+from keygenes.core.readers import code_of
 from snakemake import __version__ as snakemake_version
 
 # What the study is given by others: {what it is: path}.
 GIVEN = {
     **RESOLVED["given"],
-    **({"claims": CLAIMS} if CLAIMS else {}),
+    **({"claims": CLAIMS} if STUDY.claims else {}),
+    **{
+        f"reader '{reader.name}', file '{Path(path).name}'": path
+        for reader in STUDY.readers.values()
+        for path in code_of(reader)
+    },
 }
 
 ABOUT = {

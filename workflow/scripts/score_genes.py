@@ -12,6 +12,8 @@ with step(snakemake):
     obs = read_annotation(files.counts).obs.loc[labels.index]
     runs = [tuple(run) for run in params.runs]
     attributed = [tuple(run) for run in params.attributed]
+    counted = [(fold, 1) for fold in params.folds] if files.counted else []
+    readers = [tuple(run) for run in params.readers]
     score_genes(
         by_gene=dict(zip(runs, files.by_gene, strict=True)),
         by_well=dict(zip(runs, files.by_well, strict=True)),
@@ -27,12 +29,15 @@ with step(snakemake):
         gene_sets=dict(zip(params.gene_sets, files.gene_sets, strict=True)),
         out_genes=snakemake.output.genes,
         out_key_genes=snakemake.output.key_genes,
-        out_attended=snakemake.output.attended,
-        out_figure8=snakemake.output.figure8,
+        out_attended=next(iter(snakemake.output.attended), None),
+        out_figure8=next(iter(snakemake.output.figure8), None),
         task=snakemake.wildcards.task,
         regime=params.regime,
         tracks=params.tracks,
         relabelled_regime=params.relabelled_regime,
         n_key_genes=params.n_key_genes,
         simulated=params.simulated,
+        counted=dict(zip(counted, files.counted, strict=True)),
+        readers=dict(zip(readers, files.reader_scores, strict=True)),
+        leading=params.leading,
     )

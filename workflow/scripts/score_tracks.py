@@ -12,6 +12,7 @@ with step(snakemake):
     obs = read_annotation(files.counts).obs.loc[labels.index]
     runs = [tuple(run) for run in params.runs]
     attributed = [tuple(run) for run in params.attributed]
+    readers = [tuple(run) for run in params.readers]
     score_tracks(
         genes=files.genes,
         by_well=dict(zip(runs, files.by_well, strict=True)),
@@ -33,4 +34,6 @@ with step(snakemake):
         controls=params.controls,
         n_bootstrap=params.n_bootstrap,
         n_null_draws=params.n_null_draws,
+        counted={(fold, 1): path for fold, path in zip(params.counted, files.counted, strict=True)},
+        readers=dict(zip(readers, files.reader_scores, strict=True)),
     )

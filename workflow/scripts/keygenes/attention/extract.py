@@ -23,6 +23,7 @@ from keygenes.attention.tables import (
     rank_table,
     well_table,
 )
+from keygenes.cells.units import well_codes
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import task_cells
 from keygenes.models.device import autocast, set_up_torch, token_budget
@@ -56,13 +57,6 @@ class LookedAt(NamedTuple):
     sizes: Sizes
     classes: np.ndarray
     wells: np.ndarray
-
-
-def well_codes(obs, cells):
-    """Return the well of each cell as a categorical; one category 'all' where none is known."""
-    known = "well" in obs and obs["well"].notna().all()
-    of_cell = obs["well"].astype(str) if known else pd.Series("all", obs.index)
-    return pd.Categorical(of_cell.loc[cells])
 
 
 def depths_of(obs, cells):

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+ALL_WELLS = "all"  # where no well is known
+
 
 def resampling_units(obs, labels, splits):
     """Return unit_id, unit and stratum of every cell.
@@ -24,3 +26,10 @@ def resampling_units(obs, labels, splits):
     if unit == "replicate":  # a replicate holds every dose: leave out its part of each
         ids = ids + " / " + stratum
     return pd.DataFrame({"unit_id": ids, "unit": unit, "stratum": stratum})
+
+
+def well_codes(obs, cells):
+    """Return the well of each cell as a categorical: `ALL_WELLS` for all where none is known."""
+    known = "well" in obs and obs["well"].notna().all()
+    of_cell = obs["well"].astype(str) if known else pd.Series(ALL_WELLS, obs.index)
+    return pd.Categorical(of_cell.loc[cells])

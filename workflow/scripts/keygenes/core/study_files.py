@@ -5,7 +5,9 @@ Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from keygenes.core.readers import Reader
 from keygenes.core.runs import Run
 from keygenes.core.study import MAIN, PRETRAINED, Study
 
@@ -44,6 +46,10 @@ class StudyFiles:
     def tokens_of(self, regime: str) -> str:
         """Return the path of the tokens that a regime (or 'pretrained') reads."""
         return self.encoded(self.study.encoding_of(regime))
+
+    def readers(self) -> list["ReaderFiles"]:
+        """Return what the rule file of each reader that was brought along may use."""
+        return [ReaderFiles(self, reader) for reader in self.study.readers.values()]
 
     # Files of runs.
 
@@ -133,3 +139,36 @@ class StudyFiles:
     def by_well_of(self, regime: str, task: str, run: Run | str) -> str:
         """Return the path of a run's attention per well."""
         return self.run_file("attention", task, regime, run, "by_well.parquet")
+
+
+class ReaderFiles:
+    """What the rule file of a reader from outside may use (docs/extending.md).
+
+    Attributes
+    ----------
+    name : str
+    options : dict
+    rules : str
+        Its own path.
+    counts, labels, splits, vocabulary, tokens : str
+        What it reads. The path of the splits has the wildcard {fold}.
+    predictions, scores : str
+        What it makes, with the wildcards {task}, {fold} and {seed}.
+    log, benchmark : str
+        With the same wildcards.
+    """
+
+    def __init__(self, files: StudyFiles, reader: Reader) -> None:
+        run = f"{reader.name}/{{task}}/fold{{fold}}.seed{{seed}}"
+        dotted = run.replace("/", ".")
+        self.name, self.options = reader.name, reader.options
+        self.rules = str(Path(reader.rules).resolve())
+        self.counts = files.out("cells/counts.h5ad")
+        self.labels = files.out("cells/labels.parquet")
+        self.splits = files.out("cells/splits/fold{fold}.parquet")
+        self.vocabulary = files.out("vocabulary.parquet")
+        self.tokens = files.encoded(MAIN)
+        self.predictions = files.out(f"readers/{run}/predictions.tsv")
+        self.scores = files.out(f"readers/{run}/scores.tsv")
+        self.log = files.out(f"logs/{dotted}.log")
+        self.benchmark = files.out(f"benchmarks/{dotted}.tsv")

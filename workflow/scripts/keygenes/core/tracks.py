@@ -3,9 +3,12 @@
 The key `evidence.tracks` may name those of a model; the others are always there.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 BASELINE, OF_ATTENTION, ATTRIBUTION = "baseline", "attention", "attribution"
+READER = "reader"  # one that was brought along: its track is called as it is
+FROM_SCORES = (ATTRIBUTION, READER)  # kinds made of table 'well_scores'
 ON_LOGIT = "logit of the last class less the mean of the others"
 UNIFORM = "multiples of uniform attention"
 
@@ -16,8 +19,9 @@ class Track(NamedTuple):
     Attributes
     ----------
     name : str
-    kind : {'baseline', 'attention', 'attribution'}
-        What it is made from: no encoder, sums of attention per well, or a model's predictions.
+    kind : {'baseline', 'attention', 'attribution', 'reader'}
+        What it is made from: no encoder, sums of attention per well, a model's predictions, or
+        what a reader from outside says.
     score, unit : str
         What a gene's score is, and in which unit, for the legend of the gene table.
     method : str
@@ -184,6 +188,17 @@ ALL = (
     ),
 )
 TRACKS = {track.name: track for track in ALL}
+
+
+def track_named(name: str) -> Track:
+    """Return the record of a track; a name that none of these has is a reader's."""
+    return TRACKS.get(name) or Track(name, READER, "", "")
+
+
+def in_order(found: Iterable[str]) -> list[str]:
+    """Return names of tracks in their order, those of readers after all others."""
+    found = list(dict.fromkeys(found))
+    return [name for name in TRACKS if name in found] + [n for n in found if n not in TRACKS]
 
 
 def names(**facts: str | bool) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tables import read_arrow, write_table
+from keygenes.core.tables import read_arrow
 from keygenes.evidence.score import without_special_tokens
 
 
@@ -62,15 +62,3 @@ def gene_heads(paths):
     sums["mean"] = sums["sum"] / sums["n_cells"]
     sums["n_cells"] = sums["n_cells"].round().astype(int)
     return sums.reset_index()[[*keys, "mean", "n_cells"]]
-
-
-def profile_genes(by_gene, out_ranks, out_heads):
-    """Write tables 'gene_ranks' and 'gene_heads'.
-
-    Parameters
-    ----------
-    by_gene : dict {(fold, seed): path}
-        Of one regime.
-    """
-    write_table(gene_ranks(by_gene), out_ranks, "gene_ranks")
-    write_table(gene_heads(by_gene), out_heads, "gene_heads")

@@ -39,9 +39,10 @@ def without_special_tokens(by_gene):
 
 
 def places_of(path):
-    """Return layers x heads of a table 'by_gene'."""
+    """Return layers x heads of a table 'by_gene'; 0 where it holds no attention."""
     places = read_arrow(path, columns=["layer", "head"])
-    return pc.max(places["layer"]).as_py() * pc.max(places["head"]).as_py()
+    most = [pc.max(places[name]).as_py() for name in ("layer", "head")]
+    return most[0] * most[1] if None not in most else 0
 
 
 def read_by_gene(path):
@@ -58,7 +59,7 @@ def read_well_sums(paths, names):
     paths : dict {(fold, seed): path}
         Tables 'by_well' or 'well_scores'.
     names : sequence of str
-        Tracks of `ATTENTION`, or of `ATTRIBUTIONS`.
+        Tracks of `ATTENTION`, or of others.
 
     Returns
     -------
@@ -151,12 +152,42 @@ def key_genes(by_gene, genes, gene_sets, places=None):
     return frame[first + rest]
 
 
+def listed_genes(leading, totals, by_gene, genes, gene_sets):
+    """Return every gene in the order of a track, with what `key_genes` says but for attention.
+
+    Parameters
+    ----------
+    leading : DataFrame
+        Pooled rows of one track of table 'genes'.
+    totals : result of `gene_totals`
+    by_gene, genes, gene_sets
+        As for `key_genes`.
+
+    Returns
+    -------
+    DataFrame
+        position, ensembl_id, symbol, score, n_cells, rank_mean, rank_sd, mean_rank_<class>...,
+        in_<gene set>...
+    """
+    frame = leading.sort_values("rank")[["ensembl_id", "score"]].reset_index(drop=True)
+    frame.insert(0, "position", np.arange(1, len(frame) + 1))
+    frame.insert(2, "symbol", frame["ensembl_id"].map(genes.set_index("ensembl_id")["symbol"]))
+    known = pd.concat(
+        [totals[["n_cells", "rank_mean", "rank_sd"]], mean_ranks_by_class(by_gene)], axis=1
+    )
+    frame = frame.merge(known, left_on="ensembl_id", right_index=True, how="left")
+    frame["n_cells"] = frame["n_cells"].fillna(0).astype(int)
+    for name, members in gene_sets.items():
+        frame[f"in_{name}"] = membership(frame["ensembl_id"], frame["symbol"], members)
+    return frame
+
+
 def enrichment(flags, n_top):
     """Return how many of the first `n_top` genes are in a set, against chance.
 
     Parameters
     ----------
-    flags : bool array [n_genes], in order of attention
+    flags : bool array [n_genes], in the order of a track
 
     Returns
     -------
@@ -257,6 +288,27 @@ def model_tracks(names, regime, paths, places, groups, *, totals=None, permuted=
     return tracks
 
 
+def reader_tracks(name, paths, groups, n_cells):
+    """Return the track of a reader that was brought along: of all runs, and of each seed.
+
+    Parameters
+    ----------
+    name : str
+    paths : dict {(fold, seed): path}
+        Tables 'well_scores'. Where they are of one well alone there is no interval and no test.
+    groups : dict {well: 'contrast' or 'reference'}
+    n_cells : Series, indexed by ensembl_id
+        Test cells that have the gene among their tokens.
+    """
+    frames = []
+    for frame in model_tracks([name], None, paths, 1, groups):
+        if frame["n_wells"].isna().all():
+            n = n_cells.reindex(frame["ensembl_id"]).fillna(0).astype(int)
+            frame = frame.assign(n_cells=n.to_numpy())
+        frames.append(frame)
+    return frames
+
+
 def read_totals(paths):
     """Return what tables 'by_gene' of one regime say of every gene.
 
@@ -307,6 +359,9 @@ def score_genes(
     relabelled_regime,
     n_key_genes,
     simulated,
+    counted=None,
+    readers=None,
+    leading="attention_total",
 ):
     """Write a task's evidence table, its key genes and attended against expressed genes.
 
@@ -333,6 +388,13 @@ def score_genes(
         permuted_sd.
     simulated : bool or str
         If true, figure 8 has a column that says so.
+    counted : dict {(fold, seed): path}, optional
+        Tables 'by_gene' of no model (`counted_genes.count_genes`), where `regime` has no attention.
+        Then there is no Figure 7 and no Figure 8.
+    readers : dict {(reader, fold, seed): path}, optional
+        Tables 'well_scores' of readers that were brought along.
+    leading : str
+        The track whose order the key genes have, where `regime` has no attention.
     """
     genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
     tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
@@ -353,7 +415,12 @@ def score_genes(
                 frames += model_tracks(
                     wanted, name, paths, places, groups, totals=totals, permuted=null
                 )
+    if of_main is None:
+        everything, places, of_seeds = read_totals(counted)
+        of_main = everything, places, of_seeds[None]
     everything, places, totals = of_main
+    for name in dict.fromkeys(name for name, _, _ in readers or {}):
+        frames += reader_tracks(name, of_regime(readers, name), groups, totals["n_cells"])
     coefficients = [read_table(path) for path in coefficients.values()]
     frames = [*baseline_tracks(tests, wells_tests, coefficients, totals), *frames]
     frame = pd.concat([f.astype({"regime": object}) for f in frames if len(f)], ignore_index=True)
@@ -365,14 +432,19 @@ def score_genes(
     log.info("%s: %d tracks, %d rows", task, frame["track"].nunique(), len(frame))
 
     sets = {name: read_members(path) for name, path in gene_sets.items()}
-    keys = key_genes(everything, names, sets, places)
+    if counted:
+        pooled = frame[(frame["track"] == leading) & frame["seed"].isna()]
+        keys = listed_genes(pooled, totals, everything, names, sets)
+    else:
+        keys = key_genes(everything, names, sets, places)
+        write_table(attended_and_expressed(keys, tests), out_attended)
+        write_tsv(keys.head(n_key_genes), out_figure8, simulated=simulated)
     write_table(keys, out_key_genes)
-    write_table(attended_and_expressed(keys, tests), out_attended)
     for name in sets:
         result = enrichment(keys[f"in_{name}"].to_numpy(), n_key_genes)
         log.info(
-            "%s: {found} of the {n_top} most attended genes, {expected:.2f} expected, "
-            "p = {p:.3g}".format(**result),
+            "%s: {found} of the {n_top} first genes, {expected:.2f} expected, p = {p:.3g}".format(
+                **result
+            ),
             name,
         )
-    write_tsv(keys.head(n_key_genes), out_figure8, simulated=simulated)

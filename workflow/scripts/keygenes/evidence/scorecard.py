@@ -9,7 +9,7 @@ import pandas as pd
 from keygenes.core.progress import with_progress
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
-from keygenes.core.tracks import TRACKS
+from keygenes.core.tracks import TRACKS, in_order
 from keygenes.evidence.agreement import (
     SET_METRICS,
     bootstrap_sets,
@@ -19,9 +19,15 @@ from keygenes.evidence.agreement import (
     wilson,
 )
 from keygenes.evidence.gene_sets import membership, read_members
-from keygenes.evidence.half_scores import half_scores, scores_of_tests
+from keygenes.evidence.half_scores import (
+    detection_of_halves,
+    half_scores,
+    reader_half_scores,
+    scores_of_tests,
+)
 from keygenes.evidence.matched import matched
 from keygenes.evidence.rankings import bootstrap_overlap, rank_biased_overlap, spearman
+from keygenes.evidence.score import of_regime
 from keygenes.evidence.well_sums import MIN_CELLS
 from keygenes.models.learnt import has_learnt
 
@@ -433,7 +439,7 @@ def agreement(runs, ids, regime):
         Schema "agreement"; over the genes that both tracks score, every pair both ways.
     """
     own = {run[0]: s for run, s in runs.items() if run[2] is None and run[1] in (None, regime)}
-    order = [name for name in TRACKS if name in own]
+    order = in_order(own)
     rows = []
     for i, first in enumerate(order):
         for second in order[i:]:
@@ -471,6 +477,8 @@ def score_tracks(
     controls,
     n_bootstrap,
     n_null_draws,
+    counted=None,
+    readers=None,
 ):
     """Write a task's scorecard and the agreement of its tracks.
 
@@ -489,6 +497,10 @@ def score_tracks(
         Tracks of models that are asked for.
     controls : collection of str
         Regimes with permuted labels or a random encoder.
+    counted : dict {(fold, seed): path}, optional
+        Tables 'by_well' of no model (`counted_genes.count_genes`), where `regime` has no attention.
+    readers : dict {(reader, fold, seed): path}, optional
+        Tables 'well_scores' of readers that were brought along.
     """
     columns = ["track", "regime", "seed", "ensembl_id", "symbol", "score", "p", "q"]
     genes = read_table(genes, columns)
@@ -514,7 +526,10 @@ def score_tracks(
     if halves is None:
         log.info("the cells have no wells: no track of a model is made from half of them")
     else:
-        scores |= half_scores(by_well, well_scores, halves, tracks, regime)
+        of_main = counted or of_regime(by_well, regime)
+        scores["detection", None] = detection_of_halves(of_main, halves)
+        scores |= half_scores(by_well, well_scores, halves, tracks)
+        scores |= reader_half_scores(readers or {}, halves)
     rows += half_rows(scores, of_halves["wilcoxon"], ids)
     if faithfulness:
         table = read_table(faithfulness)

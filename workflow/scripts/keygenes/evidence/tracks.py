@@ -11,7 +11,7 @@ import pandas as pd
 import scipy
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tracks import ATTRIBUTIONS, TRACKS
+from keygenes.core.tracks import FROM_SCORES, track_named
 from keygenes.evidence.well_sums import cells_of_wells, mean_score, ratio_interval, well_tests
 
 EMPTY = {
@@ -240,7 +240,7 @@ def track_scores(name, matrices, places, rows=slice(None)):
     Parameters
     ----------
     name : str
-        Of `ATTENTION` or `ATTRIBUTIONS`.
+        Of attention, of an attribution, or of a reader that was brought along.
     matrices : result of `well_matrices`
     places : int
         Layers x heads, for the thesis's total.
@@ -251,7 +251,7 @@ def track_scores(name, matrices, places, rows=slice(None)):
     float array [n_genes]
     """
     counts = matrices["n_cells"][rows]
-    facts = TRACKS[name]
+    facts = track_named(name)
     sums = matrices[facts.column][rows]
     if not facts.mean:
         return np.where(counts.sum(0) > 0, places * sums.sum(0), np.nan)
@@ -264,7 +264,7 @@ def model_track(name, matrices, places, groups, **names):
     Parameters
     ----------
     name : str
-        Of `ATTENTION` or `ATTRIBUTIONS`.
+        Of attention, of an attribution, or of a reader that was brought along.
     matrices : result of `well_matrices`
     places : int
         Layers x heads.
@@ -283,26 +283,28 @@ def model_track(name, matrices, places, groups, **names):
     """
     counts = matrices["n_cells"]
     score = track_scores(name, matrices, places)
-    column = TRACKS[name].column
-    signed = matrices["sum"] if name in ATTRIBUTIONS else matrices[column]
+    facts = track_named(name)
+    signed = matrices["sum"] if facts.kind in FROM_SCORES else matrices[facts.column]
     columns = {"n_wells": (counts > 0).sum(0)}
-    if name in ATTRIBUTIONS:
+    if facts.kind in FROM_SCORES:
         columns["direction"] = np.sign(signed.sum(0))
     if len(counts) < 2:
         columns["n_wells"] = None
     elif groups is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
-            if not TRACKS[name].mean:
+            if not facts.mean:
                 # A gene that a well's cells do not express has received nothing there.
                 means = places * signed / cells_of_wells(counts)[:, None]
             else:
                 means = np.where(counts > 0, signed / counts, np.nan)
         means[:, np.isnan(score)] = np.nan
         columns |= well_tests(means, matrices["wells"], groups)
-        if name not in ATTRIBUTIONS:
+        if facts.kind not in FROM_SCORES:
             columns["direction"] = np.sign(columns["effect"])
-        if TRACKS[name].mean:
-            _, columns["ci_low"], columns["ci_high"] = ratio_interval(matrices[column], counts)
+        if facts.mean:
+            _, columns["ci_low"], columns["ci_high"] = ratio_interval(
+                matrices[facts.column], counts
+            )
     n_cells = np.rint(counts.sum(0)).astype(int)
     return track(name, matrices["genes"], score, n_cells, **columns, **names)
 

@@ -23,19 +23,14 @@ def task_cells(tokens_path, labels_path, splits_path, task, fold):
     InputError
         If a class has no training cell.
     """
-    labels = read_table(labels_path, columns=["cell", task])
     splits = read_table(splits_path)
-    splits = splits.loc[splits["fold"] == fold, ["cell", "split"]]
+    labels = read_table(labels_path, columns=["cell", task])
+    frame, classes = labelled_cells(labels, splits[splits["fold"] == fold], task)
     names, ids, offsets = read_tokens(tokens_path)
     position = {name: i for i, name in enumerate(names)}
-    frame = labels.dropna(subset=[task]).merge(splits, on="cell")
     frame = frame[frame["cell"].isin(position)]
     frame = frame.assign(position=frame["cell"].map(position)).sort_values("position")
     tokens = [ids[offsets[i] : offsets[i + 1]] for i in frame["position"]]
-    classes = list(frame[task].cat.categories)
-    frame = frame.assign(
-        label=frame[task].cat.codes.astype(np.int64), split=frame["split"].astype(str)
-    )
     frame = frame[["cell", "split", "label"]].reset_index(drop=True)
     for split in ("train", "valid"):
         missing = set(range(len(classes))) - set(frame.loc[frame["split"] == split, "label"])
@@ -47,6 +42,27 @@ def task_cells(tokens_path, labels_path, splits_path, task, fold):
                 remedy="add wells or cells of this class, or set split.by to 'random'",
             )
     return frame, tokens, classes
+
+
+def labelled_cells(labels, splits, task):
+    """Return the cells of a task that have a class, and the classes.
+
+    Parameters
+    ----------
+    labels : table 'labels'
+    splits : table 'splits' of one fold
+    task : str
+
+    Returns
+    -------
+    frame : DataFrame [n_cells]
+        Columns cell, split ('train', 'valid', 'test'), label (int code).
+    classes : list of str
+    """
+    frame = labels.dropna(subset=[task]).merge(splits[["cell", "split"]], on="cell")
+    label = frame[task].cat.codes.astype(np.int64)
+    frame = frame.assign(label=label, split=frame["split"].astype(str))
+    return frame[["cell", "split", "label"]], list(labels[task].cat.categories)
 
 
 def of_split(frame, tokens, split):
