@@ -34,6 +34,8 @@ CASES = {
     "a count in quotes": ("finetune.epochs", "5", ["'finetune.epochs'", "whole", "without quotes"]),
     "type of a flag": ("seeds", 1, ["'seeds'", "found 1", "type array"]),
     "enum": ("split.by", "well", ["'split.by'", "'well'", "one of ['replicate', 'random']"]),
+    "a reader of none": ("readers", ["scgtp"], ["'readers[0]'", "'scgtp'"]),
+    "a reader's record": ("readers", [{"name": "mine"}], ["'readers[0].rules'"]),
     "missing": ("study", ..., ["'study'", "found nothing", "add the key"]),
     "missing in a section": ("tokens.length", {}, ["'tokens.length.subsample'", "found nothing"]),
     "too small": ("evidence.n_bootstrap", 10, ["'evidence.n_bootstrap'", "found 10", "least 100"]),
@@ -126,6 +128,7 @@ def test_yaml_that_cannot_be_read(tmp_path):
     assert "\n" not in str(error.value)
 
 
+READER = {"name": "forest", "rules": "README.md", "title": "a forest", "score": "impurity"}
 RELATIONS = {
     "two regimes": ("regimes.1.name", "frozen", ["'regimes'", "two entries named 'frozen'"]),
     "two tasks": ("tasks.1.name", "dose", ["'tasks'", "two entries named 'dose'"]),
@@ -202,9 +205,25 @@ RELATIONS = {
         *("regimes.full_equal_length.tasks", ["dose"]),
         ["'attention.pairs'", "no task in common"],
     ),
-    "a task without a pair": (
-        *("attention.pairs", [["full_equal_length", "frozen_equal_length"]]),
-        ["'attention.pairs'", "no pair of models of task 'dose'"],
+    "a reader called as a regime": (
+        *("readers", [{**READER, "name": "full"}]),
+        ["'readers.full'", "rename the reader"],
+    ),
+    "a reader called as a track": (
+        *("readers", [{**READER, "name": "rollout"}]),
+        ["'readers.rollout'", "rename the reader"],
+    ),
+    "two readers of one name": (
+        *("readers", ["geneformer", READER, {**READER, "title": "another"}]),
+        ["'readers.forest'", "rename the reader"],
+    ),
+    "a reader without its rules": (
+        *("readers", [{**READER, "rules": "nowhere.smk"}]),
+        ["'readers.forest.rules'", "nowhere.smk"],
+    ),
+    "several readers, and which is in question": (
+        *("readers", [READER, {**READER, "name": "trees"}]),
+        ["'evidence.regime'", "'full'", "forest, trees"],
     ),
     "key genes of some tasks": (
         *("evidence.regime", "permuted_labels"),
