@@ -1,6 +1,7 @@
 """What is run, for every config and target; and that every rule is complete."""
 
 import re
+import textwrap
 from collections import Counter
 
 import pytest
@@ -16,6 +17,9 @@ from running import (
     whole_config,
 )
 
+from keygenes.core.figures import FIGURES, SHEETS, STUDY
+
+SHEET_RULES = {sheet.name: sheet for sheet in SHEETS}
 RULE_FILES = sorted((REPOSITORY / "workflow/rules").glob("*.smk"))
 SCRIPTS = REPOSITORY / "workflow/scripts"
 
@@ -182,8 +186,7 @@ def test_random_weights_are_no_input(checkout, tmp_path):
 def test_figures_and_targets_have_captions():
     captions = {path.stem for path in (REPOSITORY / "workflow/report").glob("*.rst")}
     text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
-    named = set(re.findall(r'figure\("(?:\{task\}/)?(\w+)"', text))
-    named |= set(re.findall(r'table="(\w+)"', text))
+    named = {*FIGURES, *(figure.table for figure in FIGURES.values() if figure.table)}
     named |= set(re.findall(r'carried\(\s*out\([^)]+\), "(\w+)"', text))
     assert "figure4_cosine" in named
     assert "metrics" in named
@@ -194,7 +197,7 @@ def test_figures_and_targets_have_captions():
 
 def rule_blocks():
     """Return {rule: (text of its block, rule it is copied from or None)}."""
-    blocks = {}
+    blocks = dict.fromkeys(SHEET_RULES, (sheet_block(), None))
     for path in RULE_FILES:
         text = path.read_text(encoding="utf-8")
         for match in re.finditer(
@@ -203,6 +206,13 @@ def rule_blocks():
             own, base, copy, block = match.groups()
             blocks[own or copy] = (block, base)
     return blocks
+
+
+def sheet_block():
+    """Return the block that is the rule of every sheet of figures."""
+    text = (REPOSITORY / "workflow/rules/figures.smk").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^    rule:\n((?:        .*\n|\n)+)", text, re.MULTILINE)
+    return textwrap.indent(textwrap.dedent(block), "    ")
 
 
 RULES = rule_blocks()
@@ -229,13 +239,14 @@ def environment_of(rule):
 
 def test_every_rule_is_found():
     names = re.findall(r"^(?:use )?rule .*$", "".join(p.read_text() for p in RULE_FILES), re.M)
-    assert len(names) == len(RULES) >= 25
+    assert len(names) + len(SHEETS) == len(RULES) >= 25
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_rule_is_complete(rule):
     block, base = RULES[rule]
-    assert base or re.match(r'    """[A-Z].+\."""\n', block), "a sentence says what the rule does"
+    said = base or rule in SHEET_RULES or re.match(r'    """[A-Z].+\."""\n', block)
+    assert said, "a sentence says what the rule does"
     found = directives(rule)
     for name in ("output", "params", "log", "threads", "resources", "conda", "script"):
         assert name in found, f"rule {rule} has no {name}"
@@ -243,7 +254,7 @@ def test_rule_is_complete(rule):
         assert name in found["resources"]
     assert environment_of(rule).is_file()
     assert (SCRIPTS / f"{script_of(rule)}.py").is_file()
-    assert f'code=code_digest("{script_of(rule)}")' in found["params"]
+    assert f'code=code_digest("{script_of(rule)}"' in found["params"]
     assert "retries" not in found, "downloads retry and resume by themselves"
     if "gpu=" in found["resources"]:
         assert "benchmark" in found, "what may need a GPU is heavy"
@@ -251,8 +262,26 @@ def test_rule_is_complete(rule):
         r"\{(task|regime|run|batch|fold|seed|shard|encoding|dataset|path)\}", found["output"]
     ):
         assert f"{{{name}}}" in found["log"], "two jobs must not share a log"
-    if "benchmark" in found:  # times are added up by the rule that a file is named for
+    # Times are added up by the rule that a file is named for.
+    if "benchmark" in found and rule not in SHEET_RULES:
         assert found["benchmark"].strip().startswith(f'out("benchmarks/{rule}.')
+
+
+@pytest.mark.slow
+def test_a_rule_of_a_sheet_writes_its_figures_and_a_log_and_times_of_its_own(checkout):
+    run = run_snakemake(checkout, "-n", "--forceall", "--configfile", THESIS)
+    assert run.returncode == 0, run.text
+    blocks = re.findall(r"^rule (\w+):\n((?:    .+\n)+)", run.text, re.MULTILINE)
+    of_sheets = [(SHEET_RULES[rule], block) for rule, block in blocks if rule in SHEET_RULES]
+    assert {sheet.name for sheet, _ in of_sheets} == set(SHEET_RULES) - {"plot_gene_classes"}
+    for sheet, block in of_sheets:
+        task = re.search(r"wildcards: task=(\w+)", block)
+        assert bool(task) == (sheet.per != STUDY)
+        job = f"{sheet.name}.{task[1]}" if task else sheet.name
+        assert f"/logs/{job}.log\n" in block and f"/benchmarks/{job}.tsv\n" in block
+        folder = f"/figures/{task[1]}" if task else "/figures"
+        named = {f"{folder}/{figure.name}.svg" for figure in sheet.figures}
+        assert all(name in block for name in named) and block.count(".svg") == len(named)
 
 
 GPU_RULES = {rule for rule in RULES if "gpu=" in directives(rule)["resources"]}
@@ -269,7 +298,8 @@ def test_slurm_profile_knows_every_rule():
     assert grouped <= set(RULES)
     assert set(SLURM["group-components"]) <= set(SLURM["groups"].values())
     downloads = {"download_dataset", "download_model", "download_gene_set"}  # not on a node
-    assert set(RULES) - grouped - GPU_RULES - downloads == {"tokenize_shard"}
+    alone = set(RULES) - grouped - GPU_RULES - downloads - set(SHEET_RULES)
+    assert alone == {"tokenize_shard"}, "figures may share jobs or have their own"
     assert {rule for rule, (block, _) in RULES.items() if "localrule: True\n" in block} == downloads
 
 
@@ -332,6 +362,6 @@ def test_memory_grows_with_the_attempts_up_to_four_times(checkout, attempt, mem_
 def test_every_script_has_a_rule_and_the_name_of_one():
     used = {rule: script_of(rule) for rule in RULES}
     assert set(used.values()) == {path.stem for path in SCRIPTS.glob("*.py")}
-    # download_dataset, download_model, download_gene_set; collect_comparisons, collect_splits
-    shared = {"download_file", "collect_tables"}
+    # download_dataset, _model and _gene_set; collect_comparisons and _splits; plot_*
+    shared = {"download_file", "collect_tables", "draw_figures"}
     assert set(used.values()) - shared <= set(RULES)

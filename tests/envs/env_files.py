@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conda_standin import requirements
 
-from keygenes.core.code import SCRIPTS, modules_of
+from keygenes.core.code import SCRIPTS, modules_by_name, modules_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVS = sorted(file.stem for file in (REPOSITORY / "envs").glob("*.yaml"))
@@ -60,8 +60,10 @@ def scripts_of(env):
 
 
 def sources(script):
-    """Return the files of a script and of the modules behind it."""
-    return [SCRIPTS / f"{script}.py", *modules_of(script)]
+    """Return the files of a script and of the modules behind it, those loaded by name as well."""
+    loaded = modules_by_name(script) or [None]
+    behind = {file for name in loaded for file in modules_of(script, name)}
+    return [SCRIPTS / f"{script}.py", *sorted(behind)]
 
 
 def imports(script):

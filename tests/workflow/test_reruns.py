@@ -21,6 +21,8 @@ from rerun_table import (
 )
 from running import REPOSITORY, dry_run, edited_config, run_snakemake
 
+from keygenes.core.figures import SHEETS
+
 DEMO = "config/demo_thesis.yaml"
 PAGE_ONLY = {"write_report"}
 REPORT = PAGE_ONLY | {"record_provenance", "write_scored_cells"}
@@ -58,11 +60,7 @@ def after(readers, rules, besides=(), without=()):
     return found - set(without) | set(besides)
 
 
-PLOTS = {
-    *("plot_umap", "plot_dose_screen", "plot_training", "plot_predictions"),
-    *("plot_attention", "plot_genes", "plot_inputs", "plot_faithfulness", "plot_scorecard"),
-    *("plot_roar", "plot_claims", "plot_gene_classes", "plot_primary"),
-}
+PLOTS = {sheet.name for sheet in SHEETS}
 
 
 def rules_of(jobs):
@@ -251,11 +249,14 @@ FILES = {
     "workflow/scripts/keygenes/evidence/randomisation.py": ["attribute_genes"],
     "workflow/scripts/keygenes/evidence/claim_tests.py": ["judge_claims"],
     "workflow/scripts/keygenes/report/figures_inputs.py": ["plot_inputs"],
+    "workflow/scripts/keygenes/report/figures_models.py": ["plot_training", "plot_predictions"],
     "workflow/scripts/keygenes/attention/stream.py": ["extract_attention"],
     "workflow/scripts/keygenes/evidence/score.py": ["score_genes", "score_relabelled"],
     "workflow/scripts/keygenes/report/figures_rank_shift.py": ["plot_attention"],
     "workflow/scripts/keygenes/report/style.py": [*PLOTS],
     "workflow/scripts/keygenes/report/page.py": [],
+    "workflow/scripts/keygenes/core/figures.py": [],  # what the page says of them, at most
+    "workflow/scripts/draw_figures.py": [*PLOTS],
     "workflow/scripts/evaluate.py": ["evaluate"],  # a script: Snakemake's own watch
     "workflow/report/forest.rst": PAGE_ONLY,
     "workflow/scripts/keygenes/report/model_card.md": {"write_model_cards"},

@@ -3,6 +3,7 @@
 from snakemake.exceptions import WorkflowError
 
 from keygenes.core.errors import input_error
+from keygenes.core.figures import figure_names
 
 FIGURE_FILES = ["svg", "png", "tsv"]
 
@@ -21,17 +22,16 @@ def carried(path, name, category, kind):
     )
 
 
-def figure(name, category, table=None):
+def figure_files(sheet, figure):
     """Return the files of a figure: an SVG that Snakemake's report carries, a PNG, its table.
 
-    With `table`, the name of its caption, the report carries the table as well.
+    The report carries the table as well where it has a caption of its own.
     """
-    stem = name.split("/")[-1]
-    svg, png, tsv = [out(f"figures/{name}.{kind}") for kind in FIGURE_FILES]
+    svg, png, tsv = [out(f"figures/{sheet.path(figure)}.{kind}") for kind in FIGURE_FILES]
     return [
-        carried(svg, stem, category, "figure"),
+        carried(svg, figure.name, figure.section, "figure"),
         png,
-        carried(tsv, table, category, "table") if table else tsv,
+        carried(tsv, figure.table, figure.section, "table") if figure.table else tsv,
     ]
 
 
@@ -47,39 +47,7 @@ def primary_table(name, task):
     return [out(f"evidence/{task}/{name}.parquet")] if name in primary_tables(task) else []
 
 
-def figure_names(task):
-    """Return the figures of one task."""
-    return [
-        f"{task}/{name}"
-        for name in (
-            *(["training_curves"] if STUDY.finetuned else []),
-            "figure3_confusion",
-            "forest",
-            *(["figure4_cosine"] if task in STUDY.paired_tasks else []),
-            *(["figure7_attended_vs_de"] if STUDY.main_attended else []),
-            *(["primary_test"] if primary_tables(task) else []),
-            "scorecard",
-            "agreement",
-            "roar",
-            *(["figure9_norms"] if STUDY.of_task(STUDY.attended, task) else []),
-            *(["equal_length"] if STUDY.on_variants(task) else []),
-            *(
-                ["comprehensiveness", "randomisation"]
-                if STUDY.of_task(STUDY.attributed, task)
-                else []
-            ),
-        )
-    ]
-
-
-# Cells that carry doses are screened one by one.
-SHARED_FIGURES = ["figure1_umap"] + (["dose_screen"] if STUDY.has_columns("dose_um") else [])
-FIGURES = [
-    *SHARED_FIGURES,
-    *[name for task in STUDY.tasks for name in figure_names(task)],
-    *[f"{task}/gene_classes" for task in STUDY.gene_classes],
-    *(["claims"] if STUDY.claims else []),
-]
+FIGURES = figure_names(STUDY)
 
 
 def recorded_results():
@@ -150,9 +118,10 @@ def check_targets(wildcards):
 
 def de_targets():
     """Return the study without a model: differential expression and its figures."""
+    without_model = figure_names(STUDY, lambda sheet: sheet.without_model)
     return [
         out("expression/wilcoxon.parquet"),
-        *[out(f"figures/{name}.svg") for name in SHARED_FIGURES],
+        *[out(f"figures/{name}.svg") for name in without_model],
     ]
 
 
@@ -179,7 +148,8 @@ def gene_class_targets(wildcards):
             remedy="add {name: ..., type: gene, gene_classes: ...}",
         )
         raise WorkflowError(str(error))
+    of_genes = figure_names(STUDY, lambda sheet: sheet.of_genes)
     return [
         *expand(out("evidence/{task}/genes.parquet"), task=STUDY.gene_classes),
-        *expand(out("figures/{task}/gene_classes.svg"), task=STUDY.gene_classes),
+        *[out(f"figures/{name}.svg") for name in of_genes],
     ]

@@ -30,7 +30,7 @@ def scripts(tmp_path):
 
 def digest(scripts, name="tokenize_cells"):
     code._imported_files.cache_clear()  # a new process each time, as with Snakemake
-    return code_digest(name, scripts)
+    return code_digest(name, scripts=scripts)
 
 
 def edit(path, text):
@@ -40,7 +40,9 @@ def edit(path, text):
 
 
 def test_imports_are_followed_with_the_packages_on_the_way(scripts):
-    names = [str(path.relative_to(scripts)) for path in modules_of("tokenize_cells", scripts)]
+    names = [
+        str(path.relative_to(scripts)) for path in modules_of("tokenize_cells", scripts=scripts)
+    ]
     assert names == [
         "keygenes/__init__.py",
         "keygenes/core/__init__.py",
@@ -48,7 +50,7 @@ def test_imports_are_followed_with_the_packages_on_the_way(scripts):
         "keygenes/tokens/__init__.py",
         "keygenes/tokens/middle.py",
     ]
-    assert modules_of("lone", scripts) == []
+    assert modules_of("lone", scripts=scripts) == []
 
 
 @pytest.mark.parametrize("module", ["core/deep.py", "core/__init__.py", "tokens/middle.py"])
@@ -175,6 +177,63 @@ def test_scripts_of_a_folder_are_told_apart_and_follow_their_modules(scripts):
     edit(scripts / "lone.py", "# changed\n")
     code._imported_files.cache_clear()
     assert code.script_digests(scripts)["lone"] != before["lone"]
+
+
+BY_NAME = {
+    "draw_figures.py": "from keygenes.core import other\n",
+    "keygenes/report/__init__.py": "",
+    "keygenes/report/figures_a.py": "import numpy\nfrom keygenes.core.deep import X\n",
+    "keygenes/report/figures_b.py": "",
+}
+
+
+@pytest.fixture
+def drawing(scripts):
+    for name, text in BY_NAME.items():
+        (scripts / name).parent.mkdir(exist_ok=True)
+        (scripts / name).write_text(text)
+    return scripts
+
+
+def drawing_digests(scripts):
+    code._imported_files.cache_clear()
+    return {name: code_digest("draw_figures", name, scripts) for name in ("figures_a", "figures_b")}
+
+
+def test_a_module_loaded_by_name_counts_with_what_is_behind_it_and_no_other_does(drawing):
+    assert code.modules_by_name("draw_figures", drawing) == ["figures_a", "figures_b"]
+    files = modules_of("draw_figures", "figures_a", drawing)
+    names = {str(path.relative_to(drawing / "keygenes")) for path in files}
+    assert {"core/other.py", "core/deep.py", "report/figures_a.py"} <= names
+    assert "report/figures_b.py" not in names
+    before = drawing_digests(drawing)
+    assert before["figures_a"].startswith("code of figures_a: ")
+    for path, changed in (
+        ("core/deep.py", {"figures_a"}),
+        ("report/figures_b.py", {"figures_b"}),
+        ("core/other.py", {"figures_a", "figures_b"}),
+    ):
+        text = edit(drawing / "keygenes" / path, "# changed\n")
+        after = drawing_digests(drawing)
+        assert {name for name in after if after[name] != before[name]} == changed, path
+        (drawing / "keygenes" / path).write_text(text)
+
+
+@pytest.mark.parametrize("name", ["deep", "figures_c", "../core/deep"])
+def test_a_module_that_no_script_loads_by_name_is_an_error(drawing, name):
+    with pytest.raises(ValueError, match=name):
+        code_digest("draw_figures", name, drawing)
+
+
+def test_scripts_that_load_modules_have_a_digest_of_each(drawing):
+    code._imported_files.cache_clear()
+    before = code.script_digests(drawing)
+    assert set(before) == {"figures_a", "figures_b", "lone", "tokenize_cells"}
+    edit(drawing / "draw_figures.py", "# changed\n")
+    edit(drawing / "keygenes/report/figures_a.py", "# changed\n")
+    code._imported_files.cache_clear()
+    after = code.script_digests(drawing)
+    assert {n for n in after if after[n] != before[n]} == {"figures_a", "figures_b"}
 
 
 def test_rules_of_a_workflow_have_a_digest(tmp_path):

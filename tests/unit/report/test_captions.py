@@ -1,39 +1,8 @@
-import inspect
-
 import pytest
 
-from keygenes.report import (
-    figures_classes,
-    figures_cosine,
-    figures_data,
-    figures_genes,
-    figures_inputs,
-    figures_models,
-    figures_norms,
-    figures_primary,
-    figures_rank_shift,
-    figures_scorecard,
-)
 from keygenes.report.captions import CAPTIONS, caption, plain_text
 
 FILES = sorted(CAPTIONS.glob("*.rst"))
-MODULES = (
-    *(figures_classes, figures_cosine, figures_data, figures_rank_shift),
-    *(figures_genes, figures_inputs, figures_models, figures_norms, figures_primary),
-    figures_scorecard,
-)
-DRAWN = [
-    name
-    for module in MODULES
-    for name, function in inspect.getmembers(module, inspect.isfunction)
-    if hasattr(function, "__wrapped__") and function.__module__ == module.__name__
-]
-
-
-def test_every_figure_has_a_caption():
-    assert {"figure1_umap", "forest", "scorecard"} <= set(DRAWN)
-    for name in [*DRAWN, "figure8_key_genes"]:
-        assert len(caption(name)) > 150, name
 
 
 def test_an_unknown_caption_is_an_error():

@@ -17,7 +17,6 @@ from keygenes.report.figures_models import (
     FLAG_NOTE,
     figure3_confusion,
     forest,
-    roar,
     training_curves,
 )
 from keygenes.report.figures_norms import NORM_NAMES, figure9_norms
@@ -26,6 +25,7 @@ from keygenes.report.figures_rank_shift import (
     figure6_rank_shift_layers,
     rank_shift_corrected,
 )
+from keygenes.report.figures_roar import roar
 from keygenes.report.figures_scorecard import agreement, scorecard, seriated
 from keygenes.report.panels import pool, spoken
 from keygenes.report.plates import save_plate

@@ -15,6 +15,7 @@ from pathlib import Path
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE_ROOT.parent
 DATA = (".json", ".html", ".css", ".js", ".md")
+BY_NAME = {"draw_figures": "keygenes/report/figures_*.py"}  # modules that a script loads by name
 DISTRIBUTIONS = {  # of modules named otherwise
     "PIL": "pillow",
     "sklearn": "scikit-learn",
@@ -52,15 +53,19 @@ def _imported_files(path: Path, scripts: Path) -> frozenset[Path]:
     return frozenset(file for name in ours if (file := _module_file(name, scripts)))
 
 
-def modules_of(script: str, scripts: Path = SCRIPTS) -> list[Path]:
+def modules_of(script: str, loaded: str | None = None, scripts: Path = SCRIPTS) -> list[Path]:
     """Return the sorted files of the package that a script imports, directly or not.
 
     Parameters
     ----------
     script : str
         Name of a script in `scripts`, without ``.py``.
+    loaded : str, optional
+        Of a script of `BY_NAME`, the module that it loads, which counts with all behind it.
     """
-    seen, queue = set(), [scripts / f"{script}.py"]
+    queue = [scripts / f"{script}.py"]
+    queue += [_loaded_file(script, loaded, scripts)] if loaded else []
+    seen = set(queue[1:])
     while queue:
         for file in _imported_files(queue.pop(), scripts):
             if file not in seen:
@@ -69,33 +74,50 @@ def modules_of(script: str, scripts: Path = SCRIPTS) -> list[Path]:
     return sorted(seen)
 
 
+def modules_by_name(script: str, scripts: Path = SCRIPTS) -> list[str]:
+    """Return the sorted names of the modules that a script may load by name."""
+    return sorted(file.stem for file in scripts.glob(BY_NAME[script])) if script in BY_NAME else []
+
+
+def _loaded_file(script: str, loaded: str, scripts: Path) -> Path:
+    if loaded not in modules_by_name(script, scripts):
+        raise ValueError(f"{script} loads no module {loaded!r}: {BY_NAME.get(script)}")
+    return (scripts / BY_NAME[script]).with_name(f"{loaded}.py")
+
+
 def with_data(files: Iterable[Path]) -> list[Path]:
     """Return modules and the data that lie beside them under the same name."""
     beside = {data for file in files for kind in DATA if (data := file.with_suffix(kind)).is_file()}
     return sorted({*files, *beside})
 
 
-def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
+def code_digest(script: str, loaded: str | None = None, scripts: Path = SCRIPTS) -> str:
     """Return a sha256 over the names and bytes of every module behind `script`, named for it.
 
-    What lies beside a module under its name counts as part of it.
+    What lies beside a module under its name counts as part of it. With `loaded`, the module that
+    the script loads by name, it is named for that one.
 
     Where it changes, Snakemake shows the old and the new one as the reason to run a rule again.
     """
     digest = hashlib.sha256()
-    for file in with_data(modules_of(script, scripts)):
+    for file in with_data(modules_of(script, loaded, scripts)):
         digest.update(str(file.relative_to(scripts)).encode())
         digest.update(file.read_bytes())
-    return f"code of {script}: {digest.hexdigest()}"
+    return f"code of {loaded or script}: {digest.hexdigest()}"
 
 
 def script_digests(scripts: Path = SCRIPTS) -> dict[str, str]:
-    """Return {script: sha256} of the bytes of every script and of the modules behind it."""
+    """Return {script: sha256} of the bytes of every script and of the modules behind it.
+
+    Of a script that loads modules by name there is one of each of these, under the module's name.
+    """
     found = {}
     for path in sorted(scripts.glob("*.py")):
-        digest = hashlib.sha256(path.read_bytes())
-        digest.update(code_digest(path.stem, scripts).encode())
-        found[path.stem] = digest.hexdigest()
+        names: list[str | None] = [*modules_by_name(path.stem, scripts)]
+        for loaded in names or [None]:
+            digest = hashlib.sha256(path.read_bytes())
+            digest.update(code_digest(path.stem, loaded, scripts).encode())
+            found[loaded or path.stem] = digest.hexdigest()
     return found
 
 

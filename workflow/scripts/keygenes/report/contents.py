@@ -5,6 +5,7 @@ import re
 import pandas as pd
 
 from keygenes.attention.expected import LIMIT
+from keygenes.core.figures import FIGURES
 from keygenes.report.captions import caption
 from keygenes.report.panels import spoken
 from keygenes.report.summaries import (
@@ -13,29 +14,6 @@ from keygenes.report.summaries import (
     verdict_counts,
 )
 
-FIGURES = {  # where a figure stands on the page, and what it is called there beside its number
-    "figure1_umap": ("Data", "the cells by class (UMAP)"),
-    "dose_screen": ("Data", "genes that respond to each dose"),
-    "training_curves": ("Models", "loss and accuracy while training"),
-    "figure3_confusion": ("Models", "true and predicted classes (confusion)"),
-    "forest": ("Models", "accuracy beside its baselines"),
-    "figure4_cosine": ("Attention", "attention of two models compared (cosine)"),
-    "figure5_rank_shift": ("Attention", "change of attention along the ranks"),
-    "figure6_rank_shift_layers": ("Attention", "change along the ranks, layer by layer"),
-    "rank_shift_corrected": ("Attention", "change along the ranks, corrected for cell length"),
-    "figure9_norms": ("Attention", "norms of what attention adds"),
-    "equal_length": ("Attention", "equally long, equally deep and shuffled cells"),
-    "figure7_attended_vs_de": ("Genes", "most attended and most differentially expressed genes"),
-    "figure8_key_genes": ("Genes", "genes by the attention they receive"),
-    "primary_test": ("Genes", "the primary test: true against relabelled models"),
-    "scorecard": ("Genes", "every track against truth, chance and confounds"),
-    "agreement": ("Genes", "agreement of the tracks"),
-    "roar": ("Genes", "accuracy without the genes of a track (remove and retrain)"),
-    "comprehensiveness": ("Genes", "what masking the genes of a track does to the answer"),
-    "randomisation": ("Genes", "what is left of a track as weights become random"),
-    "gene_classes": ("Gene classes", "how well classes of genes are told apart"),
-    "claims": ("Claims", "the verdict on every claim"),
-}
 METRIC_HEADS = {
     "n_cells": "cells",
     "n_units": "units",
@@ -53,7 +31,7 @@ def figure_title(stem):
 
     One that the thesis does not have has no number.
     """
-    _, name = FIGURES[stem]
+    name = FIGURES[stem].title
     number = re.match(r"figure(\d+)_", stem)
     return f"Figure {number[1]} · {name}" if number else name[0].upper() + name[1:]
 
@@ -62,7 +40,7 @@ def _figures(shown, section, task):
     found = []
     for name, place in shown.items():
         *own, stem = name.split("/")
-        if FIGURES[stem][0] == section and own == ([task] if task else []):
+        if FIGURES[stem].section == section and own == ([task] if task else []):
             found.append({**place, "title": figure_title(stem), "caption": caption(stem)})
     return found
 

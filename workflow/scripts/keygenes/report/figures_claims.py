@@ -176,3 +176,8 @@ def claims(table, *, title):
         "holds, and holds in part. The other marks are in the order of the table.",
     )
     return figure
+
+
+def claim_plates(tables, params, task):
+    """Return the figure and its numbers, for `core.figures`."""
+    return {"claims": (claims(tables["claims"], title=params["title"]), tables["claims"])}

@@ -141,3 +141,10 @@ def gene_classes(metrics, genes, classes, *, task=None):
         " study. Right: dots are genes; circle and bar: median and quartiles.",
     )
     return figure
+
+
+def gene_class_plates(tables, params, task):
+    """Return the figure and its numbers, for `core.figures`."""
+    metrics = tables["metrics"]
+    figure = gene_classes(metrics, tables["genes"], tables["classes"], task=task)
+    return {"gene_classes": (figure, metrics)}

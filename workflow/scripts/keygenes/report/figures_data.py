@@ -138,3 +138,17 @@ def dose_screen(screen, *, fdr, min_abs_log2fc, unit="µM", vehicle_dose=0.0):
         f" {min_abs_log2fc:g}. The count grows with n cells as well as with the effect.",
     )
     return figure
+
+
+def umap_plates(tables, params, task):
+    """Return Figure 1 and its numbers, for `core.figures`."""
+    umap, labels = tables["umap"], tables["labels"]
+    figure = figure1_umap(umap, labels, units=params["units"])
+    return {"figure1_umap": (figure, umap.merge(labels, on="cell", how="left"))}
+
+
+def dose_screen_plates(tables, params, task):
+    """Return the figure of doses and its numbers, for `core.figures`."""
+    table = tables["dose_screen"]
+    figure = dose_screen(table, fdr=params["fdr"], min_abs_log2fc=params["min_abs_log2fc"])
+    return {"dose_screen": (figure, table)}

@@ -151,3 +151,13 @@ def randomisation(table, *, regime, task=None):
         legend=panel.get_legend_handles_labels(),
     )
     return figure
+
+
+def faithfulness_plates(tables, params, task):
+    """Return both figures and their numbers, for `core.figures`."""
+    masked, randomised = tables["faithfulness"], tables["randomisation"]
+    of = {"task": task, "regime": params["regime"]}
+    return {
+        "comprehensiveness": (comprehensiveness(masked, **of), masked),
+        "randomisation": (randomisation(randomised, **of), randomised),
+    }

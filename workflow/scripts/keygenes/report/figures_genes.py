@@ -151,3 +151,17 @@ def figure7_attended_vs_de(
         legend=left.get_legend_handles_labels(),
     )
     return figure
+
+
+def gene_plates(tables, params, task):
+    """Return Figure 7 and its numbers, for `core.figures`."""
+    gene_set = params["gene_set"]
+    figure = figure7_attended_vs_de(
+        tables["attended"],
+        task=task,
+        regime=params["regime"],
+        comparison="each class vs the rest",
+        fdr=params["fdr"],
+        gene_set=f"in_{gene_set}" if gene_set else None,
+    )
+    return {"figure7_attended_vs_de": (figure, tables["attended"])}

@@ -133,3 +133,11 @@ def equal_length(table, rank_shift, pairs, *, n_top, task=None, min_cells=10):
         f" layers and heads. Curves: running mean over {WINDOW} ranks.",
     )
     return figure
+
+
+def input_plates(tables, params, task):
+    """Return the figure and its numbers, for `core.figures`."""
+    table = tables["input_length"]
+    options = {"n_top": params["n_top"], "task": task}
+    figure = equal_length(table, tables["rank_shift"], params["pairs"], **options)
+    return {"equal_length": (figure, table)}

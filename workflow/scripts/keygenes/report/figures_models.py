@@ -356,51 +356,21 @@ def _covers(rows):
     return both[0] if len(both) == 1 else f"{both[0]} (of rows with one model per fold {both[-1]})"
 
 
-@styled
-def roar(table, *, task=None):
-    """Draw what is lost when the genes a track calls key are taken away, a panel per track.
+def training_plates(tables, params, task):
+    """Return the figure of training and its numbers, for `core.figures`."""
+    history = tables["history"]
+    return {"training_curves": (training_curves(history, task=task), history)}
 
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Schema ``roar``.
-    task : str, optional
-    """
-    table = table[table.seed.isna()].astype({"track": str}).sort_values(["track", "fraction"])
-    tracks = distinct(table.track)
-    if not tracks:
-        return empty_figure("no track to test")
-    last = table.groupby("track")["drop"].last()  # of the largest share
-    tracks = sorted(tracks, key=lambda name: (-np.nan_to_num(last[name], nan=-1), name))
-    figure, axes = panel_grid(len(tracks), columns=5, width=1.55, height=1.5, sharey=True)
-    for i, (panel, track) in enumerate(zip(axes, tracks, strict=True)):
-        rows = table[table.track == track]
-        share = 100 * rows.fraction
-        matched = rows.matched.where(rows.fraction > 0, rows.accuracy)
-        style = {"marker": "o", "ms": 2.5}
-        panel.plot(share, matched, color=GREY, label="random genes, as widely detected", **style)
-        panel.fill_between(share, rows.ci_low, rows.ci_high, color=BLUE, alpha=0.18, lw=0)
-        panel.plot(share, rows.accuracy, color=BLUE, label="most key genes", **style)
-        panel.set_title(spoken(track), fontsize=7)
-        panel.set_xticks([0, 5, 10, 20])
-        panel.set_ylim(0, 1.0)
-        panel.grid(axis="y")
-        if i % 5 == 0:
-            panel.set_ylabel("accuracy")
-        if i >= len(tracks) - 5:
-            panel.set_xlabel("genes removed, %")
-    add_title(figure, "Remove and retrain", task)
-    row = table.iloc[0]
-    known = table.ci_low.notna().any()
-    band = "band: 95 % interval over units" if known else "no intervals: one unit per class"
-    step = table[table.fraction > 0].n_removed
-    add_note(
-        figure,
-        "Logistic regression learnt again without the genes. Test cells of all folds pooled,"
-        f" n = {count(row.n_cells)} from {count(row.n_units)} units; {band}."
-        f" Removed: {count(step.min())} to {count(step.max())} genes. Panels by falling"
-        " loss against random genes at the largest share. training_difference ranks genes in"
-        " training cells alone; differential expression has seen the test cells.",
-        legend=axes[0].get_legend_handles_labels(),
-    )
-    return figure
+
+def prediction_plates(tables, params, task):
+    """Return Figure 3 and the figure of metrics with their numbers, for `core.figures`."""
+    metrics, cells = tables["metrics"], tables["confusion"]
+    classes = list(tables["labels"][task].cat.categories)
+    options = {name: params[name] for name in ("kinds", "twins", "main")}
+    return {
+        "figure3_confusion": (
+            figure3_confusion(cells, metrics, task=task, classes=classes),
+            cells,
+        ),
+        "forest": (forest(metrics, task=task, **options), metrics),
+    }

@@ -165,3 +165,10 @@ def _note(row, tests):
     if n:
         text += f" Wilcoxon's: {plural(n, 'relabelling')}, as their 95 % range."
     return text + " Detection and mean rank ignore labels."
+
+
+def primary_plates(tables, params, task):
+    """Return the figure and its numbers, for `core.figures`."""
+    scores, tests = tables["scores"], tables["tests"]
+    figure = primary_test(scores, tests, tables["outcome"], task=task)
+    return {"primary_test": (figure, primary_table(scores, tests))}

@@ -281,3 +281,13 @@ def agreement(table, *, regime, task=None):
         "1: the same order; the row of random scores shows chance.",
     )
     return figure
+
+
+def scorecard_plates(tables, params, task):
+    """Return the scorecard and the agreement with their numbers, for `core.figures`."""
+    card, pairs = tables["scorecard"], tables["agreement"]
+    of = {"task": task, "regime": params["regime"]}
+    return {
+        "scorecard": (scorecard(card, simulated_sets=params["simulated_sets"], **of), card),
+        "agreement": (agreement(pairs, **of), pairs),
+    }
