@@ -344,7 +344,9 @@ rule compare_inputs:
         vocabulary=out("vocabulary.parquet"),
         predictions=on_variants("models", "predictions.parquet"),
         by_well=on_variants("attention", "by_well.parquet"),
-        rank_shift=out("attention/{task}/rank_shift.parquet"),
+        rank_shift=lambda w: (
+            [out("attention/{task}/rank_shift.parquet")] if w.task in STUDY.paired_tasks else []
+        ),
     output:
         table=out("evidence/{task}/input_length.parquet"),
     log:

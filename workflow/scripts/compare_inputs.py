@@ -21,7 +21,7 @@ with step(snakemake):
     }
     table = input_length(
         **tables,
-        rank_shift=read_table(files.rank_shift),
+        rank_shift=read_table(files.rank_shift[0]) if files.rank_shift else None,
         counterparts=params.counterparts,
         encodings=params.encodings,
         pairs=[tuple(pair) for both in params.pairs for pair in both if pair],

@@ -149,7 +149,8 @@ SHEETS = (
         ),
         params={
             "kinds": lambda study, task: {
-                name: kind_of(study.regimes[name]) for name in study.of_task(study.regimes, task)
+                **{n: kind_of(study.regimes[n]) for n in study.of_task(study.regimes, task)},
+                **dict.fromkeys(study.readers, "reader"),
             },
             "twins": lambda study, task: study.by_cell,
             "main": lambda study, task: study.main,
@@ -162,9 +163,6 @@ SHEETS = (
             "cosine": "attention/{task}/cosine.parquet",
             "comparison_bounds": "attention/{task}/comparison_bounds.parquet",
             "rank_shift": "attention/{task}/rank_shift.parquet",
-            "norms": lambda study, files, task: files.of_runs(
-                "attention", "norms.parquet", study.attended, task
-            ),
             "tokens": "tokens/report.parquet",
             "key_genes": "evidence/{task}/key_genes.parquet",
         },
@@ -179,14 +177,24 @@ SHEETS = (
                 "Attention",
                 "change along the ranks, corrected for cell length",
             ),
-            Figure("figure9_norms", "Attention", "norms of what attention adds"),
         ),
         params={
-            "runs": lambda study, task: study.runs(study.attended, task),
             "corrected": lambda study, task: study.corrected_pairs(task),
             "marker": lambda study, task: study.evidence["marker"],
         },
         exists=lambda study, task: task in study.paired_tasks,
+    ),
+    Sheet(
+        "plot_norms",
+        "figures_norms:norm_plates",
+        {
+            "norms": lambda study, files, task: files.of_runs(
+                "attention", "norms.parquet", study.attended, task
+            )
+        },
+        (Figure("figure9_norms", "Attention", "norms of what attention adds"),),
+        params={"runs": lambda study, task: study.runs(study.attended, task)},
+        exists=lambda study, task: bool(study.of_task(study.attended, task)),
     ),
     Sheet(
         "plot_inputs",
@@ -200,7 +208,7 @@ SHEETS = (
             "pairs": lambda study, task: study.pairs_on_variants(task),
             "n_top": lambda study, task: study.evidence["n_key_genes"],
         },
-        exists=lambda study, task: bool(study.on_variants(task)),
+        exists=lambda study, task: bool(study.pairs_on_variants(task)),
     ),
     Sheet(
         "plot_genes",

@@ -383,7 +383,9 @@ def input_length(
         tested = {fold: _tested_cells({0: table}) for (fold, _), table in runs.items()}
         looked_at[name] = sum(min(n, max_cells or n) for n in tested.values())
     rows += [{**row, "n_cells": looked_at[row["regime"]]} for row in shares]
-    table = pd.DataFrame(rows + shift_rows(rank_shift, pairs, counterparts))
+    if rank_shift is not None:
+        rows += shift_rows(rank_shift, pairs, counterparts)
+    table = pd.DataFrame(rows)
     table["tokens"] = table["regime"].map(encodings)
     table["reference"] = table["regime"].map(counterparts)
     for column in ("against", "difference", "difference_low", "difference_high"):

@@ -1,9 +1,8 @@
-"""The figures of attention, drawn from the same tables: 4, 5, 6, 9, and 5 corrected for length."""
+"""The figures of two models' attention: 4, 5, 6, and 5 corrected for length."""
 
 import pandas as pd
 
 from keygenes.report.figures_cosine import figure4_cosine
-from keygenes.report.figures_norms import figure9_norms
 from keygenes.report.figures_rank_shift import (
     figure5_rank_shift,
     figure6_rank_shift_layers,
@@ -25,7 +24,7 @@ def _marks(tokens, genes, marker):
 
 def attention_plates(tables, params, task):
     """Return the figures and their numbers, for `core.figures`."""
-    cosine, norms, shift = tables["cosine"], tables["norms"], tables["rank_shift"]
+    cosine, shift = tables["cosine"], tables["rank_shift"]
     marks = _marks(tables["tokens"], tables["key_genes"], params["marker"]) | {"task": task}
     pairs = pd.MultiIndex.from_frame(shift[["a", "b"]].astype(str))
     before_and_after = shift[pairs.isin([tuple(pair) for pair in params["corrected"]])]
@@ -40,5 +39,4 @@ def attention_plates(tables, params, task):
             rank_shift_corrected(before_and_after, **marks),
             change_by_rank(before_and_after),
         ),
-        "figure9_norms": (figure9_norms(norms, task=task), norms),
     }

@@ -100,3 +100,8 @@ def figure9_norms(norms, *, task=None, subset="test"):
         " α: attention weight, f(x): value vector through the output projection; Σ: over queries.",
     )
     return figure
+
+
+def norm_plates(tables, params, task):
+    """Return the figure and its numbers, for `core.figures`."""
+    return {"figure9_norms": (figure9_norms(tables["norms"], task=task), tables["norms"])}
