@@ -109,7 +109,7 @@ def test_words_of_a_record_draw_nothing_again_and_a_module_only_what_it_draws():
         for module in {sheet.module for sheet in SHEETS}
     }
     assert not [module for module, files in behind.items() if "figures" in files]
-    readers = {module for module, files in behind.items() if "figures_norms" in files}
+    readers = {module for module, files in behind.items() if "figures_cosine" in files}
     assert readers == {"figures_attention"}
     assert {module for module, files in behind.items() if "figures_models" in files} == {
         "figures_models"
