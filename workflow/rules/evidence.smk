@@ -9,11 +9,6 @@ EVIDENCE = STUDY.evidence
 ATTENDED_RUNS = [[task, *run] for task in STUDY.tasks for run in STUDY.runs(STUDY.attended, task)]
 
 
-def on_variants(kind, name):
-    """Return an input function: one file of every run that reads a variant, or its counterpart."""
-    return lambda w: FILES.of_runs(kind, name, STUDY.on_variants(w.task), w.task)
-
-
 rule match_gene_set:
     """Find the genes that a gene set lists among those of the study; refuse a set without any."""
     input:
@@ -77,13 +72,6 @@ rule check_study:
         "../scripts/check_study.py"
 
 
-def of_question(kind, name):
-    """Return an input function: one file of every run in question; else of cells counted alone."""
-    if STUDY.main_attended:
-        return run_files(kind, name, [STUDY.main])
-    return expand(out(f"evidence/{{{{task}}}}/counted/fold{{fold}}.{name}"), fold=STUDY.folds)
-
-
 rule count_genes:
     """Count the genes of a fold's test cells, and their ranks, where no attention does."""
     input:
@@ -100,7 +88,7 @@ rule count_genes:
     benchmark:
         out("benchmarks/count_genes.{task}.fold{fold}.tsv")
     conda:
-        "../../envs/evidence.yaml"
+        "../../envs/tokens.yaml"
     threads: 1
     resources:
         mem_mb=memory(4000),

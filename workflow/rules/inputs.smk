@@ -1,33 +1,6 @@
 # Comes in: addresses from the registries. Goes out: verified files under resources/, and one
 # canonical matrix per dataset, results/{study}/inputs/{dataset}.h5ad, beside it {dataset}.genes.tsv
 # (what became of genes without an Ensembl id), and gene_names.parquet where a dictionary is at hand.
-from keygenes.core.datasets import has_symbols_alone
-
-
-def download_paths(kind):
-    """Return a regular expression of the paths under resources/ that this kind of download makes."""
-    return (
-        "|".join(re.escape(path.removeprefix("resources/")) for path in RESOLVED["downloads"][kind])
-        or "(?!)"
-    )
-
-
-def download_params(kind):
-    """Return what a download depends on: its address and checksums."""
-    return lambda wildcards: RESOLVED["downloads"][kind][f"resources/{wildcards.path}"]
-
-
-def files_of_dataset(wildcards):
-    """Return the files that a dataset is read from, by part."""
-    if "simulate" in STUDY.entries["datasets"][wildcards.dataset]:
-        return {"matrix": out(f"inputs/{wildcards.dataset}.simulated.h5ad")}
-    files = RESOLVED["dataset_files"][wildcards.dataset]
-    # A folder is as old as its list of names: what lies in it is looked at as well.
-    inside = [p for f in files.values() if os.path.isdir(f) for p in sorted(Path(f).iterdir())]
-    files = {**files, "inside": [str(path) for path in inside if path.is_file()]}
-    if has_symbols_alone(STUDY.entries["datasets"][wildcards.dataset]) and GENE_NAMES:
-        return {**files, "gene_names": GENE_NAMES[0]}
-    return files
 
 
 # Of all machines, the one that Snakemake runs on is the likeliest to reach the network: downloads are

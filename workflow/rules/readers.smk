@@ -27,7 +27,7 @@ rule accept_reader:
         reader=READERS,
         run=LABELS_AS_THEY_ARE,
     conda:
-        "../../envs/evidence.yaml"
+        "../../envs/matrices.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),

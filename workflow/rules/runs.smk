@@ -57,3 +57,15 @@ def comparisons(table):
         return expand(path, encoding=encodings, run=runs)
 
     return paths
+
+
+def on_variants(kind, name):
+    """Return an input function: one file of every run that reads a variant, or its counterpart."""
+    return lambda w: FILES.of_runs(kind, name, STUDY.on_variants(w.task), w.task)
+
+
+def of_question(kind, name):
+    """Return an input function: one file of every run in question; else of cells counted alone."""
+    if STUDY.main_attended:
+        return run_files(kind, name, [STUDY.main])
+    return expand(out(f"evidence/{{{{task}}}}/counted/fold{{fold}}.{name}"), fold=STUDY.folds)

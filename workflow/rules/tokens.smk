@@ -10,28 +10,6 @@ ENCODED = {
 }
 
 
-def to_tokenize(counts):
-    """Return an input function: the matrix of cells to encode, and the dictionaries."""
-    mapping = {k: v for k, v in RESOLVED["vocabulary_files"].items() if k == "mapping"}
-    return lambda wildcards: {
-        **mapping,
-        "counts": counts,
-        "vocabulary": out("vocabulary.parquet"),
-    }
-
-
-def cells_or_shards(wildcards):
-    """Return what the token table is made from: the cells, or the shards of them."""
-    counts, shards = out("cells/counts.h5ad"), range(STUDY.tokens["shards"])
-    if len(shards) == 1:
-        return to_tokenize(counts)(wildcards)
-    return {
-        "counts": counts,
-        "shards": expand(out("tokens/shards/{shard}.parquet"), shard=shards),
-        "shard_reports": expand(out("tokens/shards/{shard}.report.parquet"), shard=shards),
-    }
-
-
 rule build_vocabulary:
     """Read a model's dictionaries, or make a vocabulary from the cells to pretrain on."""
     input:

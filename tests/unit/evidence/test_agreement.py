@@ -241,6 +241,13 @@ def test_resampled_overlaps_lie_around_the_observed_one():
     assert bootstrap_overlap(a, a, 20, rng) == pytest.approx(np.ones(20))
 
 
+def test_a_resample_without_any_of_few_genes_has_no_overlap():
+    rank = np.array([1, 2])
+    resampled = bootstrap_overlap(rank, rank, 200, np.random.default_rng(0))
+    assert 0 < np.isnan(resampled).sum() < 100
+    assert resampled[~np.isnan(resampled)] == pytest.approx(1)
+
+
 def test_spearman_and_what_is_left_of_it_given_a_common_cause():
     rng = np.random.default_rng(9)
     cause = rng.standard_normal(2000)

@@ -65,6 +65,9 @@ def bootstrap_overlap(rank_a, rank_b, n_bootstrap, rng, p=PERSISTENCE):
         copy = np.arange(len(later)) - np.repeat(np.cumsum(weights) - weights, weights) + 1
         later = later + copy
         depth = int(min(deep, weights.sum()))
+        if not depth:  # of a few genes none may be drawn
+            found[i] = np.nan
+            continue
         overlap = np.cumsum(np.bincount(later[later <= depth], minlength=depth + 1))[1:]
         d = np.arange(1, depth + 1)
         agreement = overlap / d
