@@ -80,10 +80,11 @@ def shown_metrics(summary):
     return table.rename(columns=METRIC_HEADS)
 
 
-def _limits(tables, tasks):
+def _limits(tables, study):
     """Return what is to be known of q where it is shown, to follow another sentence; may be ''."""
-    tracks = {name for task in tasks for name in tables["genes"][task]["track"].astype(str)}
-    return f" q of attention residual: {LIMIT}" if "attention_residual" in tracks else ""
+    tracks = {name for task in study.tasks for name in tables["genes"][task]["track"].astype(str)}
+    shown = study.main_attended and "attention_residual" in tracks
+    return f" q of attention residual: {LIMIT}" if shown else ""
 
 
 def _gene_sets(tables):
@@ -211,7 +212,7 @@ def page_sections(tables, study, shown):
     sections.append(
         {
             "title": "All genes, all tracks",
-            "text": f"{_all_genes(study)}{_limits(tables, tasks)}",
+            "text": _all_genes(study) + _limits(tables, study),
             "gene_tasks": tasks,
         }
     )
