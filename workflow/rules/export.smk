@@ -25,6 +25,11 @@ rule write_gene_table:
     params:
         study=STUDY.name,
         regime=STUDY.main,
+        leading=STUDY.leading_track,
+        readers={
+            name: {"title": reader.title, "score": reader.score, "unit": reader.unit}
+            for name, reader in STUDY.readers.items()
+        },
         gene_sets={
             name: {
                 k: v
@@ -51,7 +56,7 @@ rule write_scored_cells:
             )
             for task in STUDY.tasks
             for fold in STUDY.folds
-            if STUDY.main != "pretrained"
+            if STUDY.main not in (None, "pretrained")
         ],
         gene_tables=expand(out("export/{task}/genes.parquet"), task=STUDY.tasks),
         provenance=out("provenance.json"),

@@ -20,15 +20,19 @@ rule write_report:
         wilcoxon=out("expression/wilcoxon.parquet"),
         vocabulary=out("vocabulary.parquet"),
         metrics=expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.tasks),
+        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.paired_tasks),
         comparison_bounds=expand(
-            out("attention/{task}/comparison_bounds.parquet"), task=STUDY.tasks
+            out("attention/{task}/comparison_bounds.parquet"), task=STUDY.paired_tasks
         ),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=STUDY.tasks),
         genes=expand(out("evidence/{task}/genes.parquet"), task=STUDY.tasks),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=STUDY.tasks),
         gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
         gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=STUDY.tasks),
-        gene_heads=expand(out("evidence/{task}/gene_heads.parquet"), task=STUDY.tasks),
+        gene_heads=expand(
+            out("evidence/{task}/gene_heads.parquet"),
+            task=STUDY.tasks if STUDY.main_attended else [],
+        ),
         gene_tables=expand(out("export/{task}/genes.parquet"), task=STUDY.tasks),
         gene_columns=expand(out("export/{task}/columns.tsv"), task=STUDY.tasks),
         gene_tsv=expand(out("export/{task}/genes.tsv"), task=STUDY.tasks),

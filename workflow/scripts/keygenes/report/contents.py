@@ -113,9 +113,10 @@ def top_expressed(wilcoxon, task, n):
     return table.groupby(["group", "reference"], observed=True, sort=False).head(n)[columns]
 
 
-def _metrics(tables, task):
+def _metrics(tables, study, task):
     """Return the table of metrics of a task as the page takes it."""
     table = shown_metrics(metric_summary(tables["metrics"][task]))
+    table = table if study.regimes else table.rename(columns={"regime": "model"})
     short = {"kappa": "quadratic kappa", "error": "mean absolute error", "gain": "accuracy_gain"}
     heads = [name for name in short if name in table]
     meant = f"{listed(heads)} stand for {listed(short[name] for name in heads)}."
@@ -201,7 +202,7 @@ def page_sections(tables, study, shown):
             {
                 "title": f"Models, task {task}",
                 "figures": _figures(shown, "Models", task),
-                "tables": [_metrics(tables, task)],
+                "tables": [_metrics(tables, study, task)],
             }
         )
     sections += [

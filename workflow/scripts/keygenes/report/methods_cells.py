@@ -197,9 +197,10 @@ def encoding(study, counts, cited):
 def _own_corpus(study, cited):
     """Return what the cells are called that the vocabulary is made from."""
     name = study.pretrain["dataset"]
-    if study.regimes:
+    entry = study.entries["datasets"].get(name)
+    if study.regimes or not entry:
         return "the pretraining cells"
-    return f"the cells of {quoted(study.entries['datasets'][name], cited[name])}"
+    return f"the cells of {quoted(entry, cited[name])}"
 
 
 def drawn_words(keys):
