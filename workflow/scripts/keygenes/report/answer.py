@@ -219,6 +219,8 @@ def _reality(tables, study):
     if not study.main_attended:
         yield from _of_leaders(tables, study)
     if study.regimes:
+        if tables["primary"] is not None and not study.main_attended:
+            yield f"The primary test is about {spoken(study.primary['regime'])}."
         yield from primary_sentences(tables)
 
 
@@ -236,9 +238,10 @@ def _of_leaders(tables, study):
         yield f"Not tested: no gene of {spoken(study.gene_sets[0])} has a score."
     else:
         yield "Not tested: the study names no set of known genes to hold these against."
+    untested = "was not repeated on" if not study.main else "never learnt from"
     yield (
-        f"The classes were never dealt at random, so nothing here says what {who} would find where "
-        "there is nothing to learn."
+        f"{capital(who)} {untested} classes dealt at random, so nothing here says what it would "
+        "find where there is nothing to find."
     )
 
 

@@ -146,7 +146,7 @@ def _key_genes(tables, study, task):
         said = f"{figure_title('figure8_key_genes')}. {caption('figure8_key_genes')}"
         return said, keys, f"figures/{task}/figure8_key_genes.tsv"
     track = study.readers.get(study.main) or TRACKS[study.leading_track]
-    unit = f", in {others_words(track.unit)}" if track.unit else ""
+    unit = f" [{others_words(track.unit)}]" if track.unit else ""
     said = (
         f"The {leaders(study)}. score: {others_words(track.score)}{unit}; n_cells: test cells that "
         "express the gene; rank_mean and rank_sd: its rank in the encodings of these cells, also "

@@ -109,15 +109,11 @@ def _members_headline(tables, study, task, name):
         )
     else:
         detail += _part(partial_sets(tables).get(name))
-    among = f"{n_top} most attended"
-    if not study.main_attended:
-        among = (
-            f"{n_top} highest of {spoken(study.main)}"
-            if study.main
-            else f"{n_top} most differentially expressed"
-        )
+    among = "most attended" if study.main_attended else "most differentially expressed"
+    if study.main in study.readers:
+        among = f"that {spoken(study.main)} scores highest"
     return (
-        f"genes of {spoken(name)} among the {among}, task {task}",
+        f"genes of {spoken(name)} among the {n_top} {among}, task {task}",
         "not testable" if none else str(found),
         detail,
     )
