@@ -9,6 +9,8 @@ import report_tables as tables
 from stated import names_in, numbers_in, states
 from study_configs import SOFTWARE, made_study, references
 
+from keygenes.core.files import write_json
+from keygenes.core.tables import write_table
 from keygenes.core.tracks import BASELINES
 from keygenes.evidence.gene_table import explained_columns, gene_table, tracks_of
 from keygenes.report import methods_evidence, methods_models
@@ -19,8 +21,10 @@ from keygenes.report.facts import provenance_facts
 from keygenes.report.figures_models import KIND_COLOURS, forest
 from keygenes.report.figures_scorecard import agreement, scorecard
 from keygenes.report.gene_data import gene_details, gene_rows
+from keygenes.report.gene_export import write_gene_table
 from keygenes.report.headline import headline_numbers, summary_text
 from keygenes.report.methods import methods
+from keygenes.report.report import CELL_TABLES, GENE_TABLES, SHARED_TABLES, write_report
 from keygenes.report.study_counts import study_counts
 from keygenes.report.subject import page_title, regime_of
 from keygenes.report.summaries import interval, pooled
@@ -40,6 +44,11 @@ ENCODER = {
         **{"regime": "full", "gene_sets": ["p53"], "n_key_genes": 10},
         "primary": {"task": "level", "track": "attattr", "gene_set": "p53", "regime": "full"},
     },
+}
+RECORD = {
+    "keygenes": {"version": "1", "commit": None, "changed": False},
+    **{"study": "s", "inputs": [], "results": {}, "config_sha256": "0", "folds": [1]},
+    "seeds": {"seeds": [1]},
 }
 WORDS = re.compile(r"attention|attend|transformer|None|\bnan\b|regime|encoder", re.I)
 
@@ -297,13 +306,62 @@ def test_the_tables_of_the_page_name_the_file_behind_them_and_the_score():
 
 
 def test_facts_name_readers_and_no_model_that_is_not_read():
-    made = {"version": "1", "commit": None, "changed": False}
-    record = {"keygenes": made, "study": "s", "inputs": [], "results": {}, "config_sha256": "0"}
-    record |= {"folds": [1], "seeds": {"seeds": [1]}}
-    facts = provenance_facts(record, study(FOREST))
+    facts = provenance_facts(RECORD, study(FOREST))
     assert facts["reader 'random_forest'"] == TITLE
     assert not [name for name in facts if name.startswith("model")]
-    assert [n for n in provenance_facts(record, study("geneformer")) if n.startswith("model")]
+    assert [n for n in provenance_facts(RECORD, study("geneformer")) if n.startswith("model")]
+
+
+def report_files(record, folder):
+    """Write the files that the report of a study is made from; return {name: path or paths}."""
+
+    def written(name, table):
+        write_table(table, folder / f"{name}.parquet")
+        return folder / f"{name}.parquet"
+
+    found = tables.page_tables(record)
+    files = {name: [] for name in ("cosine", "comparison_bounds", "claims", "primary")}
+    files |= {name: [] for name in ("track_tests", "gene_heads", *GENE_TABLES)}
+    files |= {name: written(name, found[name]) for name in SHARED_TABLES}
+    files |= {name: [written(name, found[name]["level"])] for name in CELL_TABLES}
+    files["gene_sets"] = [written("p53", found["gene_sets"]["p53"])]
+    files["gene_ranks"] = [written("gene_ranks", tables.gene_tables(record)[3])]
+    export = {name: folder / f"exported.{name}" for name in ("parquet", "tsv", "xlsx", "columns")}
+    readers = {
+        n: {"title": r.title, "score": r.score, "unit": r.unit} for n, r in record.readers.items()
+    }
+    write_gene_table(
+        genes=files["genes"][0],
+        wilcoxon=files["wilcoxon"],
+        gene_sets={"p53": (files["gene_sets"][0], {"title": "known"})},
+        **{"out_table": export["parquet"], "out_tsv": export["tsv"], "out_xlsx": export["xlsx"]},
+        **{"out_columns": export["columns"], "task": "level", "study": "s"},
+        **{"regime": record.main, "leading": record.leading_track, "readers": readers},
+        simulated=False,
+    )
+    names = ("gene_tables", "gene_tsv", "gene_xlsx", "gene_columns")
+    files |= {name: [path] for name, path in zip(names, export.values(), strict=True)}
+    write_json({**RECORD, "software": {"scanpy": ["1.2.3"]}}, folder / "provenance.json")
+    return files | {
+        "provenance": folder / "provenance.json",
+        "references": "workflow/report/references.yaml",
+        "references_schema": "workflow/schemas/references.schema.yaml",
+        "citation": "CITATION.cff",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_whole_report_is_written_that_speaks_of_what_there_is(name, tmp_path):
+    record = STUDIES[name]()
+    files, to = report_files(record, tmp_path), tmp_path / "report"
+    write_report(files, to, study=record, config={"study": "s"}, figures=[], software={})
+    page = (to / "index.html").read_text()
+    shown = re.sub(r"<style.*?</style>|<[^>]*>", " ", page, flags=re.S)
+    assert not WORDS.findall(shown) and not WORDS.findall((to / "summary.txt").read_text())
+    for reader in record.readers.values():
+        assert reader.title in shown
+    assert (to / "data/details.level.js").is_file() and (to / "tables/level/exported.tsv").is_file()
 
 
 def texts(figure):
