@@ -169,6 +169,27 @@ def test_a_gene_without_attention_says_so(visit):
     assert page.locator("dialog[open] .chart svg").count() == 0
 
 
+def test_a_study_without_attention_has_no_panel_of_it(visit):
+    page = visit().page
+    page.evaluate(
+        """async () => {
+            const without = { layers: 0, heads: 0, attention: [], cells: [], regime: null };
+            Object.assign(await load("details.level"), without); // of gene_details without heads
+        }"""
+    )
+    for symbol, charts in (("MDM2", 1), ("CDKN1A", 0)):  # no test cell has the latter
+        page.locator(SEARCH).fill(symbol)
+        page.locator("button.gene", has_text=symbol).click()
+        dialog = page.locator("dialog[open]")
+        if charts:
+            page.wait_for_selector("dialog[open] .chart svg")
+        assert dialog.locator(".chart svg").count() == charts
+        assert dialog.locator("h3").count() == 1
+        for word in ("regime", "null", "undefined"):
+            assert word not in dialog.locator(".of").inner_text()
+        page.locator("dialog[open] button").first.click()
+
+
 def test_sorting_leaves_what_is_missing_at_the_end(visit):
     page = visit().page
     heading = page.locator("#genes-table th").last  # of a baseline

@@ -25,6 +25,11 @@ rule write_gene_table:
     params:
         study=STUDY.name,
         regime=STUDY.main,
+        leading=STUDY.leading_track,
+        readers={
+            name: {"title": reader.title, "score": reader.score, "unit": reader.unit}
+            for name, reader in STUDY.readers.items()
+        },
         gene_sets={
             name: {
                 k: v

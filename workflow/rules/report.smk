@@ -26,10 +26,12 @@ rule write_report:
         ),
         key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=STUDY.tasks),
         genes=expand(out("evidence/{task}/genes.parquet"), task=STUDY.tasks),
+        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=STUDY.tasks),
         gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
         gene_ranks=expand(out("evidence/{task}/gene_ranks.parquet"), task=STUDY.tasks),
         gene_heads=expand(
-            out("evidence/{task}/gene_heads.parquet"), task=STUDY.tasks * STUDY.main_attended
+            out("evidence/{task}/gene_heads.parquet"),
+            task=STUDY.tasks if STUDY.main_attended else [],
         ),
         gene_tables=expand(out("export/{task}/genes.parquet"), task=STUDY.tasks),
         gene_columns=expand(out("export/{task}/columns.tsv"), task=STUDY.tasks),

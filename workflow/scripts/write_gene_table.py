@@ -20,4 +20,6 @@ with step(snakemake):
         study=params.study,
         regime=params.regime,
         simulated=params.simulated,
+        readers=params.readers,
+        leading=params.leading,
     )

@@ -351,19 +351,28 @@ def claims_table():
     ).assign(unit=lambda f: f["unit"].where(tested))
 
 
-def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=0):
-    """Return a scorecard and the agreement of its tracks, of two models."""
+def scorecard_table(truths=("p53", "planted"), tracks=None, faithful=True, seed=0, outside=()):
+    """Return a scorecard and the agreement of its tracks, of two models; `outside` are of none."""
     rng = np.random.default_rng(seed)
     tracks = tracks or ["wilcoxon", "random", "attention_total", "attattr"]
     rows = []
     for track in tracks:
-        for regime in [None] if track in ("wilcoxon", "random") else ["full", "frozen"]:
+        of_none = track in ("wilcoxon", "random", *outside)
+        for regime in [None] if of_none else ["full", "frozen"]:
             for number in (1, None):
                 run = {"track": track, "regime": regime, "seed": number, "n_genes": 900}
                 for name in truths:
                     base = {"aspect": "truth", "against": name, "metric": "auprc"}
                     sizes = {"base_rate": 0.05, "matched_p": 0.0001, "n_positive": 45}
-                    rows.append({**run, **base, **sizes, "value": 0.4 if regime else 0.1})
+                    sizes["matched_null_mean"] = 0.07
+                    rows.append(
+                        {
+                            **run,
+                            **base,
+                            **sizes,
+                            "value": 0.4 if regime or track in outside else 0.1,
+                        }
+                    )
                 for name in ("detection", "mean_rank", "length"):
                     base = {"aspect": "confound", "against": name, "metric": "spearman"}
                     rows.append({**run, **base, "value": rng.uniform(-1, 1)})
@@ -401,6 +410,75 @@ def input_length_table(
             rows.append({**row, "measure": measure, "value": value, **interval})
             rows[-1] |= {"n": 30, "n_of": "well", "difference": -0.01 if tokens else np.nan}
     return pd.DataFrame(rows)
+
+
+def gene_tables(study, n=40):
+    """Return tables 'genes', 'wilcoxon', 'key_genes' and 'gene_ranks' of a task of two classes.
+
+    The first four genes, S0 to S3, are of the set p53; a track of the study has them in its first
+    ten. The track that leads has the genes in their order.
+    """
+    ids, symbols = [f"ENSG{i}" for i in range(n)], [f"S{i}" for i in range(n)]
+    classes = pd.Categorical(["low", "high"], ["low", "high"])
+    of_gene = pd.DataFrame({"ensembl_id": ids, "symbol": symbols, "n_cells": 100})
+    names = ["wilcoxon", "detection", "mean_rank", *study.readers]
+    names += ["attention_total"] if study.main_attended else []
+    tracks = []
+    for i, name in enumerate(names):
+        rank = np.arange(n) if name == study.leading_track else np.roll(np.arange(n), i)
+        regime = study.main if name == "attention_total" else None
+        of_track = of_gene.assign(track=name, regime=regime, rank=rank + 1, score=n - rank)
+        tracks.append(of_track)
+    genes = pd.concat(tracks).reindex(columns=TABLES["genes"].names)
+    genes = genes.astype({"seed": "Int64", "n_wells": "Int64", "score": float})
+    tests = of_gene.merge(pd.DataFrame({"group": classes}), how="cross").assign(reference="rest")
+    sizes = {"n_cells": 480, "n_reference": 960, "auc": 0.7, "detection": 0.5}
+    tests = tests.assign(task="level", statistic=1.0, log2fc=0.5, p_adj=0.01, **sizes)
+    tests = tests.reindex(columns=TABLES["wilcoxon"].names)
+    led = genes[genes["track"] == study.leading_track].sort_values("rank")
+    keys = led[["ensembl_id", "symbol", "score", "n_cells"]].reset_index(drop=True)
+    keys.insert(0, "position", keys.index + 1)
+    keys = keys.assign(rank_mean=9.0, rank_sd=2.0, in_p53=keys["symbol"].isin(symbols[:4]))
+    ranks = of_gene.merge(pd.DataFrame({"class": classes}), how="cross")
+    ranks = ranks.assign(rank_mean=9.0, rank_sd=2.0)
+    return genes, tests, keys, ranks
+
+
+def page_tables(study):
+    """Return the tables that the page of a study with a task 'level' is made from."""
+    models = ("length_only", "token0", "rank_lr", "hvg_lr", "majority")
+    metrics = metrics_table((*study.regimes, *models, *study.readers), seeds=(1, 2))
+    genes, tests, keys, _ = gene_tables(study)
+    card, _ = scorecard_table(
+        ("p53",), ["wilcoxon", "random", *study.readers], outside=study.readers
+    )
+    cells = [f"c{i}" for i in range(6)]
+    labels = pd.DataFrame({"cell": cells, "level": pd.Categorical(["low", "high"] * 3)})
+    primary = primary_tables() if study.primary else (None, None, None)
+    steps = {"step": ["dataset"], "n_cells": [6], "n_genes": [40], "note": ["mine"]}
+    paired = study.paired_tasks
+    return {
+        "selection": pd.DataFrame(steps),
+        "checks": pd.DataFrame({"check": ["class"], "about": ["level"], "outcome": ["fine"]}),
+        "labels": labels,
+        "splits": pd.DataFrame({"cell": cells, "fold": [1, 2, 3] * 2, "split": "test"}).assign(
+            unit="well"
+        ),
+        "tokens": pd.DataFrame({"counts_lost": [0.1], "length": [5], "n_truncated": [0]}),
+        "wilcoxon": tests,
+        "vocabulary": pd.DataFrame({"ensembl_id": ["<pad>", "A", "B"]}),
+        "gene_sets": {name: gene_set_table("S0", "S1", "S2", "S3") for name in study.gene_sets},
+        "metrics": {"level": with_differences(metrics, study.main) if study.main else metrics},
+        "cosine": {task: cosine_table([study.pairs[0]]) for task in paired},
+        "comparison_bounds": {task: bounds_table() for task in paired},
+        "key_genes": {"level": keys},
+        "genes": {"level": genes},
+        "scorecard": {"level": card},
+        "claims": None,
+        "primary": primary[2],
+        "track_tests": primary[1],
+        **{name: {} for name in ("gene_classes", "gene_metrics", "gene_scores")},
+    }
 
 
 def primary_tables(**options):

@@ -83,9 +83,12 @@ def written(tmp_path):
     matched = matched_set(tmp_path / "set.tsv", *ids.values())
     entry = {"title": "what was planted", "simulated": True}
 
-    def write(simulated, *more):
+    def write(simulated, *more, regime="full", readers=None):
         of_model = [
-            genes[genes["track"] == "wilcoxon"].assign(track=t, regime="full") for t in more
+            genes[genes["track"] == "wilcoxon"].assign(
+                track=t, regime=None if t in (readers or {}) else regime
+            )
+            for t in more
         ]
         write_table(pd.concat([genes, *of_model]), tmp_path / "in.genes.parquet", "genes")
         write_gene_table(
@@ -98,8 +101,10 @@ def written(tmp_path):
             out_columns=tmp_path / "columns.tsv",
             task="level",
             study="tiny",
-            regime="full",
+            regime=regime,
             simulated=simulated,
+            readers=readers,
+            leading=next(iter(readers or {}), "wilcoxon"),
         )
         return tmp_path
 
@@ -111,6 +116,23 @@ def test_the_limit_of_residual_attention_stands_where_its_q_is(written):
     columns = pd.read_csv(folder / "columns.tsv", sep="\t").set_index("column")
     assert columns.loc["attention_residual_q", "meaning"].endswith(LIMIT)
     assert LIMIT not in columns.loc["wilcoxon_q", "meaning"]
+
+
+@pytest.mark.parametrize("regime", [None, "forest", "full"])
+def test_what_reads_the_cells_is_said_where_it_does(written, regime):
+    trees = {"forest": {"title": "a forest of trees", "score": "impurity", "unit": "share"}}
+    readers = trees if regime else {}
+    folder = written(False, *readers, regime=regime, readers=readers)
+    said = pd.read_csv(folder / "columns.tsv", sep="\t").set_index("column")
+    title = opened(folder / "genes.xlsx").properties.title
+    assert title == said.loc["all", "meaning"]
+    assert ("regime full" in title) == (regime == "full")
+    assert ("regime" in title) == (regime == "full") and "None" not in title
+    assert ("a forest of trees" in title) == bool(readers)
+    if readers:
+        assert said.loc["forest_score", ["meaning", "unit"]].tolist() == ["impurity", "share"]
+        table = read_table(folder / "genes.parquet")
+        assert table["forest_rank"].is_monotonic_increasing
 
 
 def test_the_three_forms_say_the_same(written):

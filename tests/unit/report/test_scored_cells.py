@@ -153,6 +153,11 @@ def test_a_model_that_predicts_nothing_leaves_no_predictions(study):
     assert "level.predicted" not in columns
 
 
+def test_a_study_of_baselines_alone_names_no_model(study):
+    write_scored_cells(**{**study, "predictions": {}, "regime": None})
+    assert scanpy.read_h5ad(study["out_cells"]).uns["keygenes"]["regime"] == ""
+
+
 def test_genes_of_another_id_are_left_out_and_counted(study, caplog):
     write_table(gene_table(["ENSG9", "ENSG1"]), study["gene_tables"]["level"])
     with caplog.at_level(logging.WARNING, "keygenes"):

@@ -7,7 +7,8 @@ room and not in the report's, as it joins tables of this room alone and is a tab
 import pandas as pd
 
 from keygenes.core.schemas import GENE_TRACK
-from keygenes.core.tracks import BASELINES, TRACKS
+from keygenes.core.shown import printable
+from keygenes.core.tracks import BASELINES, TRACKS, in_order
 from keygenes.evidence.gene_sets import membership
 from keygenes.evidence.tracks import strongest_tests
 
@@ -15,7 +16,22 @@ IN = "in_"  # starts the column of a gene set
 PARTS = {**{part: part for part in GENE_TRACK}, "n": "n_cells"}  # column here: in table 'genes'
 
 
-def gene_table(genes, tests, gene_sets, regime):
+def leading_of(tracks, leading=None):
+    """Return the track of some that genes are listed by.
+
+    Parameters
+    ----------
+    tracks : list of str
+        In their order.
+    leading : str, optional
+        It, where it is among them; else it is the first that is no baseline, else the test of
+        differential expression.
+    """
+    first = next((name for name in tracks if name not in BASELINES), "wilcoxon")
+    return leading if leading in tracks else first
+
+
+def gene_table(genes, tests, gene_sets, regime, leading=None):
     """Return every gene that a task scores or tests, a row each.
 
     Parameters
@@ -23,14 +39,16 @@ def gene_table(genes, tests, gene_sets, regime):
     genes : table 'genes' of the task
     tests : table 'wilcoxon' of the task
     gene_sets : dict {name: set of str}
-    regime : str
-        Whose tracks are shown, pooled over folds and seeds, beside those that need no model.
+    regime : str or None
+        Whose tracks are shown, pooled over folds and seeds, beside those of no regime.
+    leading : str, optional
+        The track by which genes are listed, as `leading_of` takes it.
 
     Returns
     -------
     DataFrame
         With the columns of `schemas.gene_table_schema`; a gene that a track does not score has
-        nothing there. In the order of the model's first track, then by id.
+        nothing there. In the order of the track that leads, then by id.
     """
     pooled = genes[genes["seed"].isna() & (genes["regime"].isna() | (genes["regime"] == regime))]
     names = pd.concat([part[["ensembl_id", "symbol"]] for part in (pooled, tests)])
@@ -41,9 +59,7 @@ def gene_table(genes, tests, gene_sets, regime):
     def of_gene(frame, column):
         return frame.set_index("ensembl_id")[column].reindex(columns["ensembl_id"]).array
 
-    of_track = {
-        name: pooled[pooled["track"] == name] for name in TRACKS if name in set(pooled["track"])
-    }
+    of_track = {name: pooled[pooled["track"] == name] for name in in_order(pooled["track"])}
     detected = pd.Series(of_gene(of_track["detection"], "n_cells"))
     columns["n_cells"] = detected.fillna(0).astype("int64").array
     for name, members in gene_sets.items():
@@ -56,7 +72,7 @@ def gene_table(genes, tests, gene_sets, regime):
             columns[f"{name}_{part}"] = of_gene(frame, column)
     whole = [f"{name}_{part}" for name in of_track for part in ("rank", "n")]
     table = pd.DataFrame(columns).astype(dict.fromkeys(whole, "Int64"))
-    first = next((name for name in of_track if name not in BASELINES), "wilcoxon")
+    first = leading_of(list(of_track), leading)
     return table.sort_values([f"{first}_rank", "ensembl_id"], ignore_index=True)
 
 
@@ -70,7 +86,7 @@ def sets_of(table):
     return [name.removeprefix(IN) for name in table.columns if name.startswith(IN)]
 
 
-def explained_columns(table, title, sets):
+def explained_columns(table, title, sets, readers=None):
     """Return what each column of a gene table holds.
 
     Parameters
@@ -79,6 +95,8 @@ def explained_columns(table, title, sets):
     title : str
         What the table is of; said first, beside the number of its genes.
     sets : dict {gene set: what it is}
+    readers : dict {name: {'score', 'unit'}}, optional
+        What the scores of readers are, whose tracks are called as they are.
 
     Returns
     -------
@@ -101,8 +119,10 @@ def explained_columns(table, title, sets):
         "mean_reference": ("mean expression in all other cells", "counts per 10,000"),
     }
     said |= {IN + name: (f"member of: {sets[name]}", "") for name in sets_of(table)}
+    scores = {track.name: (track.score, track.unit) for track in TRACKS.values()}
+    scores |= {name: (of["score"], of["unit"]) for name, of in (readers or {}).items()}
     for name in tracks_of(table):
-        meaning, unit = TRACKS[name].score, TRACKS[name].unit
+        meaning, unit = map(printable, scores[name])
         said |= {
             f"{name}_score": (meaning, unit),
             f"{name}_rank": (f"rank by {name}_score, 1 is the most key", "rank"),

@@ -1,61 +1,68 @@
-"""The question and the answer in five sentences, with their numbers."""
+"""The question and the answer in a few sentences, with their numbers."""
 
 import pandas as pd
 
 from keygenes.core.regimes import BASELINES
 from keygenes.evidence.primary import ALPHA
 from keygenes.report.panels import cosine_text, spoken
+from keygenes.report.subject import beside, leaders, title_of
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
     covered,
+    in_question,
     interval,
     n_trainings,
     not_learnt,
     partial_sets,
     pooled,
+    set_auprc,
     top_expressed_members,
     top_members,
     verdict_counts,
 )
-from keygenes.report.wording import counted, listed, trained_folds
+from keygenes.report.wording import capital, counted, listed, trained_folds
 
 THESIS = "attention_total"
 REFERENCES = ("wilcoxon", "detection", "mean_rank")  # no model is behind these
 
 
 def answer(tables, study):
-    """Return five sentences: what was asked, and what was found of models, attention and genes.
+    """Return what was asked, and what was found of models, their attention and the genes.
 
-    Where the model in question has not learnt a task, a sentence before them says so.
+    A sentence each, of attention where models are compared. Where the model in question has not
+    learnt a task, a sentence before them says so.
 
     Parameters
     ----------
     tables : dict
         labels, splits, claims, primary and track_tests (None where the study has none), gene_sets
-        {name: table}, and per task metrics, cosine, comparison_bounds, key_genes and genes.
+        {name: table}, and per task metrics, cosine, comparison_bounds, key_genes, genes and, where
+        the study is about no regime, scorecard.
     study : Study
     """
-    regime, tasks = study.main, study.tasks
     return [
-        *_unlearnt(tables, regime, tasks),
+        *_unlearnt(tables, study),
         _asked(tables, study),
-        _told(tables, regime, tasks),
-        _moved(tables, study),
+        _told(tables, study),
+        *([_moved(tables, study)] if study.paired_tasks else []),
         _genes(tables, study),
-        " ".join(["Is it real?", *primary_sentences(tables), *_claims(tables["claims"])]),
+        " ".join(["Is it real?", *_reality(tables, study), *_claims(tables["claims"])]),
     ]
 
 
-def _unlearnt(tables, regime, tasks):
-    """Return the sentence about tasks that the model has not learnt, as a list."""
-    reasons = {task: not_learnt(tables["metrics"][task], regime) for task in tasks}
+def _unlearnt(tables, study):
+    """Return the sentence about tasks that the model in question has not learnt, as a list."""
+    reasons = {
+        task: not_learnt(tables["metrics"][task], study.main) for task in study.tasks if study.main
+    }
     reasons = {task: reason for task, reason in reasons.items() if reason}
     if not reasons:
         return []
+    shown = "what it attends to" if study.main_attended else "how it scores genes"
     return [
-        f"The model in question ({spoken(regime)}) has not learnt {listed(reasons)}: "
-        f"{_each(reasons)}; what it attends to says nothing there of what tells the classes apart."
+        f"The model in question ({title_of(study, study.main)}) has not learnt {listed(reasons)}: "
+        f"{_each(reasons)}; {shown} says nothing there of what tells the classes apart."
     ]
 
 
@@ -73,36 +80,63 @@ def _asked(tables, study):
     tested = tables["splits"][tables["splits"]["split"] == "test"]
     classes = {task: len(tables["labels"][task].cat.categories) for task in study.tasks}
     asked = listed([f"{task} ({n} classes)" for task, n in classes.items()])
-    trained = n_trainings(tables, study.main, study.tasks)
-    return (
-        f"Which genes does {study.model_title} look at when it is fine-tuned (regime "
-        f"{spoken(study.main)}) to tell {asked} of {study.dataset_title} apart, and is that real: "
-        f"asked of {tested['cell'].nunique():,} test cells, held out by "
-        f"{tested['unit'].iloc[0]} in {trained_folds(tested['fold'].nunique(), trained)}?"
-    )
+    n_folds, cells = tested["fold"].nunique(), tested["cell"].nunique()
+    held_out = f"asked of {cells:,} test cells, held out by {tested['unit'].iloc[0]} in "
+    if not study.main:
+        which = f"Which genes tell {asked} of {study.dataset_title} apart"
+        return f"{which}: {held_out}{counted(n_folds, 'fold')}?"
+    trained = trained_folds(n_folds, n_trainings(tables, study.main, study.tasks))
+    if study.main_attended:
+        which = (
+            f"Which genes does {study.model_title} look at when it is fine-tuned (regime "
+            f"{spoken(study.main)}) to tell {asked} of {study.dataset_title} apart"
+        )
+    else:
+        which = (
+            f"Which genes does {title_of(study, study.main)} go by when it tells {asked} of "
+            f"{study.dataset_title} apart"
+        )
+    return f"{which}, and is that real: {held_out}{trained}?"
 
 
-def _told(tables, regime, tasks):
+def _told(tables, study):
     told, over = [], ""
-    for task in tasks:
+    for task in study.tasks:
         metrics = tables["metrics"][task]
-        row, majority = pooled(metrics, regime), pooled(metrics, "majority")
+        row, majority = in_question(metrics, study.main), pooled(metrics, "majority")
         if row is None:
             continue
-        best = best_baseline(metrics, row["design"])
         over = covered(row) if pd.notna(row["ci_low"]) else over
+        floor = f"where always naming the commonest class reaches {majority['value']:.2f}"
+        if not study.main:
+            accuracy = f"with an accuracy of {interval(row)}"
+            told.append(f"{task} ({spoken(row['regime'])}) {accuracy}, {floor}")
+            continue
+        best = best_baseline(metrics, row["design"])
+        kind = " without a transformer" if study.regimes else ""
         told.append(
-            f"{task} with an accuracy of {interval(row)}, where always naming the commonest class "
-            f"reaches {majority['value']:.2f} and, of {len(BASELINES)} baselines without a "
-            f"transformer, the best on these cells ({spoken(best['regime'])}) {interval(best)}"
+            f"{task} with an accuracy of {interval(row)}, {floor} and, of {len(BASELINES)} "
+            f"baselines{kind}, the best on these cells ({spoken(best['regime'])}) {interval(best)}"
         )
     if not told:
         return "No test accuracy was measured."
-    return f"The model tells {'; '.join(told)}{f' (95 % intervals {over})' if over else ''}."
+    who = "The model" if study.main else f"The best of {len(BASELINES)} baselines"
+    who = capital(title_of(study, study.main)) if study.main in study.readers else who
+    intervals = f" (95 % intervals {over})" if over else ""
+    return " ".join([f"{who} tells {'; '.join(told)}{intervals}.", *_beside_it(tables, study)])
+
+
+def _beside_it(tables, study):
+    """Yield what other models reach, a sentence each."""
+    for name in beside(study):
+        rows = {task: pooled(tables["metrics"][task], name) for task in study.tasks}
+        reached = {task: interval(row) for task, row in rows.items() if row is not None}
+        if reached:
+            yield f"Beside it, {title_of(study, name)} reaches {_each(reached)}."
 
 
 def _moved(tables, study):
-    tasks = study.tasks
+    tasks = study.paired_tasks
     found = {task: attention_change(tables, study, task) for task in tasks}
     first = found[tasks[0]]
     cosines = {
@@ -132,40 +166,42 @@ def _moved(tables, study):
 
 
 def _genes(tables, study):
-    tasks = study.tasks
-    n_top = study.evidence["n_key_genes"]
+    tasks, n_top = study.tasks, study.evidence["n_key_genes"]
     keys = {task: tables["key_genes"][task] for task in tasks}
     first = {task: ", ".join(keys[task]["symbol"].head(3).astype(str)) for task in tasks}
-    sets = study.gene_sets
+    sets, scored = study.gene_sets, "read" if study.main_attended else "scored"
+    if not sets and not study.main:
+        return f"The {leaders(study)} are {_each(first)}."
     if not sets:
         both = {}
         for task in tasks:
             tests = tables["genes"][task]
             tested = tests[tests["track"].astype(str) == "wilcoxon"].sort_values("rank")
-            leaders = set(keys[task]["ensembl_id"].head(n_top))
-            shared = len(leaders & set(tested["ensembl_id"].head(n_top)))
+            among = set(keys[task]["ensembl_id"].head(n_top))
+            shared = len(among & set(tested["ensembl_id"].head(n_top)))
             both[task] = f"{shared} ({first[task]} first)"
         return (
-            f"Of the {n_top} genes that receive most attention, {_each(both)} are among the "
+            f"Of the {leaders(study, n_top)}, {_each(both)} are among the "
             f"{n_top} most differentially expressed ones."
         )
     said = "".join(map(_part, partial_sets(tables).items()))
     without = [task for task in tasks if not keys[task][f"in_{sets[0]}"].any()]
     if without:
-        said = (
-            f" No gene of {spoken(sets[0])} is read in the test cells of {listed(without)}.{said}"
-        )
+        none = f"No gene of {spoken(sets[0])} is {scored} in the test cells of {listed(without)}."
+        said = f" {none}{said}"
     if without == tasks:
-        return f"The genes that receive most attention are {_each(first)}.{said}"
+        return f"The {leaders(study)} are {_each(first)}.{said}"
     found, expected, tested = {}, {}, {}
     for task in (task for task in tasks if task not in without):
         n, chance = top_members(keys[task], sets[0], n_top)
         found[task], expected[task] = f"{n} ({first[task]} first)", f"{chance:.1f}"
         tested[task] = top_expressed_members(tables["genes"][task], keys[task], sets[0], n_top)
+    expressed = ""
+    if study.main:
+        expressed = f", and of the {n_top} most differentially expressed genes {_each(tested)} are"
     return (
-        f"Of the {n_top} genes that receive most attention, {_each(found)} are of the set "
-        f"{spoken(sets[0])}; {_each(expected)} would be by chance, and of the {n_top} most "
-        f"differentially expressed genes {_each(tested)} are.{said}"
+        f"Of the {leaders(study, n_top)}, {_each(found)} are of the set "
+        f"{spoken(sets[0])}; {_each(expected)} would be by chance{expressed}.{said}"
     )
 
 
@@ -175,6 +211,51 @@ def _part(item):
     return (
         f" Only {counts['matched']} of the {counts['listed']} genes of {spoken(name)} are in the "
         "data: whatever is said of the set is said of these."
+    )
+
+
+def _reality(tables, study):
+    """Yield what speaks for the genes, or against them, being more than chance."""
+    if not study.main_attended:
+        yield from _of_leaders(tables, study)
+    if study.regimes:
+        if tables["primary"] is not None and not study.main_attended:
+            yield f"The primary test is about {spoken(study.primary['regime'])}."
+        yield from primary_sentences(tables)
+
+
+def _of_leaders(tables, study):
+    """Yield how well the track that leads finds the first gene set, and what does not test it."""
+    who = title_of(study, study.main) if study.main else "differential expression"
+    rows = {
+        task: row
+        for task in study.tasks
+        if (row := set_auprc(tables["scorecard"][task], study)) is not None
+    }
+    if rows:
+        yield f"By {who} {_each({task: _in_set(row) for task, row in rows.items()})}."
+    elif study.gene_sets:
+        yield f"Not tested: no gene of {spoken(study.gene_sets[0])} has a score."
+    else:
+        yield "Not tested: the study names no set of known genes to hold these against."
+    untested = "was not repeated on" if not study.main else "never learnt from"
+    yield (
+        f"{capital(who)} {untested} classes dealt at random, so nothing here says what it would "
+        "find where there is nothing to find."
+    )
+
+
+def _in_set(row):
+    """Return the AUPRC of a track as text, beside what a random order and matched genes reach."""
+    matched = ""
+    if pd.notna(row["matched_p"]):
+        matched = (
+            ", and random genes as widely detected and as highly ranked "
+            f"{row['matched_null_mean']:.3f}, p = {row['matched_p']:.2g}"
+        )
+    return (
+        f"the {row['n_positive']:.0f} genes of {spoken(row['against'])} have an AUPRC of "
+        f"{row['value']:.3f} (a random order reaches {row['base_rate']:.3f}{matched})"
     )
 
 

@@ -6,13 +6,16 @@ import pandas as pd
 
 from keygenes.attention.expected import LIMIT
 from keygenes.core.figures import FIGURES
+from keygenes.core.tracks import TRACKS
 from keygenes.report.captions import caption
 from keygenes.report.panels import spoken
+from keygenes.report.subject import leaders, regime_of
 from keygenes.report.summaries import (
     metric_summary,
     set_table,
     verdict_counts,
 )
+from keygenes.report.wording import listed, others_words
 
 METRIC_HEADS = {
     "n_cells": "cells",
@@ -55,10 +58,11 @@ def shown_metrics(summary):
     return table.rename(columns=METRIC_HEADS)
 
 
-def _limits(tables, tasks):
+def _limits(tables, study):
     """Return what is to be known of q where it is shown, to follow another sentence; may be ''."""
-    tracks = {name for task in tasks for name in tables["genes"][task]["track"].astype(str)}
-    return f" q of attention residual: {LIMIT}" if "attention_residual" in tracks else ""
+    tracks = {name for task in study.tasks for name in tables["genes"][task]["track"].astype(str)}
+    shown = study.main_attended and "attention_residual" in tracks
+    return f" q of attention residual: {LIMIT}" if shown else ""
 
 
 def _gene_sets(tables):
@@ -87,6 +91,48 @@ def top_expressed(wilcoxon, task, n):
     return table.groupby(["group", "reference"], observed=True, sort=False).head(n)[columns]
 
 
+def _metrics(tables, study, task):
+    """Return the table of metrics of a task as the page takes it."""
+    table = shown_metrics(metric_summary(tables["metrics"][task]))
+    table = table if study.regimes else table.rename(columns={"regime": "model"})
+    short = {"kappa": "quadratic kappa", "error": "mean absolute error", "gain": "accuracy_gain"}
+    heads = [name for name in short if name in table]
+    meant = f"{listed(heads)} stand for {listed(short[name] for name in heads)}."
+    return (f"{caption('metrics')} {meant}", table, f"models/{task}/metrics.parquet")
+
+
+def _all_genes(study):
+    """Return what is said over the table of all genes."""
+    regime = regime_of(study)
+    of, attention = "", ""
+    if regime:
+        of = f" of regime {spoken(regime)}"
+        attention = " the attention it receives by layer and head,"
+    pooled = "all models pooled" if study.main else "all folds pooled"
+    return (
+        "Every gene that a track scores or a test covers, with its rank on each track (1: most "
+        f"key){of}, {pooled}. A click on a gene shows its scores, its rank in cells of each class,"
+        f"{attention} and its differential expression."
+    )
+
+
+def _key_genes(tables, study, task):
+    """Return the table of the genes that lead as the page takes it."""
+    keys = tables["key_genes"][task].head(study.evidence["n_key_genes"])
+    keys = keys[["symbol", *keys.columns.drop("symbol")]]  # the first column stays in sight
+    if study.main_attended:
+        said = f"{figure_title('figure8_key_genes')}. {caption('figure8_key_genes')}"
+        return said, keys, f"figures/{task}/figure8_key_genes.tsv"
+    track = study.readers.get(study.main) or TRACKS[study.leading_track]
+    unit = f" [{others_words(track.unit)}]" if track.unit else ""
+    said = (
+        f"The {leaders(study)}. score: {others_words(track.score)}{unit}; n_cells: test cells that "
+        "express the gene; rank_mean and rank_sd: its rank in the encodings of these cells, also "
+        "in those of each class. in_: whether it belongs to a gene set of the study."
+    )
+    return said, keys, f"evidence/{task}/key_genes.parquet"
+
+
 def page_sections(tables, study, shown):
     """Return the sections of the page: data, models, attention, genes, then tasks of genes.
 
@@ -98,7 +144,6 @@ def page_sections(tables, study, shown):
         The figures in their order: stem, source, width, height and chart, as `page.write_page`
         takes them; their titles and captions are added here.
     """
-    evidence = study.evidence
     tasks = study.tasks
     unit = tables["splits"]["unit"].iloc[0]
     lost = tables["tokens"]["counts_lost"].mean()
@@ -135,43 +180,28 @@ def page_sections(tables, study, shown):
             {
                 "title": f"Models, task {task}",
                 "figures": _figures(shown, "Models", task),
-                "tables": [
-                    (
-                        f"{caption('metrics')} kappa, error and gain stand for quadratic kappa, "
-                        "mean absolute error and accuracy_gain.",
-                        shown_metrics(metric_summary(tables["metrics"][task])),
-                        f"models/{task}/metrics.parquet",
-                    )
-                ],
+                "tables": [_metrics(tables, study, task)],
             }
         )
     sections += [
-        {"title": f"Attention, task {task}", "figures": _figures(shown, "Attention", task)}
+        {"title": f"Attention, task {task}", "figures": figures}
         for task in tasks
+        if (figures := _figures(shown, "Attention", task))
     ]
     sections.append(
         {
             "title": "All genes, all tracks",
-            "text": "Every gene that a track scores or a test covers, with its rank on each "
-            f"track (1: most key) of regime {spoken(evidence['regime'])}, all models pooled. A "
-            "click on a gene shows its scores, its rank in cells of each class, the attention it "
-            f"receives by layer and head, and its differential expression.{_limits(tables, tasks)}",
+            "text": _all_genes(study) + _limits(tables, study),
             "gene_tasks": tasks,
         }
     )
     for task in tasks:
-        keys = tables["key_genes"][task].head(evidence["n_key_genes"])
-        keys = keys[["symbol", *keys.columns.drop("symbol")]]  # the first column stays in sight
         sections.append(
             {
                 "title": f"Genes, task {task}",
                 "figures": _figures(shown, "Genes", task),
                 "tables": [
-                    (
-                        f"{figure_title('figure8_key_genes')}. {caption('figure8_key_genes')}",
-                        keys,
-                        f"figures/{task}/figure8_key_genes.tsv",
-                    ),
+                    _key_genes(tables, study, task),
                     (
                         f"The {N_EXPRESSED} genes that differ most in each comparison: those with "
                         "the smallest p, of equal ones the largest |z|, first. group: the class; "

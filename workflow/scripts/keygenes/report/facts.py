@@ -40,14 +40,17 @@ def _entries(study):
     entries, pretrained = study.entries, f"dataset '{study.pretrain['dataset']}'"
     for name, entry in entries["datasets"].items():
         yield f"dataset '{name}'", _about(entry)
-    if entries["model"]:
-        yield f"model '{study.model}'", _about(entries["model"])
-    else:
-        yield "model", [f"pretrained by this study on {pretrained}"]
+    if study.regimes or study.gene_tasks:
+        if entries["model"]:
+            yield f"model '{study.model}'", _about(entries["model"])
+        else:
+            yield "model", [f"pretrained by this study on {pretrained}"]
     if entries["vocabulary"]:
         yield f"vocabulary '{study.tokens['vocabulary']}'", _about(entries["vocabulary"])
     else:
         yield "vocabulary", [f"made by this study from {pretrained}"]
+    for name, reader in study.readers.items():
+        yield f"reader '{name}'", [reader.title]
     for kind in ("gene set", "gene classes"):
         for name, entry in entries["gene_sets" if kind == "gene set" else "gene_classes"].items():
             yield f"{kind} '{name}'", _about(entry)

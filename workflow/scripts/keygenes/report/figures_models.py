@@ -14,6 +14,7 @@ from keygenes.report.panels import add_title, distinct, model_text, pool, single
 from keygenes.report.style import (
     BLACK,
     BLUE,
+    GREEN,
     GREY,
     ORANGE,
     PALE,
@@ -31,7 +32,7 @@ from keygenes.report.summaries import covered, not_learnt
 from keygenes.report.wording import plural
 
 FLOORS = ("length_only", "token0", "majority")  # what no one would call a finding
-KIND_COLOURS = {"probe": BLACK, "control": ORANGE, "trained": BLUE}
+KIND_COLOURS = {"probe": BLACK, "control": ORANGE, "trained": BLUE, "reader": GREEN}
 FOREST_METRICS = ("accuracy", "balanced_accuracy")
 FLAG = " †"  # behind the name of a model that has not learnt its task
 FLAG_NOTE = (
@@ -219,7 +220,7 @@ def _forest_rows(regimes, kinds):
     """Return the names of a forest plot from top to bottom, and where a group ends.
 
     Floors first (what needs no gene, what needs one, what needs no cell), then what needs no
-    encoder, then regimes as `kinds` names them: probes, controls, trained encoders.
+    encoder, then models as `kinds` names them: probes, controls, trained encoders, readers.
     """
     groups = [[r for r in FLOORS if r in regimes]]
     groups.append([r for r in regimes if r not in kinds and r not in FLOORS])
@@ -238,7 +239,7 @@ def forest(metrics, *, task=None, kinds=None, twins=None, main=None, split="test
         Schema ``metrics``; rows without fold and seed are the pool, drawn with its interval; single
         models are ticks without one.
     task : str, optional
-    kinds : dict {regime: 'probe', 'control' or 'trained'}, optional
+    kinds : dict {regime or reader: 'probe', 'control', 'trained' or 'reader'}, optional
         Whatever is not named here is a baseline that needs no encoder.
     twins : dict {regime split by cell: regime}, optional
         The first is drawn in the row of the second.
@@ -314,8 +315,10 @@ def _of_folds(table):
 
 def _forest_legend(kinds):
     used = {None, *(kinds or {}).values()}
-    labels = {None: "no encoder", "probe": "logistic regression of the study"}
-    labels |= {"control": "control", "trained": "encoder, fine-tuned"}
+    encoder = used - {None, "reader"}
+    labels = {None: "no encoder" if encoder else "baseline"}
+    labels |= {"probe": "logistic regression of the study", "control": "control"}
+    labels |= {"trained": "encoder, fine-tuned", "reader": "model from outside"}
     handles = [
         Line2D([], [], color=KIND_COLOURS.get(kind, GREY), marker="o", ms=4, lw=1.2)
         for kind in labels

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keygenes.core.tracks import BASELINES, TRACKS
+from keygenes.core.tracks import BASELINES, OF_MODELS, in_order
 from keygenes.report.panels import add_title, distinct, spoken
 from keygenes.report.style import (
     DIVERGING,
@@ -19,7 +19,6 @@ from keygenes.report.style import (
     styled,
 )
 
-ORDER = tuple(TRACKS)
 CONFOUNDS = {"detection": "detection", "mean_rank": "mean rank", "length": "cell length"}
 NOTES = {  # what the note says of a panel, where the figure has it
     "AUPRC / base rate": "AUPRC / base rate: 1 is chance.",
@@ -139,6 +138,37 @@ def span(values):
     return low if low == high else f"{low} to {high}"
 
 
+def _groups(tracks):
+    """Return where groups of tracks end, and what the note says of them.
+
+    Parameters
+    ----------
+    tracks : list of str
+        Baselines, tracks of an encoder, readers from outside.
+
+    Returns
+    -------
+    ends : list of int
+        The number of tracks above each line.
+    said : list of str
+    """
+    n_baselines = sum(name in BASELINES for name in tracks)
+    n_encoder = sum(name in OF_MODELS for name in tracks)
+    n_outside = len(tracks) - n_baselines - n_encoder
+    if not n_outside:
+        said = ["Above the line: tracks that need no transformer."] * bool(n_encoder)
+        return [n_baselines] * bool(n_encoder), said
+    if not n_encoder:
+        return [n_baselines], ["Below the line: models from outside."]
+    said = "Above the first line: tracks that need no transformer; below the second: models from "
+    return [n_baselines, n_baselines + n_encoder], [f"{said}outside."]
+
+
+def _of_regime(regime, tracks):
+    """Return what follows a title where the tracks are those of a regime; '' of a reader."""
+    return f", regime {spoken(regime)}" if regime and regime not in tracks else ""
+
+
 @styled
 def scorecard(card, *, regime, task=None, simulated_sets=()):
     """Draw the scorecard: tracks x what they are held against, with the numbers printed.
@@ -146,16 +176,16 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
     Parameters
     ----------
     card : table 'scorecard'
-    regime : str
-        The model whose tracks are shown, beside those that need none.
+    regime : str or None
+        The model whose tracks are shown, beside those that need none. A reader from outside has
+        rows of no regime, and stands below the tracks of models.
     simulated_sets : collection of str
         Gene sets that a simulation planted: marked as such.
     """
     card = card[card["seed"].isna()]
     regimes = card["regime"].astype(object)
     every, card = card, card[regimes.isna() | (regimes == regime)]
-    there = set(card["track"].astype(str))
-    tracks = [name for name in ORDER if name in there]
+    tracks = in_order(card["track"])
     if not tracks:
         return empty_figure("no track was scored")
     truth = card[card["aspect"] == "truth"]
@@ -187,10 +217,11 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
             title = textwrap.fill(title, 10)
         ax.set_title(title, fontsize=7, fontweight="bold")
     axes[0].set_ylim(len(tracks), 0)  # shared: each heat map turned it over
-    n_needed = sum(name in BASELINES for name in tracks)
+    ends, groups = _groups(tracks)
     for ax in axes:
-        ax.axhline(n_needed, color="black", lw=0.8)
-    add_title(figure, f"Scorecard of the tracks, regime {spoken(regime)}", task)
+        for end in ends:
+            ax.axhline(end, color="black", lw=0.8)
+    add_title(figure, f"Scorecard of the tracks{_of_regime(regime, tracks)}", task)
     sizes = truth[truth["metric"] == "auprc"].dropna(subset=["value"])
     overlap = sizes["matched_overlap"].max()
     members = [
@@ -206,8 +237,14 @@ def scorecard(card, *, regime, task=None, simulated_sets=()):
         said.append(f"Matched sets share at most {100 * overlap:.2g} % with the set itself.")
     add_note(
         figure,
-        f"n = {span(n)} genes per track{of_sets}: a track of few cells scores fewer. Above the "
-        f"line: tracks that need no transformer. {' '.join(said)} Dashes: not measured.",
+        " ".join(
+            [
+                f"n = {span(n)} genes per track{of_sets}: a track of few cells scores fewer.",
+                *groups,
+                *said,
+                "Dashes: not measured.",
+            ]
+        ),
     )
     return figure
 
@@ -243,16 +280,17 @@ def agreement(table, *, regime, task=None):
     Parameters
     ----------
     table : table 'agreement'
-    regime : str
-        The model whose tracks are shown.
+    regime : str or None
+        The model whose tracks are shown, or a reader from outside.
     """
-    names = [name for name in ORDER if name in set(table["track_a"].astype(str))]
+    names = in_order(table["track_a"])
     if len(names) < 2:
         return empty_figure("fewer than two tracks")
     wide = table.astype({"track_a": str, "track_b": str}).pivot(
         index="track_a", columns="track_b", values="rbo"
     )
     values = wide.reindex(index=names, columns=names).to_numpy()
+    of_regime = _of_regime(regime, names)
     order = seriated(values)
     values, names = values[np.ix_(order, order)], [spoken(names[i]) for i in order]
     side = 0.31 * len(names) + 1.5
@@ -272,7 +310,7 @@ def agreement(table, *, regime, task=None):
     bar = figure.colorbar(mesh, ax=axes, shrink=0.6, pad=0.02)
     bar.set_label("rank-biased overlap")
     bar.outline.set_visible(False)
-    add_title(figure, f"Agreement of the tracks, regime {spoken(regime)}", task)
+    add_title(figure, f"Agreement of the tracks{of_regime}", task)
     n = table.loc[table["track_a"].astype(str) != table["track_b"].astype(str), "n_genes"]
     add_note(
         figure,

@@ -6,7 +6,7 @@ import pandas as pd
 from keygenes.attention.expected import LIMIT
 from keygenes.core.shown import gene_name
 from keygenes.core.tracks import BASELINES
-from keygenes.evidence.gene_table import sets_of, tracks_of
+from keygenes.evidence.gene_table import leading_of, sets_of, tracks_of
 from keygenes.report.panels import spoken
 from keygenes.report.style import all_numbers
 
@@ -42,8 +42,8 @@ def class_unit(task, classes):
     return "µM" if task["column"] == "dose_um" and all_numbers(classes) else ""
 
 
-def gene_rows(table, explained, unit=""):
-    """Return the page's table of genes: {columns: [{title, hint, kind}], rows: [[...]]}.
+def gene_rows(table, explained, unit="", leading=None):
+    """Return the page's table of genes: {columns: [{title, hint, kind}], rows: [[...]], leading}.
 
     Parameters
     ----------
@@ -51,12 +51,15 @@ def gene_rows(table, explained, unit=""):
     explained : result of `evidence.gene_table.explained_columns`
     unit : str
         Of the classes; may be empty.
+    leading : str, optional
+        The track by which genes are listed.
 
     Returns
     -------
     dict
         kind of a column: gene, text, flag or number. In the order of `table`, with the rank of a
-        gene on every track; scores are in `gene_details`.
+        gene on every track; scores are in `gene_details`. leading: the position of the column by
+        which the rows are sorted.
     """
     hints = dict(zip(explained["column"], explained["meaning"], strict=True))
     columns = [
@@ -84,12 +87,14 @@ def gene_rows(table, explained, unit=""):
             for track in _models_first(tracks_of(table))
         ),
     ]
+    by = f"{leading_of(tracks_of(table), leading)}_rank"
     values = [[None if pd.isna(v) else v for v in column] for *_, column in columns]
     return {
         "columns": [
             {"title": title, "hint": hints[name], "kind": kind} for name, title, kind, _ in columns
         ],
         "rows": [list(row) for row in zip(*values, strict=True)],
+        "leading": [name for name, *_ in columns].index(by),
     }
 
 
@@ -115,9 +120,11 @@ def gene_details(table, explained, tests, ranks, heads, *, regime, unit=""):
     table : result of `evidence.gene_table.gene_table`
     explained : result of `evidence.gene_table.explained_columns`
     tests : table 'wilcoxon' of the task
-    ranks, heads : tables 'gene_ranks', 'gene_heads'
-    regime : str
-        Whose tracks, ranks and attention these are.
+    ranks : table 'gene_ranks'
+    heads : table 'gene_heads', or None
+        Without it there is no attention.
+    regime : str or None
+        Whose tracks and attention these are, where they are a regime's.
     unit : str
         Of the classes; may be empty.
 
@@ -127,8 +134,8 @@ def gene_details(table, explained, tests, ranks, heads, *, regime, unit=""):
         regime, unit; tracks, classes, groups (names); hints: per track what its score is; sizes:
         per group its cells and those of the rest; scores: per gene and track score, rank, q, n;
         ranks: per gene and class mean, sd, n cells; tests: per gene and group log2fc, p_adj;
-        layers, heads (how many); attention: per gene, layer by layer, that of each head; cells: per
-        gene those behind it. None: there is none.
+        layers, heads (how many, 0 without attention); attention: per gene, layer by layer, that of
+        each head; cells: per gene those behind it. None: there is none.
     """
     ids = table["ensembl_id"]
     tracks = tracks_of(table)
@@ -150,13 +157,8 @@ def gene_details(table, explained, tests, ranks, heads, *, regime, unit=""):
             found[:, i] = rows[columns].reindex(ids).to_numpy(float, na_value=np.nan)
         return found
 
-    n_layers, n_heads = int(heads["layer"].max()), int(heads["head"].max())
-    place = (heads["layer"] - 1) * n_heads + heads["head"] - 1
-    attention = heads.assign(place=place).pivot(index="ensembl_id", columns="place", values="mean")
-    attention = attention.reindex(index=ids, columns=range(n_layers * n_heads)).to_numpy(float)
-    cells = heads.groupby("ensembl_id")["n_cells"].max().reindex(ids)
     return {
-        "regime": spoken(regime),
+        "regime": regime and spoken(regime),
         "unit": unit,
         "tracks": [spoken(track) for track in tracks],
         "hints": _hints(tracks, explained),
@@ -166,6 +168,20 @@ def gene_details(table, explained, tests, ranks, heads, *, regime, unit=""):
         "groups": groups,
         "sizes": sizes.loc[groups].to_numpy().tolist(),
         "tests": _rounded(per_gene(tests, "group", groups, ["log2fc", "p_adj"])),
+        **_attention(heads, ids),
+    }
+
+
+def _attention(heads, ids):
+    """Return layers, heads, attention and cells of `gene_details`."""
+    if heads is None:
+        return {"layers": 0, "heads": 0, "attention": [], "cells": []}
+    n_layers, n_heads = int(heads["layer"].max()), int(heads["head"].max())
+    place = (heads["layer"] - 1) * n_heads + heads["head"] - 1
+    attention = heads.assign(place=place).pivot(index="ensembl_id", columns="place", values="mean")
+    attention = attention.reindex(index=ids, columns=range(n_layers * n_heads)).to_numpy(float)
+    cells = heads.groupby("ensembl_id")["n_cells"].max().reindex(ids)
+    return {
         "layers": n_layers,
         "heads": n_heads,
         "attention": _rounded(attention),

@@ -14,6 +14,7 @@ from keygenes.core.shown import spreadsheet_cell
 from keygenes.core.tables import read_table, write_table, write_tsv
 from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.gene_table import explained_columns, gene_table, sets_of, tracks_of
+from keygenes.report.wording import others_words
 
 log = logging.getLogger("keygenes")
 
@@ -41,6 +42,8 @@ def write_gene_table(
     study,
     regime,
     simulated,
+    readers=None,
+    leading=None,
 ):
     """Write a task's wide gene table in three forms, and what its columns are.
 
@@ -52,28 +55,43 @@ def write_gene_table(
         Table 'gene_set', and an entry with title and simulated.
     out_table, out_tsv, out_xlsx, out_columns : path-like
         Parquet; text; spreadsheet with a second sheet about the columns; the same as text.
+    regime : str or None
+        Whose tracks are shown, beside those of no regime; it may be a reader's name.
     simulated : str, bool
         What is simulated, if anything.
+    readers : dict {name: {'title', 'score', 'unit'}}, optional
+        Readers that were brought along.
+    leading : str, optional
+        The track by which genes are listed.
     """
     sets = {name: read_members(path) for name, (path, _) in gene_sets.items()}
     tests = read_table(wilcoxon)
-    table = gene_table(read_table(genes), tests[tests["task"] == task], sets, regime)
+    table = gene_table(read_table(genes), tests[tests["task"] == task], sets, regime, leading)
     write_table(table, out_table, schema=gene_table_schema(sets_of(table), tracks_of(table)))
     write_tsv(table, out_tsv)
-    title = f"study {study}, task {task}: every gene scored or tested; tracks of a model are those "
-    title += f"of the regime {regime}, pooled over folds and trainings"
+    title = _title(study, task, regime, readers or {})
     if simulated:
         title = f"{simulated_note(simulated)} {title[0].upper()}{title[1:]}"
     said = {
         name: entry["title"] + (" (SIMULATED)" if entry.get("simulated") else "")
         for name, (_, entry) in gene_sets.items()
     }
-    columns = explained_columns(table, title, said)
+    columns = explained_columns(table, title, said, readers)
     columns.loc[columns["column"] == "attention_residual_q", "meaning"] += f". {LIMIT}"
     write_tsv(columns, out_columns)
     name = "genes (SIMULATED)" if simulated else "genes"
     write_workbook({name: table, "columns": columns}, out_xlsx, title)
     log.info("%s: %d genes, %d columns", task, *table.shape)
+
+
+def _title(study, task, regime, readers):
+    """Return what a gene table is of, whose tracks it has, and what readers among them are."""
+    title = f"study {study}, task {task}: every gene scored or tested"
+    if regime and regime not in readers:
+        title += f"; tracks of a model are those of the regime {regime}, pooled over folds and "
+        title += "trainings"
+    outside = [f"{name}: {others_words(of['title'])}" for name, of in readers.items()]
+    return "; ".join([title, *outside])
 
 
 def simulated_note(simulated):

@@ -7,10 +7,12 @@ import pandas as pd
 from keygenes.core.regimes import BASELINES
 from keygenes.core.shown import printable_lines
 from keygenes.report.panels import cosine_text, spoken
+from keygenes.report.subject import beside
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
     covered,
+    in_question,
     interval,
     n_trainings,
     not_learnt,
@@ -20,7 +22,7 @@ from keygenes.report.summaries import (
     top_members,
     verdict_counts,
 )
-from keygenes.report.wording import trained_folds
+from keygenes.report.wording import counted, trained_folds
 
 INDENT = {"initial_indent": "      ", "subsequent_indent": "      "}
 
@@ -31,15 +33,18 @@ def headline_numbers(tables, study):
     Parameters
     ----------
     tables : dict
-        selection, splits, primary (or None), gene_sets {name: table}, and per task metrics, cosine,
-        key_genes; per task of genes gene_metrics.
+        selection, splits, primary (or None), gene_sets {name: table}, and per task metrics,
+        key_genes and, where models are compared, cosine and comparison_bounds; per task of genes
+        gene_metrics.
     study : Study
     """
-    regime, splits = study.main, tables["splits"]
-    tasks = study.tasks
+    splits, tasks = tables["splits"], study.tasks
     tested = splits[splits["split"] == "test"]
     unit = tested["unit"].iloc[0]
-    models = trained_folds(tested["fold"].nunique(), n_trainings(tables, regime, tasks))
+    n_folds = tested["fold"].nunique()
+    models = counted(n_folds, "fold")
+    if study.main:
+        models = trained_folds(n_folds, n_trainings(tables, study.main, tasks))
     kept = tables["selection"].iloc[-1]
     rows = [
         *([] if tables["primary"] is None else [primary_headline(tables["primary"].iloc[0])]),
@@ -51,49 +56,67 @@ def headline_numbers(tables, study):
         ),
     ]
     for task in list(dict.fromkeys([tasks[0], tasks[-1]])):
-        metrics = tables["metrics"][task]
-        row, majority = pooled(metrics, regime), pooled(metrics, "majority")
-        if row is None:
-            continue
+        rows += _accuracy_headline(tables["metrics"][task], study, task)
+    for task in study.paired_tasks[-1:]:
+        rows.append(attention_headline(task, attention_change(tables, study, task)))
+    for name in study.gene_sets[:1]:
+        rows.append(_members_headline(tables, study, tasks[-1], name))
+    return rows + [gene_headline(task, tables["gene_metrics"][task]) for task in study.gene_classes]
+
+
+def _accuracy_headline(metrics, study, task):
+    """Return the line of a task's accuracy, beside its floors and other models, as a list."""
+    row, majority = in_question(metrics, study.main), pooled(metrics, "majority")
+    if row is None:
+        return []
+    over = ""
+    if pd.notna(row["ci_low"]):
+        over = f"95 % interval {covered(row)} ({row['n_units']} {row['unit']}s), "
+    reason = study.main and not_learnt(metrics, study.main)
+    over = f"it has not learnt its task: {reason}; {over}" if reason else over
+    others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
+    who = f"the best baseline ({spoken(row['regime'])})"
+    if study.main:
+        who = f"the {spoken(study.main)} model" if study.main_attended else spoken(study.main)
         best = best_baseline(metrics, row["design"])
-        over = ""
-        if pd.notna(row["ci_low"]):
-            over = f"95 % interval {covered(row)} ({row['n_units']} {row['unit']}s), "
-        reason = not_learnt(metrics, regime)
-        over = f"it has not learnt its task: {reason}; {over}" if reason else over
-        others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
         others.append(
             f"best of {len(BASELINES)} baselines ({spoken(best['regime'])}) {interval(best)}"
         )
-        rows.append(
-            (
-                f"accuracy of the {spoken(regime)} model, task {task}",
-                interval(row),
-                f"{over}n = {row['n_cells']} cells; "
-                f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
-            )
+    models = {name: pooled(metrics, name) for name in beside(study)}
+    others += [f"{spoken(name)} {interval(of)}" for name, of in models.items() if of is not None]
+    return [
+        (
+            f"accuracy of {who}, task {task}",
+            interval(row),
+            f"{over}n = {row['n_cells']} cells; "
+            f"always the commonest class: {majority['value']:.2f}; " + ", ".join(others),
         )
-    task = tasks[-1]
-    rows.append(attention_headline(task, attention_change(tables, study, task)))
-    n_top = study.evidence["n_key_genes"]
-    partial = partial_sets(tables)
-    for name in study.gene_sets[:1]:
-        found, expected = top_members(tables["key_genes"][task], name, n_top)
-        by_expression = top_expressed_members(
-            tables["genes"][task], tables["key_genes"][task], name, n_top
+    ]
+
+
+def _members_headline(tables, study, task, name):
+    """Return the line of a gene set: how many of its genes lead."""
+    keys, n_top = tables["key_genes"][task], study.evidence["n_key_genes"]
+    found, expected = top_members(keys, name, n_top)
+    none = not keys[f"in_{name}"].any()
+    detail = f"{expected:.1f} expected by chance"
+    if study.main:
+        by_expression = top_expressed_members(tables["genes"][task], keys, name, n_top)
+        detail += f"; {by_expression} among the {n_top} most differentially expressed"
+    if none:
+        detail = (
+            f"no gene of the set is {'read' if study.main_attended else 'scored'} in the test cells"
         )
-        none = not tables["key_genes"][task][f"in_{name}"].any()
-        rows.append(
-            (
-                f"genes of {spoken(name)} among the {n_top} most attended, task {task}",
-                "not testable" if none else str(found),
-                "no gene of the set is read in the test cells"
-                if none
-                else f"{expected:.1f} expected by chance; {by_expression} among the {n_top} most "
-                "differentially expressed" + _part(partial.get(name)),
-            )
-        )
-    return rows + [gene_headline(task, tables["gene_metrics"][task]) for task in study.gene_classes]
+    else:
+        detail += _part(partial_sets(tables).get(name))
+    among = "most attended" if study.main_attended else "most differentially expressed"
+    if study.main in study.readers:
+        among = f"that {spoken(study.main)} scores highest"
+    return (
+        f"genes of {spoken(name)} among the {n_top} {among}, task {task}",
+        "not testable" if none else str(found),
+        detail,
+    )
 
 
 def _part(counts):

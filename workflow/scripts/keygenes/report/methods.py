@@ -46,12 +46,15 @@ def methods(study, references, *, counts, software):
         for name, entry in study.entries[kind].items()
     }
     cited["model"] = citation(study.entries["model"] or {}, references)
+    for name, reader in study.readers.items():
+        cited["reader", name] = citation({"citation": reader.citation}, references)
     about = (study, counts, cited)
     paragraphs, keys = [], {}
     for sentences in (
         methods_cells.data(*about),
         methods_cells.encoding(*about),
         methods_models.models(*about),
+        methods_models.readers(*about),
         methods_models.controls(*about),
         methods_evidence.attention(*about),
         methods_evidence.expression(*about),

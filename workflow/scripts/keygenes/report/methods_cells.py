@@ -51,13 +51,20 @@ def data(study, counts, cited):
     yield f"{'Tasks were' if tasks[1:] else 'The task was'} {listed(tasks)}"
     yield _splits(study, counts)
     seeds = study.seeds
-    if seeds[1:]:
+    if not is_random(study):
+        yield "Every fold was trained once"
+    elif seeds[1:]:
         yield (
             f"Every fold was trained {times(len(seeds))}, from seeds {listed(seeds)}, which choose "
             "no cell"
         )
     else:
         yield f"Every fold was trained once, from seed {seeds[0]}"
+
+
+def is_random(study):
+    """Return whether a model other than the baselines is trained from each of the seeds."""
+    return bool(study.regimes) or any(reader.random for reader in study.readers.values())
 
 
 def reference(study):
@@ -166,7 +173,7 @@ def encoding(study, counts, cited):
     """Yield how a cell becomes tokens."""
     tokens, vocabulary = study.tokens, study.entries["vocabulary"]
     name = title_of(vocabulary).split(",")[0] if vocabulary else ""
-    corpus = f"the pretraining corpus of {name}" if vocabulary else "the pretraining cells"
+    corpus = f"the pretraining corpus of {name}" if vocabulary else _own_corpus(study, cited)
     genes = f" ({counted(counts['n_vocabulary'], 'gene')})" if "n_vocabulary" in counts else ""
     said = ["<cls> and <eos> included"] if (vocabulary or {}).get("version") == "v2" else []
     if "median_length" in counts:
@@ -179,10 +186,21 @@ def encoding(study, counts, cited):
         "falling order of their share of counts over their non-zero median in "
         f"{corpus}{genes}"
     )
+    if not study.regimes:
+        yield "Baselines of ranks, detection and mean ranks of genes are of this encoding"
     if tokens["upstream"]:
         yield "Identifiers were looked up as Geneformer's own tokenizer does"
     if drawn := drawn_words(tokens):
         yield f"All cells had {drawn}"
+
+
+def _own_corpus(study, cited):
+    """Return what the cells are called that the vocabulary is made from."""
+    name = study.pretrain["dataset"]
+    entry = study.entries["datasets"].get(name)
+    if study.regimes or not entry:
+        return "the pretraining cells"
+    return f"the cells of {quoted(entry, cited[name])}"
 
 
 def drawn_words(keys):

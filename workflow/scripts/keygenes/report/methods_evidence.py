@@ -3,7 +3,7 @@
 from keygenes.core.regimes import counterpart
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, MANY_PASSES, TRACKS
 from keygenes.evidence.primary import ALPHA, FEWEST, OF_WILCOXON
-from keygenes.report.methods_cells import class_name, quoted, reference, stratum
+from keygenes.report.methods_cells import class_name, is_random, quoted, reference, stratum
 from keygenes.report.methods_models import pooling
 from keygenes.report.panels import spoken
 from keygenes.report.wording import counted, listed, number, others_words, percent
@@ -19,6 +19,8 @@ def tracks_of(study, counts, kinds):
     """
     if kinds == ATTRIBUTIONS and not study.attributed:
         return []
+    if not study.attended:
+        return []
     asked = [name for name in kinds if name in study.evidence["tracks"]]
     if not study.attention["pair_norms"]:
         asked = [name for name in asked if name != "norm_pair"]
@@ -31,7 +33,9 @@ def has_wells(counts):
 
 
 def attention(study, counts, cited):
-    """Yield what attention was reduced to, and how models were compared."""
+    """Yield what attention was reduced to, and how models were compared, where there are any."""
+    if not study.attended:
+        return
     keys = study.attention
     cells = _in_cells(keys["max_cells"])
     together = ", also of heads together" if keys["pair_norms"] else ""
@@ -42,9 +46,11 @@ def attention(study, counts, cited):
         f"{reference(study)} cells of training; norms weigh attention by the vectors it carries "
         f"[@kobayashi2020]{together}{half}"
     )
+    if not study.pairs:
+        return
     bounds = ["another training of a fold"] if len(study.seeds) > 1 else []
     bounds = bounds or (["another fold"] if len(study.folds) > 1 else [])
-    pairs = [f"{a}/{b}" for a, b in keys["pairs"]]
+    pairs = [f"{a}/{b}" for a, b in study.pairs]
     yield (
         f"Models ({listed(pairs)}) were compared by cosine of attention, correlations and "
         "divergence of attention received, and its change at each rank, beside "
@@ -102,10 +108,11 @@ def tracks(study, counts, cited):
             rules.append(f"dropped at completeness errors above {most}")
         if rules:
             yield f"Cells were {listed(rules)}"
-    yield (
-        "Scores without a model were differential expression, detection, mean rank, L1-penalised "
-        "regression and chance"
-    )
+    baselines = "differential expression, detection, mean rank, L1-penalised regression and chance"
+    if study.regimes:
+        yield f"Scores without a model were {baselines}"
+    else:
+        yield f"Genes were {'also ' if study.readers else ''}scored by {baselines}"
     regimes = study.regimes
     permuted = [name for name in regimes if "labels" in regimes[name] and name in study.attended]
     null = [(name, counterpart(name, regimes, "labels")) for name in permuted]
@@ -137,9 +144,10 @@ def tests(study, counts, cited):
                 "Weights were randomised from the output layer down [@adebayo2018] for "
                 f"{counted(faith['randomised_cells'], 'test cell')} per fold"
             )
+    of_main = f" of {study.main}" if study.main_attended else ""
     yield (
-        "Regressions on expression were retrained without the first 1 to 20 % of genes of a score "
-        f"of {keys['regime']} [@hooker2019], or as many equally detected ones ({draws})"
+        "Regressions on expression were retrained without the first 1 to 20 % of genes of a score"
+        f"{of_main} [@hooker2019], or as many equally detected ones ({draws})"
     )
     if keys["gene_sets"]:
         sets = [quoted(study.entries["gene_sets"][name], cited[name]) for name in keys["gene_sets"]]
@@ -162,10 +170,10 @@ def _agreement(counts):
 
 
 def primary(study, counts, cited):
-    """Yield how the one confirmatory test is made; nothing where the config names none."""
+    """Yield how the one confirmatory test is made; nothing where the study has none."""
     keys = study.evidence
     test = keys["primary"]
-    if not test:
+    if not (test and study.regimes):
         return
     if not test["gene_set"]:
         yield "No gene set was named to test genes with, so that there is no verdict on them"
@@ -217,7 +225,7 @@ def statistics(study, counts, cited):
     resamples = counted(study.evidence["n_bootstrap"], "bootstrap resample")
     group = stratum(study)
     if counts.get("has_intervals", True):
-        trainings = " and over trainings" if study.seeds[1:] else ""
+        trainings = " and over trainings" if study.seeds[1:] and is_random(study) else ""
         merged = ", single ones with a neighbouring dose" if group == "dose" else ""
         yield (
             "Intervals (95 %) of accuracies and what follows from predictions are t intervals of a "
@@ -232,9 +240,10 @@ def statistics(study, counts, cited):
         if has_wells(counts)
         else ""
     )
+    between = f", and those of scores from the variance between {scored}{tested}"
     yield (
-        f"Those of agreement{with_sets} are from {resamples} of genes, and "
-        f"those of scores from the variance between {scored}{tested}"
+        f"Those of agreement{with_sets} are from {resamples} of genes"
+        f"{between if study.attended else ''}"
     )
     yield "False discovery rates are over genes [@benjamini1995]"
     if claims := study.claims:

@@ -2,7 +2,7 @@
 
 from keygenes.core.parts import part_of
 from keygenes.core.regimes import kind_of, trained_patterns
-from keygenes.report.methods_cells import drawn_words, quoted, title_of
+from keygenes.report.methods_cells import drawn_words, is_random, quoted, title_of
 from keygenes.report.wording import counted, listed, number, others_words, percent
 
 PARTS = {
@@ -13,6 +13,7 @@ PARTS = {
     "encoder": "the encoder",
     "output": "the output layer",
 }
+LONGEST_METHOD = 2000  # characters of how a reader works, as its record may have them
 CONTROL_KEYS = ("encoder", "labels", "tokens", "split")
 READ = {
     "first": "the last hidden state of their top-ranked gene",
@@ -52,7 +53,9 @@ def pooling(options, study):
 
 
 def models(study, counts, cited):
-    """Yield what the encoder was, and how it was fine-tuned."""
+    """Yield what the encoder was, and how it was fine-tuned; nothing where none is read."""
+    if not (study.regimes or study.gene_tasks):
+        return
     if study.model == "pretrain":
         yield _pretraining(study, cited)
         encoder = "It"
@@ -157,6 +160,22 @@ def _own(study, regime):
     if "pooling" in differ and options["pooling"]:
         parts.append(f"by {READ[options['pooling']]}")
     return f": {', '.join(parts)}" if parts else ""
+
+
+def readers(study, counts, cited):
+    """Yield what else read the cells, how, and what its score of a gene is."""
+    also = " also" if study.regimes else ""
+    for name, reader in study.readers.items():
+        unit = f" ({others_words(reader.unit)})" if reader.unit else ""
+        yield (
+            f"The cells were{also} read by {others_words(reader.title)}{cited['reader', name]}, "
+            f"{name} in tables"
+        )
+        if reader.method:
+            yield others_words(reader.method, LONGEST_METHOD)
+        yield f"Its score of a gene is {others_words(reader.score)}{unit}"
+        if not reader.random and is_random(study) and study.seeds[1:]:
+            yield "It has no seed and was trained once per fold"
 
 
 # Controls and baselines

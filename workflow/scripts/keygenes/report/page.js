@@ -113,18 +113,17 @@ const genes = { table: null, task: null, rows: [] };
 async function showGenes(task) {
   const place = document.getElementById("genes-table");
   place.setAttribute("aria-busy", "true");
-  const { columns, rows } = await load(`genes.${task}`);
+  const { columns, rows, leading } = await load(`genes.${task}`);
   if (genes.table) genes.table.destroy(true);
   const flags = columns.flatMap(({ title, kind }, index) => (kind === "flag" ? [[title, index]] : []));
   const sets = document.getElementById("genes-set");
   sets.replaceChildren(element("option", { value: "" }, "all genes"), ...flags.map(([title, index]) => element("option", { value: index }, title)));
   const made = element("table", { class: "compact stripe nowrap", "aria-label": `Genes, task ${task}` });
   place.replaceChildren(made);
-  const first = columns.findIndex(({ title }) => title.startsWith("attention"));
   genes.table = new DataTable(made, {
     data: rows,
     columns: columns.map(column),
-    order: [[first < 0 ? columns.length - 1 : first, "asc"]],
+    order: [[leading, "asc"]],
     pageLength: 25,
     lengthMenu: [10, 25, 100, 500],
     searchDelay: 0,
@@ -198,37 +197,42 @@ function headChart(details, attention) {
   };
 }
 
+function attentionPart(n, chart) {
+  const cells = n === null ? [] : [note(`mean over the n = ${shownNumber(n)} test cells that have it; 1: uniform attention`)];
+  return element("section", {}, element("h3", {}, "Attention it receives, by layer and head", ...cells), chart);
+}
+
 async function openGene(row) {
   const details = await load(`details.${genes.task}`);
   const at = genes.rows.indexOf(row);
   const [symbol, id] = row;
   const dialog = document.getElementById("gene");
   dialog.querySelector("h2").textContent = symbol;
-  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}, regime ${details.regime}; test cells, all folds and trainings pooled`;
+  dialog.querySelector(".of").textContent = `${id}, task ${genes.task}${details.regime ? `, regime ${details.regime}` : ""}; test cells, all folds and trainings pooled`;
   const body = dialog.querySelector(".details");
   const scores = details.tracks.map((track, i) => [track, ...details.scores[at][i].map(shownNumber), details.hints[i]]);
   const tests = details.groups.map((group, i) => [group, ...[...details.tests[at][i], ...details.sizes[i]].map(shownNumber)]);
   const [ranks, heads] = [0, 1].map(() => element("div", { class: "chart" }));
-  const cells = details.cells[at] === null ? [] : [note(`mean over the n = ${shownNumber(details.cells[at])} test cells that have it; 1: uniform attention`)];
+  const attended = details.layers > 0; // without an encoder there is nothing that attends
   body.replaceChildren(
     element("div", { class: "beside" },
       element("section", {}, element("h3", {}, "Its rank in cells of each class"), ranks,
         element("div", { class: "chart" }, listing(
           ["Differential expression, each class against the rest", note("rank-sum test between all cells of the study; p: Benjamini-Hochberg over genes; n: cells of the class and of the rest")],
           [classesOf(details), "log2 fold change", "adjusted p", "n", "n rest"], tests))),
-      element("section", {}, element("h3", {}, "Attention it receives, by layer and head", ...cells), heads)),
+      ...(attended ? [attentionPart(details.cells[at], heads)] : [])),
     element("div", { class: "tracks" }, listing(
       ["What each track says of it", note("rank 1: the most key; q: test between wells, Benjamini-Hochberg over genes; n: cells behind the score")],
       ["track", "score", "rank", "q", "n", "what the score is [unit]"], scores)),
   );
   dialog.showModal();
   dialog.scrollTop = 0;
-  const seen = details.attention[at].some((value) => value !== null);
+  const seen = (attended ? details.attention[at] : details.ranks[at].flat()).some((value) => value !== null);
   const missing = "No test cell has it among its tokens.";
   if (!seen) { ranks.textContent = missing; heads.textContent = missing; return; }
   const described = (spec, text) => ({ ...spec, description: `${text} ${symbol}` });
   await draw(ranks, described(rankChart(details, details.ranks[at]), "Mean rank per class of"));
-  await draw(heads, described(headChart(details, details.attention[at]), "Attention per layer and head of"));
+  if (attended) await draw(heads, described(headChart(details, details.attention[at]), "Attention per layer and head of"));
 }
 
 function watchGenes() {

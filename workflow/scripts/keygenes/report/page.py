@@ -20,7 +20,12 @@ from keygenes.report.style import count, number
 
 HERE = Path(__file__).resolve().parent
 MAX_ROWS = 50  # of a table on the page; the file behind it has all
-NAMES = ("regime", "encoder", "metric")  # columns whose values are names that the pipeline gives
+NAMES = (
+    "regime",
+    "model",
+    "encoder",
+    "metric",
+)  # columns whose values are names that the pipeline gives
 
 
 def format_value(value):

@@ -159,7 +159,7 @@ def run_crate(record, ended):
     crate = ROCrate(version="1.1")
     crate.name = f"keygenes study {record['study']}"
     said = f" Simulated data: {record['simulated']}." if record["simulated"] else ""
-    crate.description = f"Genes that a foundation model looks at, study {record['study']}.{said}"
+    crate.description = f"Genes that tell classes of cells apart, study {record['study']}.{said}"
     crate.datePublished = ended
     crate.license = f"Not chosen here. Licences of the inputs: {'; '.join(licences(record))}"
     crate.metadata.extra_terms["sha256"] = "http://schema.org/sha256"  # not in RO-Crate 1.1's own

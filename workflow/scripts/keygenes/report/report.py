@@ -23,9 +23,11 @@ from keygenes.report.references import bibtex, own_entry, read_references, refer
 from keygenes.report.run_times import run_times
 from keygenes.report.study_counts import study_counts
 from keygenes.report.style import count
+from keygenes.report.subject import page_title, regime_of
 
 SHARED_TABLES = ("selection", "checks", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
-CELL_TABLES = ("metrics", "cosine", "comparison_bounds", "key_genes", "genes")
+CELL_TABLES = ("metrics", "key_genes", "genes", "scorecard")
+PAIR_TABLES = ("cosine", "comparison_bounds")  # of the tasks with models that are compared
 SINGLE_TABLES = ("claims", "primary", "track_tests")  # that not every study has
 SECONDS = ("wall_seconds", "longest_seconds", "cpu_seconds")
 GENE_TABLES = ("gene_classes", "gene_metrics", "gene_scores")
@@ -42,7 +44,11 @@ def read_tables(files, study):
     study : Study
     """
     tables = {name: read_table(files[name]) for name in SHARED_TABLES}
-    for names, tasks in ((CELL_TABLES, study.tasks), (GENE_TABLES, study.gene_classes)):
+    for names, tasks in (
+        (CELL_TABLES, study.tasks),
+        (PAIR_TABLES, study.paired_tasks),
+        (GENE_TABLES, study.gene_classes),
+    ):
         for name in names:
             read = map(read_table, files[name])
             tables[name] = dict(zip(tasks, read, strict=True))
@@ -101,11 +107,13 @@ def write_genes(folder, study, tables, files):
             copy_file(files[kind][i], folder / f"tables/{task}/{Path(files[kind][i]).name}")
         table = read_table(files["gene_tables"][i])
         explained = pd.read_csv(files["gene_columns"][i], sep="\t", keep_default_na=False)
-        shown = gene_rows(table, explained, unit)
+        shown = gene_rows(table, explained, unit, study.leading_track)
         write_packed(shown, f"genes.{task}", folder / f"data/genes.{task}.js")
         tests = tables["wilcoxon"][tables["wilcoxon"]["task"].astype(str) == task]
-        ranks, heads = (read_table(files[name][i]) for name in ("gene_ranks", "gene_heads"))
-        details = gene_details(table, explained, tests, ranks, heads, regime=study.main, unit=unit)
+        ranks = read_table(files["gene_ranks"][i])
+        heads = read_table(files["gene_heads"][i]) if study.main_attended else None
+        about = {"regime": regime_of(study), "unit": unit}
+        details = gene_details(table, explained, tests, ranks, heads, **about)
         write_packed(details, f"details.{task}", folder / f"data/details.{task}.js")
 
 
@@ -134,8 +142,8 @@ def write_report(files, folder, *, study, config, figures, software):
     ----------
     files : dict {name: path or list of paths}
         The tables of `read_tables`; per task of cells gene_tables, gene_columns, gene_tsv,
-        gene_xlsx, gene_ranks and gene_heads; provenance; references, references_schema
-        and citation.
+        gene_xlsx, gene_ranks and, where a regime is in question, gene_heads; provenance;
+        references, references_schema and citation.
     folder : path-like
         Of the report; figures are taken from ``figures`` beside it, times from ``benchmarks``.
     study : Study
@@ -160,7 +168,7 @@ def write_report(files, folder, *, study, config, figures, software):
     headline = headline_numbers(tables, study)
     write_page(
         folder / "index.html",
-        title=f"{study.name}: which genes does the model look at?",
+        title=page_title(study),
         study=study.name,
         simulated=study.simulated,
         answer=answer(tables, study),

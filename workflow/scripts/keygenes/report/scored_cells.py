@@ -88,7 +88,8 @@ def provenance_in_uns(record, regime):
     ----------
     record : dict
         From `provenance`.
-    regime : str
+    regime : str or None
+        The regime or reader whose predictions the cells have.
     """
     return {
         "version": record["keygenes"]["version"],
@@ -97,7 +98,7 @@ def provenance_in_uns(record, regime):
         "config_sha256": record["config_sha256"],
         "folds": np.array(record["folds"], np.int64),
         "seeds": np.array(record["seeds"]["seeds"], np.int64),
-        "regime": regime,
+        "regime": regime or "",
         "simulated": bool(record["simulated"]),
         "simulated_note": record["simulated"] if isinstance(record["simulated"], str) else "",
     }

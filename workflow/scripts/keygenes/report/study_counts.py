@@ -12,7 +12,8 @@ def study_counts(tables, study):
     ----------
     tables : dict
         Tables selection, splits, tokens (the report of the tokens) and, where at hand, vocabulary;
-        per task of cells {task: table} metrics, cosine and genes; primary, a table or None.
+        per task of cells {task: table} metrics and genes, of those with pairs of models cosine;
+        primary, a table or None.
     study : Study
 
     Returns
@@ -23,13 +24,14 @@ def study_counts(tables, study):
         was held out whole); n_units {task: int} (units tested); has_intervals (whether accuracies
         have some: a class has several units); has_wells (whether wells could be
         compared); n_vocabulary (genes, where the vocabulary is given); n_cut (cells longer than
-        a model reads), median_length (tokens); n_layers, n_heads; tracks (of models, that have
-        scores); permuted_unit (what the primary test relabels, where it is made).
+        a model reads), median_length (tokens); n_layers, n_heads (where models are compared);
+        tracks (of regimes, that have scores, where there are regimes); permuted_unit (what the
+        primary test relabels, where it is made).
     """
     tasks = study.tasks
     selection, tokens = tables["selection"], tables["tokens"]
     notes = dict(zip(selection["step"].astype(str), selection["note"].astype(str), strict=True))
-    kept, places = selection.iloc[-1], tables["cosine"][tasks[0]]
+    kept = selection.iloc[-1]
     named = [part.split() for part in notes.get("hash filter", "").split(", ")]
     scored = [tables["genes"][task] for task in tasks]
     return {
@@ -47,12 +49,22 @@ def study_counts(tables, study):
         **_primary(tables.get("primary")),
         "n_cut": int((tokens["n_truncated"] > 0).sum()),
         "median_length": float(tokens.loc[tokens["length"] > 0, "length"].median()),
-        "n_layers": int(places["layer"].max()),
-        "n_heads": int(places["head"].max()),
-        "tracks": sorted(
-            {str(name) for t in scored for name in t.loc[t["regime"].notna(), "track"].unique()}
-        ),
+        **_shape(tables["cosine"]),
+        **({"tracks": _of_regimes(scored)} if study.regimes else {}),
     }
+
+
+def _shape(cosine):
+    """Return layers and heads of the models that are compared; empty where none are."""
+    places = next(iter(cosine.values()), None)
+    if places is None:
+        return {}
+    return {"n_layers": int(places["layer"].max()), "n_heads": int(places["head"].max())}
+
+
+def _of_regimes(scored):
+    """Return the tracks of regimes that some tables 'genes' have, sorted."""
+    return sorted({str(name) for t in scored for name in t["track"][t["regime"].notna()].unique()})
 
 
 def _pooled(metrics):

@@ -29,6 +29,11 @@ def pooled(metrics, regime, metric="accuracy"):
     return None if rows.empty else rows.sort_values("design").iloc[0]  # 'grouped' before 'random'
 
 
+def in_question(metrics, name):
+    """Return the pooled test accuracy of a regime or reader; of None that of the best baseline."""
+    return pooled(metrics, name) if name else best_baseline(metrics, "grouped")
+
+
 def metric_summary(metrics):
     """Return the pooled test metrics, a row per regime and design.
 
@@ -124,6 +129,24 @@ def set_table(tables):
         lost = shortened(", ".join(counts.pop("lost")), 60)
         rows.append({"gene_set": name, **counts, "lost": lost})
     return pd.DataFrame(rows)
+
+
+def set_auprc(scorecard, study):
+    """Return the row of AUPRC of the track that leads against the first gene set, or None.
+
+    Parameters
+    ----------
+    scorecard : table 'scorecard' of a task
+    study : Study
+        About no regime, so that no regime is named in the rows of this track.
+    """
+    wanted = {"track": study.leading_track, "aspect": "truth", "metric": "auprc"}
+    wanted |= {"against": next(iter(study.gene_sets), None)}
+    rows = scorecard[scorecard["seed"].isna() & scorecard["regime"].isna()]
+    for column, value in wanted.items():
+        rows = rows[rows[column].astype(str) == value]
+    rows = rows[rows["value"].notna()]
+    return None if rows.empty else rows.iloc[0]
 
 
 def attention_change(tables, study, task):

@@ -54,11 +54,16 @@ def listed(parts, joint="and"):
     return f"{', '.join(parts[:-1])} {joint} {parts[-1]}"
 
 
+def capital(text):
+    """Return a text with a capital first."""
+    return text[0].upper() + text[1:]
+
+
 def sentence(text):
     """Return a text as a sentence: a capital first, a full stop at its end."""
-    return text[0].upper() + text[1:].rstrip(".") + "."
+    return capital(text).rstrip(".") + "."
 
 
-def others_words(text):
+def others_words(text, longest=LONGEST):
     """Return what others wrote on one line, of a sensible length, and naming no reference."""
-    return shortened(printable(text), LONGEST).replace("[@", "[ @")
+    return shortened(printable(text), longest).replace("[@", "[ @")
