@@ -1,4 +1,4 @@
-"""config/config.yaml, written from its schema (make config)."""
+"""config/config.yaml, written from its schema, which names the tracks that there are (make config)."""
 
 import math
 import re
@@ -9,9 +9,11 @@ from running import REPOSITORY
 
 from keygenes.core.config import read_yaml
 from keygenes.core.defaults import defaults
+from keygenes.core.tracks import OF_MODELS
 
 SCHEMA = REPOSITORY / "workflow/schemas/config.schema.yaml"
 FILE = REPOSITORY / "config/config.yaml"
+TRACKS = re.compile(r"(?m)^(  track: \{enum: &tracks \[).*(\]\})$")  # the line of the schema
 WORD = re.compile(r"[A-Za-z][\w./-]*")
 
 
@@ -103,8 +105,14 @@ def config_text(schema):
     return "\n".join([*head, *section_lines(schema), ""])
 
 
+def schema_text(text):
+    """Return the text of the schema with the tracks of `core.tracks` that a config may name."""
+    return TRACKS.sub(rf"\g<1>{', '.join(OF_MODELS)}\g<2>", text)
+
+
 def main():
-    """Write the file."""
+    """Write both files."""
+    SCHEMA.write_text(schema_text(SCHEMA.read_text(encoding="utf-8")), encoding="utf-8")
     FILE.write_text(config_text(read_yaml(SCHEMA)), encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from config_file import FILE, config_text
+from config_file import FILE, SCHEMA, config_text, schema_text
 from messages import assert_sentence
 from running import whole_config
 from studies import put, schema
@@ -36,6 +36,8 @@ def without_default(section, path=()):
 
 def test_config_yaml_is_what_make_config_writes(here):
     assert FILE.read_text(encoding="utf-8") == config_text(schema("config"))
+    own = SCHEMA.read_text(encoding="utf-8")
+    assert schema_text(own) == own and schema_text(own.replace("rollout, ", "")) == own
 
 
 def test_config_yaml_has_every_default_of_the_same_type(here):
