@@ -1,4 +1,4 @@
-"""config/config.yaml, written from its schema, which names the tracks that there are (make config)."""
+"""config/config.yaml, written from its schema, which names the tracks there are (make config)."""
 
 import math
 import re

@@ -37,7 +37,7 @@ def without_default(section, path=()):
 def test_config_yaml_is_what_make_config_writes(here):
     assert FILE.read_text(encoding="utf-8") == config_text(schema("config"))
     own = SCHEMA.read_text(encoding="utf-8")
-    assert schema_text(own) == own and schema_text(own.replace("rollout, ", "")) == own
+    assert schema_text(own) == own and schema_text(own.replace("rollout, ", "", 1)) == own
 
 
 def test_config_yaml_has_every_default_of_the_same_type(here):
