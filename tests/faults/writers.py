@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from matplotlib.figure import Figure
 
-from keygenes.attention.sums import Sums, write_sums
+from keygenes.attention.sums import Shape, Sums, write_sums
 from keygenes.core.files import write_json, written
 from keygenes.core.matrices import write_matrix
 from keygenes.core.tables import write_table
@@ -61,7 +61,7 @@ def _weights(folder):
 
 
 def _sums(folder):
-    of_test = Sums(4, 4, n_tokens=500, max_length=500, n_classes=2, n_wells=2)
+    of_test = Sums(Shape(4, 4, n_tokens=500, n_classes=2, n_wells=2), max_length=500)
     write_sums({"test": of_test, "vehicle_train": of_test}, folder / "sums.safetensors")
 
 
