@@ -11,16 +11,15 @@ from keygenes.core.runs import Run
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, BASELINES
-from keygenes.evidence.relabelled import score_relabelled
-from keygenes.evidence.score import (
+from keygenes.evidence.key_genes import (
     attended_and_expressed,
     enrichment,
     key_genes,
     mean_ranks_by_class,
     min_max,
-    score_genes,
-    without_special_tokens,
 )
+from keygenes.evidence.relabelled import score_relabelled
+from keygenes.evidence.score import score_genes, without_special_tokens
 from keygenes.evidence.tracks import counted_once
 
 SYMBOLS = ["MDM2", "CDKN1A", "RPS6", "MT-ND4", "ACTB", "GDF15", "RARE", "<b>SOME</b>"]

@@ -13,18 +13,15 @@ from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import BASELINES
 from keygenes.evidence.agreement import set_metrics
+from keygenes.evidence.agreement_rows import significance_rows
 from keygenes.evidence.collected import collect_faithfulness
+from keygenes.evidence.faithfulness_rows import faithfulness_rows
+from keygenes.evidence.gene_facts import gene_facts, lengths_of_genes
 from keygenes.evidence.intervals import well_units
 from keygenes.evidence.primary_tables import detected_genes, scores_by_labels
 from keygenes.evidence.relabelled import score_relabelled
 from keygenes.evidence.score import score_genes
-from keygenes.evidence.scorecard import (
-    faithfulness_rows,
-    gene_facts,
-    lengths_of_genes,
-    score_tracks,
-    significance_rows,
-)
+from keygenes.evidence.scorecard import score_tracks
 from keygenes.evidence.track_tests import scored, track_table
 from keygenes.models.cells import predictions_table
 from keygenes.models.evaluate import evaluate

@@ -157,14 +157,16 @@ def _row(names, counts, n_cells, unit, found):
 
     `found` is the value, and where there are any its interval (low, high) and p.
     """
-    value, low, high, p = (*found, *[np.nan] * (4 - len(found)))
+    missing = dict.fromkeys(("value", "ci_low", "ci_high", "p"), np.nan)
+    numbers = missing | dict(zip(missing, found, strict=False))
     trainings = " and trainings" if counts.shape[2] > 1 else ""
     return {
         **names,
-        **{"value": value, "ci_low": low, "ci_high": high, "p": p, "n_cells": n_cells},
+        **numbers,
+        "n_cells": n_cells,
         "n_units": int(counts.any(axis=(1, 2, 3, 4)).sum()),
         "unit": unit,
-        "covers": f"{unit}s{trainings}" if np.isfinite(low) else None,
+        "covers": f"{unit}s{trainings}" if np.isfinite(numbers["ci_low"]) else None,
     }
 
 
