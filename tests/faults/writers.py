@@ -18,6 +18,7 @@ from keygenes.core.tables import write_table
 from keygenes.inputs.download import fetch
 from keygenes.models.encoder import new_masked_model, save_model, small_config
 from keygenes.report.style import save_figure
+from keygenes.tokens.encode import Encoding
 from keygenes.tokens.store import write_tokens
 from keygenes.tokens.vocabulary import dataset_vocabulary
 
@@ -85,7 +86,7 @@ def _encoding(folder):
 
 def _tokens(folder):
     outputs = folder / "tokens.parquet", folder / "report.parquet"
-    write_tokens(*_encoding(folder.parent), *outputs, max_length=400, version="v1")
+    write_tokens(*_encoding(folder.parent), *outputs, Encoding(400, "v1"))
 
 
 def _json(folder):

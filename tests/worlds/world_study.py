@@ -15,7 +15,7 @@ from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
 from keygenes.evidence.attribute import Asked, OrderFiles, attribute_genes
 from keygenes.evidence.score import model_tracks
 from keygenes.evidence.well_sums import well_groups
-from keygenes.expression.wilcoxon import rank_genes
+from keygenes.expression.wilcoxon import Counted, rank_genes
 from keygenes.models.finetune import Regime, finetune
 
 LAYERS, HEADS = 2, 4
@@ -44,12 +44,14 @@ def write_tests(paths, folder):
     cells = read_matrix(paths["counts"])
     labels = read_table(paths["labels"]).set_index("cell").loc[cells.obs_names, "level"]
     table = rank_genes(
-        sp.csr_matrix(cells.X),
-        cells.obs["n_counts"].to_numpy(float),
+        Counted(
+            sp.csr_matrix(cells.X),
+            cells.obs["n_counts"].to_numpy(float),
+            cells.var_names,
+            cells.var["symbol"].to_numpy(),
+        ),
         labels,
         (cells.obs["dose_um"] == 0).to_numpy(),
-        cells.var_names,
-        cells.var["symbol"].to_numpy(),
         task="level",
         pseudocount=1.0,
     )

@@ -6,7 +6,7 @@ trained alike on the tokens as they are, in the same test cells.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -344,37 +344,55 @@ def shift_rows(rank_shift, pairs, counterparts):
     return result
 
 
-def input_length(
-    *,
-    predictions,
-    by_well,
-    rank_shift,
-    counterparts,
-    encodings,
-    pairs,
-    cells,
-    groups,
-    n_top,
-    max_cells=None,
-):
+class ModelTables(NamedTuple):
+    """What is known of the models of a task.
+
+    Attributes
+    ----------
+    predictions, by_well : dicts {(regime, fold, seed): table}
+    rank_shift : DataFrame or None
+        Table of that name.
+    max_cells : int or None
+        Test cells per fold whose attention was looked at; None: all.
+    """
+
+    predictions: dict[tuple[str, int, int], pd.DataFrame]
+    by_well: dict[tuple[str, int, int], pd.DataFrame]
+    rank_shift: pd.DataFrame | None
+    max_cells: int | None = None
+
+
+class Compared(NamedTuple):
+    """Which regimes are held against each other.
+
+    Attributes
+    ----------
+    counterparts : dict {regime: regime or None}
+    encodings : dict {regime: name of its encoding, 'main' or a variant}
+    pairs : list of (regime, regime)
+        Of the shift by rank.
+    """
+
+    counterparts: dict[str, str | None]
+    encodings: dict[str, str]
+    pairs: list[tuple[str, str]]
+
+
+def input_length(models, compared, cells, groups, n_top):
     """Return table 'input_length' of one task.
 
     Parameters
     ----------
-    predictions, by_well : dicts {(regime, fold, seed): table}
-    rank_shift : table 'rank_shift'
-    counterparts : dict {regime: regime or None}
-        Of each regime of the tables above.
-    encodings : dict {regime: name of its encoding, 'main' or a variant}
-    pairs : list of (regime, regime)
+    models : ModelTables
+    compared : Compared
     cells : DataFrame, indexed by cell
         Of `resampling_units`, and the column well.
     groups : Series of str, indexed by ensembl_id
         From `gene_group`.
     n_top : int
-    max_cells : int or None
-        Test cells per fold whose attention was looked at; None: all.
     """
+    predictions, by_well, rank_shift, max_cells = models
+    counterparts, encodings, pairs = compared
     strata = cells.groupby("well")["stratum"].agg(lambda values: values.iloc[0])
     rows = accuracy_rows(predictions, counterparts, cells)
     shares = share_rows(by_well, counterparts, groups, strata, n_top)

@@ -1,5 +1,7 @@
 """The key genes of a task: in the order of a track, and beside their expression (Figures 7, 8)."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import scipy
@@ -7,6 +9,8 @@ import scipy
 from keygenes.attention.subsets import TEST
 from keygenes.evidence.gene_sets import membership
 from keygenes.evidence.tracks import gene_totals, strongest_tests
+
+log = logging.getLogger("keygenes")
 
 
 def min_max(values):
@@ -94,6 +98,24 @@ def listed_genes(leading, totals, by_gene, genes, gene_sets):
     return frame
 
 
+def key_gene_table(genes, about, names, gene_sets, leading=None):
+    """Return a task's key genes: by attention, or where there is none, in the order of a track.
+
+    Parameters
+    ----------
+    genes : table 'genes'
+    about : score.Totals
+    names, gene_sets
+        As of `key_genes`.
+    leading : str, optional
+        The track.
+    """
+    if leading is None:
+        return key_genes(about.by_gene, names, gene_sets, about.places)
+    pooled = genes[(genes["track"] == leading) & genes["seed"].isna()]
+    return listed_genes(pooled, about.of_seeds[None], about.by_gene, names, gene_sets)
+
+
 def enrichment(flags, n_top):
     """Return how many of the first `n_top` genes are in a set, against chance.
 
@@ -136,3 +158,15 @@ def attended_and_expressed(keys, wilcoxon):
         columns=["rank_mean", "rank_sd"]
     )
     return keys.merge(columns, on="ensembl_id", how="inner")
+
+
+def log_enrichment(keys, gene_sets, n_top):
+    """Log how many of the first `n_top` key genes are in each gene set."""
+    for name in gene_sets:
+        result = enrichment(keys[f"in_{name}"].to_numpy(), n_top)
+        log.info(
+            "%s: {found} of the {n_top} first genes, {expected:.2f} expected, p = {p:.3g}".format(
+                **result
+            ),
+            name,
+        )

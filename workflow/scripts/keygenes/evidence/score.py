@@ -1,20 +1,15 @@
 """Every gene's score on every track."""
 
 import logging
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow.compute as pc
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv
+from keygenes.core.tables import read_arrow, read_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, TRACKS
-from keygenes.evidence.gene_sets import read_members
-from keygenes.evidence.key_genes import (
-    attended_and_expressed,
-    enrichment,
-    key_genes,
-    listed_genes,
-)
+from keygenes.evidence.track_files import of_regime
 from keygenes.evidence.tracks import (
     counted_once,
     expression_tests,
@@ -23,11 +18,10 @@ from keygenes.evidence.tracks import (
     interval_over_cells,
     logistic_track,
     model_track,
-    permuted_genes,
     random_track,
     with_permuted,
 )
-from keygenes.evidence.well_sums import well_groups, well_matrices
+from keygenes.evidence.well_sums import well_matrices
 
 log = logging.getLogger("keygenes")
 
@@ -95,21 +89,48 @@ def _sums_per_seed(tables, columns):
     return {None: sums(list(tables)) if len(seeds) > 1 else per_seed[seeds[0]], **per_seed}
 
 
-def of_regime(tables, regime):
-    """Return {(fold, seed): path} of one regime from {(regime, fold, seed): path}."""
-    return {(fold, seed): path for (one, fold, seed), path in tables.items() if one == regime}
+class Totals(NamedTuple):
+    """What the tables 'by_gene' of one regime say of every gene.
+
+    Attributes
+    ----------
+    by_gene : DataFrame
+        All tables as one (`counted_once`).
+    places : int
+        Layers x heads.
+    of_seeds : dict {seed, or None for all: result of `gene_totals`}
+    """
+
+    by_gene: pd.DataFrame
+    places: int
+    of_seeds: dict[int | None, pd.DataFrame]
 
 
-def baseline_tracks(tests, pseudobulk, coefficients, totals):
+class BaselineTables(NamedTuple):
+    """What the tracks that no transformer is needed for come from.
+
+    Attributes
+    ----------
+    wilcoxon, pseudobulk : DataFrames
+        Tables of that name, of one task.
+    coefficients : list of DataFrame
+        Table 'coefficients', one per fold.
+    """
+
+    wilcoxon: pd.DataFrame
+    pseudobulk: pd.DataFrame
+    coefficients: list[pd.DataFrame]
+
+
+def baseline_tracks(tables, totals):
     """Return the tracks that no transformer is needed for (`tracks.BASELINES`).
 
     Parameters
     ----------
-    tests, pseudobulk : tables 'wilcoxon' and 'pseudobulk' of one task
-    coefficients : sequence of table 'coefficients'
-        One per fold.
+    tables : BaselineTables
     totals : result of `gene_totals`
     """
+    tests, pseudobulk, coefficients = tables
     cells = tests.drop_duplicates("group").set_index("group")["n_cells"]
     cells = {str(group): n for group, n in cells.items()}
     return [
@@ -184,20 +205,7 @@ def reader_tracks(name, paths, groups, n_cells):
 
 
 def read_totals(paths):
-    """Return what tables 'by_gene' of one regime say of every gene.
-
-    Parameters
-    ----------
-    paths : dict {(fold, seed): path}
-
-    Returns
-    -------
-    everything : DataFrame
-        All tables as one (`counted_once`).
-    places : int
-        Layers x heads.
-    totals : dict {seed, or None for all: result of `gene_totals`}
-    """
+    """Return the `Totals` of tables 'by_gene' of one regime, {(fold, seed): path}."""
     read = {run: read_by_gene(path) for run, path in paths.items()}
     places = next(iter(read.values()))[1]
     tables = {run: table for run, (table, _) in read.items()}
@@ -206,119 +214,58 @@ def read_totals(paths):
     for seed in sorted({seed for _, seed in tables}):
         of_seed = pd.concat([table for run, table in tables.items() if run[1] == seed])
         totals[seed] = gene_totals(of_seed, places)
-    return everything, places, totals
+    return Totals(everything, places, totals)
 
 
-def score_genes(
-    *,
-    by_gene,
-    by_well,
-    well_scores,
-    relabelled_genes,
-    wilcoxon,
-    pseudobulk,
-    coefficients,
-    vocabulary,
-    obs,
-    labels,
-    vehicle,
-    gene_sets,
-    out_genes,
-    out_key_genes,
-    out_attended,
-    out_figure8,
-    task,
-    regime,
-    tracks,
-    relabelled_regime,
-    n_key_genes,
-    simulated,
-    counted=None,
-    readers=None,
-    leading="attention_total",
-):
-    """Write a task's evidence table, its key genes and attended against expressed genes.
+def symbols_of(wilcoxon, vocabulary):
+    """Return ensembl_id and symbol of all genes: the data's name before the vocabulary's."""
+    tables = [table[["ensembl_id", "symbol"]] for table in (wilcoxon, vocabulary)]
+    return pd.concat(tables).drop_duplicates("ensembl_id", keep="first")
+
+
+def score_genes(files, tables, vocabulary, groups, question, permuted=None):
+    """Return a task's evidence table, and what is known of the genes of the regime in question.
 
     Parameters
     ----------
-    by_gene, by_well, well_scores : dict {(regime, fold, seed): path}
-        well_scores: of the regimes that are attributed.
-    relabelled_genes : path-like or None
-        Table 'relabelled_genes' of `relabelled_regime`.
-    coefficients : dict {fold: path}
-    obs : DataFrame, indexed by cell
-    labels : categorical [n_cells]
-        Classes of the task, in the order of `obs`.
-    vehicle : bool array [n_cells]
-    gene_sets : dict {name: path of table 'gene_set'}
-    out_figure8 : path-like
-        The first `n_key_genes` key genes, as TSV.
-    regime : str
-        The regime whose attention makes the key-gene table.
-    tracks : collection of str
-        Tracks of models that are asked for.
-    relabelled_regime : str or None
-        The regime that may have learned from dealt labels too: its rows get permuted_mean and
+    files : TrackFiles
+    tables : BaselineTables
+    vocabulary : table 'vocabulary'
+    groups : dict {well: 'contrast' or 'reference'}
+        From `well_groups`.
+    question : Question
+    permuted : dict {regime: result of `permuted_genes`}, optional
+        Of the regime that has learned from dealt labels too: its rows get permuted_mean and
         permuted_sd.
-    simulated : bool or str
-        If true, figure 8 has a column that says so.
-    counted : dict {(fold, seed): path}, optional
-        Tables 'by_gene' of no model (`counted_genes.count_genes`), where `regime` has no attention.
-        Then there is no Figure 7 and no Figure 8.
-    readers : dict {(reader, fold, seed): path}, optional
-        Tables 'well_scores' of readers that were brought along.
-    leading : str
-        The track whose order the key genes have, where `regime` has no attention.
+
+    Returns
+    -------
+    DataFrame
+        Table 'genes'.
+    Totals
+        Of `question.regime`, or where it has no attention, of `files.counted`.
     """
-    genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
-    tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
-    groups = well_groups(obs, labels, vehicle)
     if not groups:
         log.info("the cells have no wells: no p and no q for the tracks of a model")
-    permuted = permuted_genes(read_table(relabelled_genes)) if relabelled_genes else {}
     frames, of_main = [], None
-    for name in dict.fromkeys(name for name, _, _ in by_gene):
-        everything, places, totals = read_totals(of_regime(by_gene, name))
-        if name == regime:
-            of_main = everything, places, totals[None]
-        for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
-            wanted = [track for track in kind if track in tracks]
-            paths = of_regime(tables, name)
+    for name in dict.fromkeys(name for name, _, _ in files.by_gene):
+        found = read_totals(of_regime(files.by_gene, name))
+        if name == question.regime:
+            of_main = found
+        null = (permuted or {}).get(name)
+        for kind, of_kind in ((ATTENTION, files.by_well), (ATTRIBUTIONS, files.well_scores)):
+            wanted = [track for track in kind if track in question.tracks]
+            paths = of_regime(of_kind, name)
             if wanted and paths:
-                null = permuted if name == relabelled_regime else {}
-                frames += model_tracks(
-                    wanted, name, paths, places, groups, totals=totals, permuted=null
-                )
-    if of_main is None:
-        everything, places, of_seeds = read_totals(counted)
-        of_main = everything, places, of_seeds[None]
-    everything, places, totals = of_main
-    for name in dict.fromkeys(name for name, _, _ in readers or {}):
-        frames += reader_tracks(name, of_regime(readers, name), groups, totals["n_cells"])
-    coefficients = [read_table(path) for path in coefficients.values()]
-    frames = [*baseline_tracks(tests, wells_tests, coefficients, totals), *frames]
+                how = {"totals": found.of_seeds, "permuted": null}
+                frames += model_tracks(wanted, name, paths, found.places, groups, **how)
+    of_main = of_main or read_totals(files.counted)
+    totals = of_main.of_seeds[None]
+    for name in dict.fromkeys(name for name, _, _ in files.readers):
+        frames += reader_tracks(name, of_regime(files.readers, name), groups, totals["n_cells"])
+    frames = [*baseline_tracks(tables, totals), *frames]
     frame = pd.concat([f.astype({"regime": object}) for f in frames if len(f)], ignore_index=True)
-    names = pd.concat([tests[["ensembl_id", "symbol"]], genes[["ensembl_id", "symbol"]]])
-    names = names.drop_duplicates("ensembl_id", keep="first")
-    frame["symbol"] = frame["ensembl_id"].map(names.set_index("ensembl_id")["symbol"])
-    frame = frame.astype({"seed": "Int64", "n_wells": "Int64"})
-    write_table(frame, out_genes, "genes")
-    log.info("%s: %d tracks, %d rows", task, frame["track"].nunique(), len(frame))
-
-    sets = {name: read_members(path) for name, path in gene_sets.items()}
-    if counted:
-        pooled = frame[(frame["track"] == leading) & frame["seed"].isna()]
-        keys = listed_genes(pooled, totals, everything, names, sets)
-    else:
-        keys = key_genes(everything, names, sets, places)
-        write_table(attended_and_expressed(keys, tests), out_attended)
-        write_tsv(keys.head(n_key_genes), out_figure8, simulated=simulated)
-    write_table(keys, out_key_genes)
-    for name in sets:
-        result = enrichment(keys[f"in_{name}"].to_numpy(), n_key_genes)
-        log.info(
-            "%s: {found} of the {n_top} first genes, {expected:.2f} expected, p = {p:.3g}".format(
-                **result
-            ),
-            name,
-        )
+    names = symbols_of(tables.wilcoxon, vocabulary).set_index("ensembl_id")["symbol"]
+    frame["symbol"] = frame["ensembl_id"].map(names)
+    log.info("%d tracks, %d rows", frame["track"].nunique(), len(frame))
+    return frame.astype({"seed": "Int64", "n_wells": "Int64"}), of_main
