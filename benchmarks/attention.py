@@ -30,10 +30,18 @@ from transformers import BertModel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts"))
 
 from keygenes.attention.agreement import compared_cells  # noqa: E402
+from keygenes.attention.expected import Sizes  # noqa: E402
 from keygenes.attention.fused import Fused  # noqa: E402
 from keygenes.attention.norms import value_norms  # noqa: E402
 from keygenes.attention.stream import LayerStatistics  # noqa: E402
-from keygenes.attention.sums import Sums, add_batch, attention_sums  # noqa: E402
+from keygenes.attention.sums import (  # noqa: E402
+    Shape,
+    Subset,
+    Sums,
+    add_attention,
+    add_batch,
+    sums_of_model,
+)
 from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.families.geneformer import Trunk  # noqa: E402
 
@@ -106,10 +114,11 @@ def plain(trunk, cells, precision=torch.float32):
 def ours(trunk, cells, precision=torch.float32, pair_norms=False):
     """Run the forward pass with our statistics."""
     classes = np.arange(len(cells)) % CLASSES
-    sizes = {"n_classes": CLASSES, "n_wells": CLASSES, "max_length": LONGEST}
-    sizes["batch_tokens"] = BATCH_TOKENS[trunk.device.type]
+    sizes = Sizes(np.array([len(cell) for cell in cells]), np.ones(len(cells)))
+    subset, how = Subset("test", cells, sizes, classes, classes), {"pair_norms": pair_norms}
     with computing_in(trunk, precision):
-        attention_sums(trunk, cells, classes, classes, **sizes, pair_norms=pair_norms)
+        sums = sums_of_model(trunk, CLASSES, CLASSES, LONGEST)
+        add_attention(sums, trunk, subset, batch_tokens=BATCH_TOKENS[trunk.device.type], **how)
     finish(trunk.device)
 
 
@@ -128,7 +137,7 @@ def eager(trunk, cells, precision=torch.float32):
     trunk.set_attn_implementation("eager")
     config = trunk.config
     n_layers, heads = config.num_hidden_layers, config.num_attention_heads
-    sums = Sums(n_layers, heads, TOKENS, LONGEST, CLASSES, CLASSES, device=trunk.device)
+    sums = Sums(Shape(n_layers, heads, TOKENS, CLASSES, CLASSES), LONGEST, trunk.device)
     for ids, mask in batches(cells, trunk.device):
         with computing_in(trunk, precision):
             output = trunk(
@@ -138,8 +147,9 @@ def eager(trunk, cells, precision=torch.float32):
                 output_hidden_states=True,
             )
         layers = eager_statistics(trunk, output, ids)
-        classes = torch.arange(len(ids), device=trunk.device) % CLASSES
-        add_batch(sums, layers, ids, mask, classes, classes)
+        codes = torch.zeros(4, len(ids), dtype=torch.int64, device=trunk.device)
+        codes[:2] = torch.arange(len(ids), device=trunk.device) % CLASSES
+        add_batch(sums, layers, ids, mask, codes)
         del output, layers
     finish(trunk.device)
 

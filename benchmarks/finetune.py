@@ -26,7 +26,7 @@ from keygenes.models.batches import (  # noqa: E402
     padding_waste,
     parts_of,
 )
-from keygenes.models.device import set_up_torch  # noqa: E402
+from keygenes.models.device import Hardware, set_up_torch  # noqa: E402
 from keygenes.models.finetune import CellLoss, class_logits, loss_and_accuracy  # noqa: E402
 from keygenes.models.trained import train_only  # noqa: E402
 from keygenes.models.trunk import of_cells, open_states, wanted_states, write_states  # noqa: E402
@@ -34,35 +34,35 @@ from keygenes.models.trunk import of_cells, open_states, wanted_states, write_st
 VALID = 4  # every fourth cell validates; the others train
 
 
-def epochs_of(cells, regime, n_epochs, states, look, folder):
+def epochs_of(cells, regime, n_epochs, states, hardware, folder):
     """Return a function that trains a regime for some epochs, validation included."""
     at = np.arange(len(cells))
     rows, valid = at[at % VALID != 0], at[at % VALID == 0]
     targets = at % 5
 
-    model = classifier(look["device"])
+    model = classifier(hardware.device)
     train_only(model, REGIMES[regime])
 
     def run(states=states):
         threads = torch.get_num_threads()
         if states is not None and states.pooled:
             torch.set_num_threads(1)  # as `finetune` does
-        valid_look = {**look, "states": of_cells(states, valid)}
+        valid_states = of_cells(states, valid)
         valid_cells = [cells[i] for i in valid]
         own = [cells[i] for i in rows], of_cells(states, rows), targets[rows]
 
         fit(
             model,
             own[0],
-            CellLoss(model, *own, look["device"]),
+            CellLoss(model, *own, hardware.device),
             lambda: loss_and_accuracy(
-                class_logits(model, valid_cells, **valid_look), torch.from_numpy(targets[valid])
+                class_logits(model, valid_cells, hardware, valid_states),
+                torch.from_numpy(targets[valid]),
             ),
+            hardware,
             epochs=n_epochs,
-            precision=look["precision"],
             checkpoint=folder / f"{regime}.pt",
             run=[time.perf_counter()],
-            batch_tokens=look["batch_tokens"],
         )
         (folder / f"{regime}.pt").unlink()
         torch.set_num_threads(threads)
@@ -70,15 +70,15 @@ def epochs_of(cells, regime, n_epochs, states, look, folder):
     return run
 
 
-def states_of(cells, regime, look, folder):
+def states_of(cells, regime, hardware, folder):
     """Return a function that computes and returns the states that a regime starts from."""
-    model = classifier(look["device"])
+    model = classifier(hardware.device)
     train_only(model, REGIMES[regime])
     name, n_layers = wanted_states(model)
     lengths = np.array([len(cell) for cell in cells])
 
     def run():
-        write_states(model, cells, folder, max_gb=50, dtype="float32", **look)
+        write_states(model, cells, folder, {"max_gb": 50, "dtype": "float32"}, hardware)
         return open_states(folder, name, n_layers, lengths, hidden=256, dtype="float32")
 
     return run
@@ -100,7 +100,7 @@ def main():
         options.cells, options.length = 36, 128
     logging.getLogger("keygenes").setLevel(logging.ERROR)
     device = set_up_torch(Compute(threads=options.threads, device=options.device))
-    look = {"batch_tokens": options.batch_tokens, "device": device, "precision": "auto"}
+    look = Hardware(device, "auto", options.batch_tokens, replayed=True)
     cells = cells_like_sciplex(options.cells, options.length)
     model = classifier(device).eval()
     with tempfile.TemporaryDirectory() as name:
@@ -111,7 +111,7 @@ def main():
         last = epochs_of(cells, "last_layer", 1, None, look, folder)
         inputs = keep()
         measured = {
-            "forward pass": lambda: class_logits(model, cells, **look),
+            "forward pass": lambda: class_logits(model, cells, look),
             "frozen, 5 epochs, states included": lambda: frozen(pool()),
             "frozen, 5 epochs, nothing kept": frozen,
             "full, 1 epoch": epochs_of(cells, "full", 1, None, look, folder),

@@ -26,7 +26,11 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.cells.normalise import counts_per_10k  # noqa: E402
-from keygenes.expression.wilcoxon import compare_groups, rank_genes  # noqa: E402
+from keygenes.expression.wilcoxon import (  # noqa: E402
+    Counted,  # noqa: E402
+    compare_groups,
+    rank_genes,
+)
 
 TOLERANCE, SMALLEST = 1e-10, 1e-300
 N_GROUPS, N_GENES, GENES_PER_CELL = 5, 10_000, 683
@@ -107,7 +111,7 @@ def main():
     def ours():
         vehicle = groups == 0
         return rank_genes(
-            *(counts, n_counts, labels, vehicle, genes, genes), task="task", pseudocount=1.0
+            Counted(counts, n_counts, genes, genes), labels, vehicle, task="task", pseudocount=1.0
         )
 
     def scanpy():

@@ -91,22 +91,24 @@ def select(folder):
 
 def tokenize(folder):
     """Run what rule tokenize_cells runs."""
+    from keygenes.tokens.encode import Encoding
     from keygenes.tokens.store import write_tokens
 
     inputs = folder / "counts.h5ad", folder / "vocabulary.parquet"
     outputs = folder / "tokens.parquet", folder / "report.parquet"
-    write_tokens(*inputs, *outputs, max_length=MAX_LENGTH, version="v1")
+    write_tokens(*inputs, *outputs, Encoding(MAX_LENGTH, "v1"))
 
 
 def wilcoxon(folder):
     """Run what rule rank_genes runs."""
-    from keygenes.expression.wilcoxon import rank_genes
+    from keygenes.expression.wilcoxon import Counted, rank_genes
 
     labels = read_annotation(folder / "counts.h5ad").obs["group"]
     cells = read_matrix(folder / "screen.h5ad", labels.index)
     n_counts, vehicle = cells.obs["n_counts"].to_numpy(float), (labels == "class0").to_numpy()
     genes = cells.var_names, cells.var["symbol"]
-    rank_genes(cells.X, n_counts, labels, vehicle, *genes, task="group", pseudocount=1.0)
+    counted = Counted(cells.X, n_counts, *genes)
+    rank_genes(counted, labels, vehicle, task="group", pseudocount=1.0)
 
 
 def umap(folder):

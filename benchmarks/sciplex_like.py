@@ -10,7 +10,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow/scripts")
 
 from keygenes.models.encoder import small_config  # noqa: E402
 from keygenes.models.families.geneformer import CellClassifier  # noqa: E402
-from keygenes.models.train import train  # noqa: E402
+from keygenes.models.train import (
+    Course,  # noqa: E402
+    Training,  # noqa: E402
+    train,  # noqa: E402
+)
 
 N_TOKENS = 25_426  # of Geneformer V1
 LONGEST = 2048
@@ -28,25 +32,16 @@ def classifier(device="cpu", **shape):
     return CellClassifier(config).to(device)
 
 
-def fit(model, cells, loss, validate, *, epochs, precision="auto", **options):
+def fit(model, cells, loss, validate, hardware, *, epochs, **options):
     """Train a model on cells with the settings of a study, through the loop that rules run."""
     train(
         model,
         np.array([len(cell) for cell in cells]),
         loss,
         validate,
-        epochs=epochs,
-        batch_size=BATCH,
-        learning_rate=5e-5,
-        weight_decay=0.001,
-        warmup=lambda n: 0,
-        max_grad_norm=1.0,
-        seed=1,
-        device=model.trunk.device,
-        precision=precision,
-        keep="last",
-        label="training",
-        **{"checkpoint": None, "run": [], "replayed": True, **options},
+        Course(epochs, BATCH, 5e-5, 0.001, 1.0, lambda n: 0, keep="last"),
+        Training("training", 1, **{"run": [], **options}),
+        hardware,
     )
 
 

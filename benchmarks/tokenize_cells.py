@@ -28,7 +28,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.core.tables import write_table  # noqa: E402
-from keygenes.tokens.encode import encode_block  # noqa: E402
+from keygenes.tokens.encode import Encoding, encode_block  # noqa: E402
 from keygenes.tokens.plan import frame_tokens, plan_genes  # noqa: E402
 from keygenes.tokens.store import merge_tokens, read_tokens, write_tokens  # noqa: E402
 
@@ -136,7 +136,7 @@ def ours_to_file(folder, shard=None, name="tokens"):
     """Run what rule tokenize_cells runs."""
     paths = folder / f"{name}.parquet", folder / f"{name}.report.parquet"
     inputs = folder / "cells.h5ad", folder / "vocabulary.parquet"
-    write_tokens(*inputs, *paths, max_length=MAX_LENGTH, version="v1", shard=shard)
+    write_tokens(*inputs, *paths, Encoding(MAX_LENGTH, "v1"), shard=shard)
     return paths
 
 

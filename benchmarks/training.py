@@ -19,7 +19,8 @@ from timing import arguments, emit, result
 REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
-from keygenes.attention.sums import attention_sums  # noqa: E402
+from keygenes.attention.expected import Sizes  # noqa: E402
+from keygenes.attention.sums import Subset, add_attention, sums_of_model  # noqa: E402
 from keygenes.core.regimes import tasks_of, trained_patterns  # noqa: E402
 from keygenes.core.tracks import MANY_PASSES, ONE_PASS  # noqa: E402
 from keygenes.evidence.attribute import RANDOMISED_STEPS  # noqa: E402
@@ -86,10 +87,12 @@ def seconds_per_cell(length, batch_size, repeats):
         plain = best_of(repeats, lambda: cell_logits(model, ids, mask)) / batch_size
     seconds["forward", None] = plain
     nothing = np.zeros(batch_size, np.int64)
-    sizes = {"n_classes": 5, "n_wells": 1, "max_length": 2048, "batch_tokens": 4096}
+    sizes = Sizes(np.array([len(cell) for cell in cells]), np.ones(batch_size))
+    subset = Subset("test", cells, sizes, nothing, nothing)
+    sums = sums_of_model(model.trunk, 5, 1, max_length=2048)
+    look = {"batch_tokens": 4096}
     seconds["attention statistics", None] = (
-        best_of(1, lambda: attention_sums(model.trunk, cells, nothing, nothing, **sizes))
-        / batch_size
+        best_of(1, lambda: add_attention(sums, model.trunk, subset, **look)) / batch_size
     )
     return seconds
 

@@ -26,7 +26,7 @@ REPO = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPO / "workflow/scripts"))
 
 from keygenes.core.jobs import Compute  # noqa: E402
-from keygenes.models.device import set_up_torch  # noqa: E402
+from keygenes.models.device import Hardware, set_up_torch  # noqa: E402
 from keygenes.models.finetune import CellLoss  # noqa: E402
 
 LENGTH = 683
@@ -49,8 +49,8 @@ def cells_per_second(model, cells, epochs, *, replayed=True, precision="auto"):
         return 0.0, 0.0
 
     loss = CellLoss(model, cells, None, np.arange(len(cells)) % 5, device)
-    options = {"precision": precision, "replayed": replayed, "batch_tokens": 1 << 16}
-    fit(model, cells, loss, mark, epochs=epochs, **options)
+    hardware = Hardware(device, precision, 1 << 16, replayed=replayed)
+    fit(model, cells, loss, mark, hardware, epochs=epochs)
     return len(cells) / (ends[-1] - ends[-2])
 
 

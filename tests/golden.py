@@ -28,7 +28,7 @@ from keygenes.core.files import checksum
 from keygenes.inputs.canonical import require_columns
 from keygenes.inputs.dataset import in_memory  # noqa: E402
 from keygenes.inputs.h5ad import read_h5ad_parts
-from keygenes.tokens.encode import encode_cells, rank_values
+from keygenes.tokens.encode import Encoding, encode_cells, rank_values
 from keygenes.tokens.plan import frame_tokens, plan_genes
 from keygenes.tokens.vocabulary import geneformer_vocabulary, read_mapping
 
@@ -190,10 +190,9 @@ def compare_folder(folder, version, dictionaries, *, upstream=True):
     theirs = read_upstream(folder / "upstream_tokens.parquet")
     ours, report = encode_cells(
         *(counts, n_counts, genes, vocabulary),
-        max_length=MAX_LENGTH[version],
-        special_tokens=version,
-        mapping=mapping,
-        upstream=upstream,
+        Encoding(
+            max_length=MAX_LENGTH[version], version=version, mapping=mapping, upstream=upstream
+        ),
     )
     plan = plan_genes(genes, vocabulary, mapping, upstream=upstream)
     values, _ = rank_values(counts, n_counts, plan)

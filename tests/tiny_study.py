@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from keygenes.core.tables import write_table
-from keygenes.models.encoder import new_masked_model, save_model, small_config
+from keygenes.models.cells import TaskFold
+from keygenes.models.encoder import ModelFiles, new_masked_model, save_model, small_config
 
 N_GENES = 30
 
@@ -87,6 +88,17 @@ def write_study(folder, *, n_cells=60, specials=("<pad>", "<mask>"), seed=0):
     level = pd.Categorical(np.resize(["low", "high"], n_cells), ["low", "high"], ordered=True)
     write_table(pd.DataFrame({"cell": names, "level": level}), paths["labels"])
     return paths
+
+
+def task_fold(study, fold=1):
+    """Return the cells of a fold of a study of `write_study`."""
+    return TaskFold(study["tokens"], study["labels"], study["splits"], "level", fold)
+
+
+def model_files(study, max_length=24):
+    """Return the model of paths as those of `write_study` and `write_model` together."""
+    names = ("weights", "config", "vocabulary")
+    return ModelFiles(*(study.get(name) for name in names), max_length)
 
 
 def obs_of(n_cells=60):

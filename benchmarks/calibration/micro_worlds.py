@@ -39,9 +39,10 @@ from keygenes.evidence.attribution import (
 from keygenes.evidence.tracks import track_scores
 from keygenes.evidence.well_sums import well_groups, well_matrices, well_tests
 from keygenes.models.batches import padded
+from keygenes.models.device import Hardware
 from keygenes.models.encoder import pretrained_classifier, small_config
 from keygenes.models.head import cell_logits
-from keygenes.models.train import train
+from keygenes.models.train import Course, Training, train
 
 log = logging.getLogger("keygenes")
 
@@ -57,7 +58,7 @@ B = 19
 N_STEPS, LOOKED_AT = 4, 2  # integrated gradients: points, and cells of a well
 MIN_EFFECT, N_DRAWS = 0.05, 999
 HIDDEN, HEADS, MAX_LENGTH = 16, 2, 50
-TRAINING = {
+COURSE = {
     "epochs": 8,
     "batch_size": 24,
     "learning_rate": 1e-2,
@@ -153,15 +154,9 @@ def trained_classifier(cells, labels, seed, folder):
         np.array([len(cell) for cell in cells]),
         batch_loss,
         None,
-        **TRAINING,
-        warmup=lambda total: total // 10,
-        seed=seed,
-        device=torch.device("cpu"),
-        precision="float32",
-        checkpoint=checkpoint,
-        run=None,
-        label="micro world",
-        keep="last",
+        Course(**COURSE, warmup=lambda total: total // 10, keep="last"),
+        Training("micro world", seed, None, checkpoint),
+        Hardware(torch.device("cpu"), "float32"),
     )
     checkpoint.unlink()  # or the next model would go on from it
     return model.eval()

@@ -11,13 +11,14 @@ import scipy.sparse
 import torch
 from matplotlib.figure import Figure
 
-from keygenes.attention.sums import Sums, write_sums
+from keygenes.attention.sums import Shape, Sums, write_sums
 from keygenes.core.files import write_json, written
 from keygenes.core.matrices import write_matrix
 from keygenes.core.tables import write_table
 from keygenes.inputs.download import fetch
 from keygenes.models.encoder import new_masked_model, save_model, small_config
 from keygenes.report.style import save_figure
+from keygenes.tokens.encode import Encoding
 from keygenes.tokens.store import write_tokens
 from keygenes.tokens.vocabulary import dataset_vocabulary
 
@@ -61,7 +62,7 @@ def _weights(folder):
 
 
 def _sums(folder):
-    of_test = Sums(4, 4, n_tokens=500, max_length=500, n_classes=2, n_wells=2)
+    of_test = Sums(Shape(4, 4, n_tokens=500, n_classes=2, n_wells=2), max_length=500)
     write_sums({"test": of_test, "vehicle_train": of_test}, folder / "sums.safetensors")
 
 
@@ -85,7 +86,7 @@ def _encoding(folder):
 
 def _tokens(folder):
     outputs = folder / "tokens.parquet", folder / "report.parquet"
-    write_tokens(*_encoding(folder.parent), *outputs, max_length=400, version="v1")
+    write_tokens(*_encoding(folder.parent), *outputs, Encoding(400, "v1"))
 
 
 def _json(folder):

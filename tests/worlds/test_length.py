@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_study import task_fold
 from world_study import CHEAP, accuracy, run_world
 
-from keygenes.core.tables import read_table
-from keygenes.models.baselines import fit_baselines
+from keygenes.models.baselines import EqualDepth, fit_baselines
 
 SEEDS, N_FOLDS = (0, 1, 2), 6
 OF_ATTENTION = ["attention_total", "attention_received", "attention_residual", "norm_pair"]
@@ -14,21 +14,16 @@ OF_ATTENTION = ["attention_total", "attention_received", "attention_residual", "
 
 def right_by_baseline(paths, folder):
     """Return whether baselines predict the test cells right: DataFrame [n_cells, n_baselines]."""
-    study = {name: paths[name] for name in ("tokens", "labels", "splits", "counts", "vocabulary")}
     folds = []
     for fold in range(1, N_FOLDS + 1):
-        out = folder / f"baselines{fold}.parquet"
-        fit_baselines(
-            **study,
-            out_predictions=out,
-            out_coefficients=folder / f"coefficients{fold}.parquet",
-            task="level",
-            fold=fold,
-            depth=None,
-            draw_seed=0,
+        predictions, _ = fit_baselines(
+            task_fold(paths, fold),
+            paths["counts"],
+            paths["vocabulary"],
+            equal_depth=EqualDepth(None, 0),
             threads=1,
         )
-        folds.append(read_table(out))
+        folds.append(predictions)
     table = pd.concat(folds).astype({"baseline": str, "true": str, "predicted": str})
     table = table[table["split"] == "test"]
     table["right"] = table["true"] == table["predicted"]

@@ -3,20 +3,20 @@
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from tiny_study import write_model
+from tiny_study import model_files, task_fold, write_model
 from worlds import MAX_LENGTH, N_GENES, SPECIALS, write_world
 
-from keygenes.attention.extract import extract_attention
+from keygenes.attention.extract import extract_attention, looked_at
 from keygenes.core.jobs import Compute
 from keygenes.core.matrices import read_matrix
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
-from keygenes.evidence.attribute import attribute_genes
+from keygenes.evidence.attribute import Asked, OrderFiles, attribute_genes
 from keygenes.evidence.score import model_tracks
 from keygenes.evidence.well_sums import well_groups
-from keygenes.expression.wilcoxon import rank_genes
-from keygenes.models.finetune import finetune
+from keygenes.expression.wilcoxon import Counted, rank_genes
+from keygenes.models.finetune import Regime, finetune
 
 LAYERS, HEADS = 2, 4
 OPTIONS = {
@@ -36,7 +36,7 @@ UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}  # a step too small to be seen
 CHEAP = [*ATTENTION, "attention_readout", "rollout", "attention_gradient"]
 EVERY = [*ATTENTION, *ATTRIBUTIONS]
 TABLES = ("by_rank", "by_gene", "by_well", "norms", "heads", "expected")
-HERE = {"max_length": MAX_LENGTH, "compute": Compute(8192)}
+COMPUTE = Compute(8192)
 
 
 def write_tests(paths, folder):
@@ -44,12 +44,14 @@ def write_tests(paths, folder):
     cells = read_matrix(paths["counts"])
     labels = read_table(paths["labels"]).set_index("cell").loc[cells.obs_names, "level"]
     table = rank_genes(
-        sp.csr_matrix(cells.X),
-        cells.obs["n_counts"].to_numpy(float),
+        Counted(
+            sp.csr_matrix(cells.X),
+            cells.obs["n_counts"].to_numpy(float),
+            cells.var_names,
+            cells.var["symbol"].to_numpy(),
+        ),
         labels,
         (cells.obs["dose_um"] == 0).to_numpy(),
-        cells.var_names,
-        cells.var["symbol"].to_numpy(),
         task="level",
         pseudocount=1.0,
     )
@@ -60,55 +62,44 @@ def write_tests(paths, folder):
 def run_fold(paths, folder, model, *, fold, seed, tracks, options, costly_cells):
     """Fine-tune and look at one fold; return the paths of by_well, well_scores, predictions."""
     folder.mkdir(parents=True, exist_ok=True)
-    study = {name: paths[name] for name in ("tokens", "labels", "splits", "vocabulary")}
+    files = task_fold(paths, fold)
     parts = {"weights": "model.safetensors", "config": "config.json"}
     tuned = {part: folder / name for part, name in parts.items()}
+    others = {name: folder / f"{name}.parquet" for name in ("history", "predictions")}
     finetune(
-        **study,
-        **model,
-        **{f"out_{part}": path for part, path in tuned.items()},
-        out_history=folder / "history.parquet",
-        out_predictions=folder / "predictions.parquet",
-        out_loading=folder / "loading.json",
-        task="level",
+        files=files,
+        model_files=model_files(paths | model, MAX_LENGTH),
+        out={**tuned, **others, "loading": folder / "loading.json"},
         run=Run(fold, seed),
-        patterns=["*"],
-        options=OPTIONS | options,
-        **HERE,
+        regime=Regime(["*"], OPTIONS | options),
+        compute=COMPUTE,
     )
+    tuned = model_files(paths | tuned, MAX_LENGTH)
     obs = read_matrix(paths["counts"]).obs
     extract_attention(
+        looked_at(files, obs, (obs["dose_um"] == 0).to_numpy(), None),
+        tuned,
         {name: folder / f"{name}.parquet" for name in TABLES},
-        **study,
-        **tuned,
-        counts_obs=obs,
-        vehicle=(obs["dose_um"] == 0).to_numpy(),
-        task="level",
-        fold=fold,
-        max_cells=None,
         pair_norms="norm_pair" in tracks,
-        **HERE,
+        compute=COMPUTE,
     )
     outputs = ("well_scores", "cells", "faithfulness", "randomisation")
+    attribution = {
+        "max_cells": None,
+        "costly_cells": costly_cells,
+        "n_steps": 200,
+        "attattr_steps": 5,
+        "max_completeness_error": 0.05,
+    }
+    faithfulness = {"fractions": [0.1], "n_random": 1, "randomised_cells": 0}
     attribute_genes(
-        **study,
-        **tuned,
-        **{f"out_{name}": folder / f"{name}.parquet" for name in outputs},
-        counts_obs=obs,
-        wilcoxon=paths["wilcoxon"],
-        by_well=folder / "by_well.parquet",
-        task="level",
-        fold=fold,
-        tracks=tracks,
-        attribution_options={
-            "max_cells": None,
-            "costly_cells": costly_cells,
-            "n_steps": 200,
-            "attattr_steps": 5,
-            "max_completeness_error": 0.05,
-        },
-        faithfulness_options={"fractions": [0.1], "n_random": 1, "randomised_cells": 0},
-        **HERE,
+        files,
+        tuned,
+        obs,
+        Asked(tracks, attribution, faithfulness),
+        {name: folder / f"{name}.parquet" for name in outputs},
+        COMPUTE,
+        OrderFiles(paths["wilcoxon"], folder / "by_well.parquet"),
     )
     return {n: folder / f"{n}.parquet" for n in ("by_well", "well_scores", "predictions")}
 

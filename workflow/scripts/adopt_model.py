@@ -4,14 +4,15 @@ from keygenes.core.jobs import computing
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
 from keygenes.models.adopt import adopt_model
+from keygenes.models.cells import TaskFold
+from keygenes.models.encoder import ModelFiles
 
 with step(snakemake):
+    files, fold = snakemake.input, run_named(snakemake.wildcards.run).fold
     adopt_model(
-        **dict(snakemake.input.items()),
-        **{f"out_{name}": path for name, path in snakemake.output.items()},
-        task=snakemake.wildcards.task,
-        fold=run_named(snakemake.wildcards.run).fold,
+        TaskFold(files.tokens, files.labels, files.splits, snakemake.wildcards.task, fold),
+        ModelFiles(files.weights, files.config, files.vocabulary, snakemake.params.max_length),
+        dict(snakemake.output.items()),
         classes=snakemake.params.classes,
-        max_length=snakemake.params.max_length,
         compute=computing(snakemake.params.compute),
     )

@@ -2,15 +2,17 @@
 
 from keygenes.core.jobs import computing
 from keygenes.core.step import step
+from keygenes.models.encoder import ModelFiles
 from keygenes.models.trunk import cache_trunk
 
 with step(snakemake):
+    files, params = snakemake.input, snakemake.params
     cache_trunk(
-        **dict(snakemake.input.items()),
-        out_states=snakemake.output.states,
-        patterns=snakemake.params.patterns,
-        pooling=snakemake.params.pooling,
-        cache=snakemake.params.cache,
-        max_length=snakemake.params.max_length,
-        compute=computing(snakemake.params.compute),
+        files.tokens,
+        ModelFiles(files.weights, files.config, files.vocabulary, params.max_length),
+        snakemake.output.states,
+        patterns=params.patterns,
+        pooling=params.pooling,
+        cache=params.cache,
+        compute=computing(params.compute),
     )

@@ -2,8 +2,6 @@
 
 import logging
 
-import numpy as np
-
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table, write_tsv
@@ -11,14 +9,11 @@ from keygenes.evidence.checks import study_checks
 
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
-    counts = read_matrix(files.counts)
     checks = study_checks(
-        obs=counts.obs,
-        genes=counts.var_names,
-        totals=np.asarray(counts.X.sum(axis=0, dtype=float)).ravel(),
-        labels=read_table(files.labels),
-        splits=read_table(files.splits),
-        vocabulary=read_table(files.vocabulary),
+        read_matrix(files.counts),
+        read_table(files.labels),
+        read_table(files.splits),
+        read_table(files.vocabulary),
         columns=params.columns,
         sets=dict(zip(params.gene_sets, map(read_table, files.gene_sets), strict=True)),
         primary=params.primary,

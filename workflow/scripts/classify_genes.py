@@ -2,16 +2,17 @@
 
 from keygenes.core.jobs import computing
 from keygenes.core.step import step
-from keygenes.models.gene_classes import classify_genes
+from keygenes.models.encoder import ModelFiles
+from keygenes.models.gene_classes import Scorer, classify_genes
 
 with step(snakemake):
+    files, params, named = snakemake.input, snakemake.params, snakemake.wildcards
     classify_genes(
-        **dict(snakemake.input.items()),
-        out_predictions=snakemake.output.predictions,
-        task=snakemake.wildcards.task,
-        encoder=snakemake.wildcards.encoder,
-        seed=int(snakemake.wildcards.seed),
-        options=snakemake.params.options,
-        max_length=snakemake.params.max_length,
-        compute=computing(snakemake.params.compute),
+        files.tokens,
+        files.genes,
+        ModelFiles(files.weights, files.config, files.vocabulary, params.max_length),
+        snakemake.output.predictions,
+        scorer=Scorer(named.task, named.encoder, int(named.seed)),
+        options=params.options,
+        compute=computing(params.compute),
     )

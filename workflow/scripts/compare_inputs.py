@@ -6,7 +6,7 @@ from keygenes.cells.units import resampling_units
 from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.input_length import gene_group, input_length
+from keygenes.evidence.input_length import Compared, ModelTables, gene_group, input_length
 
 with step(snakemake):
     files, params = snakemake.input, snakemake.params
@@ -19,17 +19,14 @@ with step(snakemake):
         }
         for name in ("predictions", "by_well")
     }
+    rank_shift = next(map(read_table, files.rank_shift), None)
+    pairs = [tuple(pair) for both in params.pairs for pair in both if pair]
+    wells = obs["well"].astype(str) if "well" in obs else "all"
     table = input_length(
-        **tables,
-        rank_shift=read_table(files.rank_shift[0]) if files.rank_shift else None,
-        counterparts=params.counterparts,
-        encodings=params.encodings,
-        pairs=[tuple(pair) for both in params.pairs for pair in both if pair],
-        cells=resampling_units(obs, labels, splits).assign(
-            well=obs["well"].astype(str) if "well" in obs else "all"
-        ),
-        groups=pd.Series(gene_group(genes["symbol"]), genes["ensembl_id"]),
-        n_top=params.n_top,
-        max_cells=params.max_cells,
+        ModelTables(**tables, rank_shift=rank_shift, max_cells=params.max_cells),
+        Compared(params.counterparts, params.encodings, pairs),
+        resampling_units(obs, labels, splits).assign(well=wells),
+        pd.Series(gene_group(genes["symbol"]), genes["ensembl_id"]),
+        params.n_top,
     )
     write_table(table, snakemake.output.table, "input_length")

@@ -1,26 +1,25 @@
 """Sum one model's attention over one shard of the cells."""
 
-from keygenes.attention.extract import subset_sums
+from keygenes.attention.extract import looked_at, subset_sums
 from keygenes.attention.sums import write_sums
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.jobs import computing
 from keygenes.core.matrices import read_annotation
 from keygenes.core.runs import run_named
 from keygenes.core.step import step
+from keygenes.models.cells import TaskFold
+from keygenes.models.encoder import ModelFiles
 
 with step(snakemake):
-    inputs, params = dict(snakemake.input.items()), snakemake.params
-    obs = read_annotation(inputs.pop("counts")).obs
+    files, params, named = snakemake.input, snakemake.params, snakemake.wildcards
+    obs = read_annotation(files.counts).obs
+    tables = files.tokens, files.labels, files.splits
+    cells = TaskFold(*tables, named.task, run_named(named.run).fold)
     sums = subset_sums(
-        **inputs,
-        counts_obs=obs,
-        vehicle=vehicle_cells(obs, params.vehicle),
-        task=snakemake.wildcards.task,
-        fold=run_named(snakemake.wildcards.run).fold,
-        max_length=params.max_length,
-        max_cells=params.max_cells,
+        looked_at(cells, obs, vehicle_cells(obs, params.vehicle), params.max_cells),
+        ModelFiles(files.weights, files.config, files.vocabulary, params.max_length),
         pair_norms=params.pair_norms,
-        compute=computing(snakemake.params.compute),
-        shard=(int(snakemake.wildcards.shard), params.shards),
+        compute=computing(params.compute),
+        shard=(int(named.shard), params.shards),
     )
     write_sums(sums, snakemake.output.sums)

@@ -3,25 +3,32 @@
 from keygenes.core.jobs import computing
 from keygenes.core.runs import each_run
 from keygenes.core.step import step
-from keygenes.models.finetune import finetune
+from keygenes.models.cells import TaskFold
+from keygenes.models.encoder import ModelFiles
+from keygenes.models.finetune import Regime, finetune
 from keygenes.models.parallel import run_together
 
 if __name__ == "__main__":  # processes started from here read this file again
     with step(snakemake):
-        compute = snakemake.params.compute
+        params, named, compute = snakemake.params, snakemake.wildcards, snakemake.params.compute
         outputs = {f"out_{name}": path for name, path in snakemake.output.items()}
-        for run, files in each_run(snakemake.params.runs, {**snakemake.input, **outputs}):
+        for run, files in each_run(params.runs, {**snakemake.input, **outputs}):
+            tables = files["tokens"], files["labels"], files["splits"]
+            model = files["weights"], files["config"], files["vocabulary"]
             run_together(
                 finetune,
                 compute["processes"],
-                **files,
-                task=snakemake.wildcards.task,
+                files=TaskFold(*tables, named.task, run.fold),
+                model_files=ModelFiles(*model, params.max_length),
+                out={name: files[f"out_{name}"] for name, _ in snakemake.output.items()},
                 run=run,
-                regime=snakemake.wildcards.regime,
-                patterns=list(snakemake.params.patterns),
-                options=dict(snakemake.params.options),
-                cache=snakemake.params.cache,
-                max_length=snakemake.params.max_length,
+                regime=Regime(
+                    list(params.patterns),
+                    dict(params.options),
+                    named.regime,
+                    params.cache,
+                    files.get("states"),
+                    compute["compile"],
+                ),
                 compute=computing(compute),
-                compile=compute["compile"],
             )

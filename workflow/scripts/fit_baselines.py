@@ -1,15 +1,18 @@
 """Fit every baseline of prediction on one task and split."""
 
 from keygenes.core.step import step
-from keygenes.models.baselines import fit_baselines
+from keygenes.core.tables import write_table
+from keygenes.models.baselines import EqualDepth, fit_baselines
+from keygenes.models.cells import TaskFold
 
 with step(snakemake):
-    fit_baselines(
-        **dict(snakemake.input.items()),
-        **{f"out_{name}": path for name, path in snakemake.output.items()},
-        task=snakemake.wildcards.task,
-        fold=int(snakemake.wildcards.fold),
-        depth=snakemake.params.depth,
-        draw_seed=snakemake.params.draw_seed,
-        threads=snakemake.params.torch_threads,
+    files, params, named = snakemake.input, snakemake.params, snakemake.wildcards
+    predictions, coefficients = fit_baselines(
+        TaskFold(files.tokens, files.labels, files.splits, named.task, int(named.fold)),
+        files.counts,
+        files.vocabulary,
+        equal_depth=EqualDepth(params.depth, params.draw_seed),
+        threads=params.torch_threads,
     )
+    write_table(predictions, snakemake.output.predictions, "baseline_predictions")
+    write_table(coefficients, snakemake.output.coefficients, "coefficients")

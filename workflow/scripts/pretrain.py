@@ -6,11 +6,9 @@ from keygenes.models.pretrain import pretrain
 
 with step(snakemake):
     pretrain(
-        tokens=snakemake.input.tokens,
-        vocabulary=snakemake.input.vocabulary,
-        out_weights=snakemake.output.weights,
-        out_config=snakemake.output.config,
-        out_history=snakemake.output.history,
+        snakemake.input.tokens,
+        snakemake.input.vocabulary,
+        dict(snakemake.output.items()),
         options=snakemake.params.options,
         max_length=snakemake.params.max_length,
         compute=computing(snakemake.params.compute),

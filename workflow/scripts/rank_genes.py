@@ -8,21 +8,19 @@ from keygenes.core.progress import with_progress
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.names import gene_names
-from keygenes.expression.wilcoxon import rank_genes
+from keygenes.expression.wilcoxon import Counted, rank_genes
 
 with step(snakemake):
     labels = read_table(snakemake.input.labels).set_index("cell")
     cells = read_matrix(snakemake.input.screen, labels.index)
     names = gene_names(cells.var_names, cells.var["symbol"], read_table(snakemake.input.vocabulary))
     vehicle = vehicle_cells(cells.obs, snakemake.params.vehicle)
+    counted = Counted(cells.X, cells.obs["n_counts"].to_numpy(float), cells.var_names, names)
     tables = [
         rank_genes(
-            cells.X,
-            cells.obs["n_counts"].to_numpy(float),
+            counted,
             labels[task],
             vehicle,
-            cells.var_names,
-            names,
             task=task,
             pseudocount=snakemake.params.pseudocount,
         )

@@ -9,19 +9,18 @@ from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression.halves import compare_halves
 from keygenes.expression.names import gene_names
+from keygenes.expression.wilcoxon import Counted
 
 with step(snakemake):
     labels = read_table(snakemake.input.labels).set_index("cell")
     cells = read_matrix(snakemake.input.screen, labels.index)
     names = gene_names(cells.var_names, cells.var["symbol"], read_table(snakemake.input.vocabulary))
+    counted = Counted(cells.X, cells.obs["n_counts"].to_numpy(float), cells.var_names, names)
     tables = [
         compare_halves(
-            cells.X,
-            cells.obs["n_counts"].to_numpy(float),
+            counted,
             labels[task],
             halves_of_cells(cells.obs, cells.obs.get("dose_um", labels[task])),
-            cells.var_names,
-            names,
             task=task,
             pseudocount=snakemake.params.pseudocount,
         )

@@ -3,41 +3,49 @@
 from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
-from keygenes.core.tables import read_table
-from keygenes.evidence.score import score_genes
+from keygenes.core.tables import read_table, write_table, write_tsv
+from keygenes.evidence.gene_sets import read_members
+from keygenes.evidence.key_genes import attended_and_expressed, key_gene_table, log_enrichment
+from keygenes.evidence.score import BaselineTables, score_genes, symbols_of
+from keygenes.evidence.track_files import Question, TrackFiles
+from keygenes.evidence.tracks import permuted_genes
+from keygenes.evidence.well_sums import well_groups
 
 with step(snakemake):
-    files, params = snakemake.input, snakemake.params
-    labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
+    files, params, out = snakemake.input, snakemake.params, snakemake.output
+    task, vocabulary = snakemake.wildcards.task, read_table(files.vocabulary)
+    labels = read_table(files.labels).set_index("cell")[task]
     obs = read_annotation(files.counts).obs.loc[labels.index]
-    runs = [tuple(run) for run in params.runs]
-    attributed = [tuple(run) for run in params.attributed]
+    tests = (read_table(path) for path in (files.wilcoxon, files.pseudobulk))
+    tests = [table[table["task"] == task] for table in tests]
+
+    def of_runs(runs, paths):
+        """Return {run: path}."""
+        return dict(zip(map(tuple, runs), paths, strict=True))
+
+    permuted = [permuted_genes(read_table(path)) for path in files.relabelled_genes]
     counted = [(fold, 1) for fold in params.folds] if files.counted else []
-    readers = [tuple(run) for run in params.readers]
-    score_genes(
-        by_gene=dict(zip(runs, files.by_gene, strict=True)),
-        by_well=dict(zip(runs, files.by_well, strict=True)),
-        well_scores=dict(zip(attributed, files.well_scores, strict=True)),
-        relabelled_genes=next(iter(files.relabelled_genes), None),
-        wilcoxon=files.wilcoxon,
-        pseudobulk=files.pseudobulk,
-        coefficients=dict(zip(params.folds, files.coefficients, strict=True)),
-        vocabulary=files.vocabulary,
-        obs=obs,
-        labels=labels,
-        vehicle=vehicle_cells(obs, params.vehicle),
-        gene_sets=dict(zip(params.gene_sets, files.gene_sets, strict=True)),
-        out_genes=snakemake.output.genes,
-        out_key_genes=snakemake.output.key_genes,
-        out_attended=next(iter(snakemake.output.attended), None),
-        out_figure8=next(iter(snakemake.output.figure8), None),
-        task=snakemake.wildcards.task,
-        regime=params.regime,
-        tracks=params.tracks,
-        relabelled_regime=params.relabelled_regime,
-        n_key_genes=params.n_key_genes,
-        simulated=params.simulated,
-        counted=dict(zip(counted, files.counted, strict=True)),
-        readers=dict(zip(readers, files.reader_scores, strict=True)),
-        leading=params.leading,
+    genes, about = score_genes(
+        TrackFiles(
+            by_gene=of_runs(params.runs, files.by_gene),
+            by_well=of_runs(params.runs, files.by_well),
+            well_scores=of_runs(params.attributed, files.well_scores),
+            counted=of_runs(counted, files.counted),
+            readers=of_runs(params.readers, files.reader_scores),
+        ),
+        BaselineTables(*tests, [read_table(path) for path in files.coefficients]),
+        vocabulary,
+        well_groups(obs, labels, vehicle_cells(obs, params.vehicle)),
+        Question(params.regime, params.tracks),
+        dict(zip([params.relabelled_regime], permuted, strict=False)),
     )
+    write_table(genes, out.genes, "genes")
+    sets = dict(zip(params.gene_sets, map(read_members, files.gene_sets), strict=True))
+    names, leading = symbols_of(tests[0], vocabulary), params.leading if counted else None
+    keys = key_gene_table(genes, about, names, sets, leading)
+    write_table(keys, out.key_genes)
+    log_enrichment(keys, sets, params.n_key_genes)
+    if not counted:
+        first = keys.head(params.n_key_genes)
+        write_table(attended_and_expressed(keys, tests[0]), out.attended[0])
+        write_tsv(first, out.figure8[0], simulated=params.simulated)

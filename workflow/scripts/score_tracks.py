@@ -3,37 +3,45 @@
 from keygenes.cells.halves import halves_of_wells, has_wells
 from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
-from keygenes.core.tables import read_table
-from keygenes.evidence.scorecard import score_tracks
+from keygenes.core.tables import read_table, write_table
+from keygenes.evidence.gene_facts import lengths_of_genes
+from keygenes.evidence.gene_sets import read_members
+from keygenes.evidence.scorecard import Draws, TaskTables, score_tracks
+from keygenes.evidence.track_files import Question, TrackFiles
+
+COLUMNS = ["track", "regime", "seed", "ensembl_id", "symbol", "score", "p", "q"]
 
 with step(snakemake):
-    files, params = snakemake.input, snakemake.params
-    labels = read_table(files.labels).set_index("cell")[snakemake.wildcards.task]
+    files, params, task = snakemake.input, snakemake.params, snakemake.wildcards.task
+    labels = read_table(files.labels).set_index("cell")[task]
     obs = read_annotation(files.counts).obs.loc[labels.index]
-    runs = [tuple(run) for run in params.runs]
-    attributed = [tuple(run) for run in params.attributed]
-    readers = [tuple(run) for run in params.readers]
-    score_tracks(
-        genes=files.genes,
-        by_well=dict(zip(runs, files.by_well, strict=True)),
-        well_scores=dict(zip(attributed, files.well_scores, strict=True)),
-        halves=halves_of_wells(obs, obs.get("dose_um", labels)) if has_wells(obs) else None,
-        half_tests=files.half_tests,
-        wilcoxon=files.wilcoxon,
-        tokens=files.tokens,
-        vocabulary=files.vocabulary,
-        faithfulness=next(iter(files.faithfulness), None),
-        metrics=files.metrics,
-        track_tests=next(iter(files.track_tests), None),
-        gene_sets=dict(zip(params.gene_sets, files.gene_sets, strict=True)),
-        out_scorecard=snakemake.output.scorecard,
-        out_agreement=snakemake.output.agreement,
-        task=snakemake.wildcards.task,
-        regime=params.regime,
-        tracks=params.tracks,
-        controls=params.controls,
-        n_bootstrap=params.n_bootstrap,
-        n_null_draws=params.n_null_draws,
-        counted={(fold, 1): path for fold, path in zip(params.counted, files.counted, strict=True)},
-        readers=dict(zip(readers, files.reader_scores, strict=True)),
+    tests = (read_table(path) for path in (files.wilcoxon, files.half_tests))
+    optional = [
+        next(map(read_table, paths), None) for paths in (files.faithfulness, files.track_tests)
+    ]
+
+    def of_runs(runs, paths):
+        """Return {run: path}."""
+        return dict(zip(map(tuple, runs), paths, strict=True))
+
+    card, agreement = score_tracks(
+        TaskTables(
+            read_table(files.genes, COLUMNS),
+            *(table[table["task"] == task] for table in tests),
+            read_table(files.metrics),
+            *optional,
+        ),
+        lengths_of_genes(read_table(files.tokens), read_table(files.vocabulary)),
+        dict(zip(params.gene_sets, map(read_members, files.gene_sets), strict=True)),
+        TrackFiles(
+            by_well=of_runs(params.runs, files.by_well),
+            well_scores=of_runs(params.attributed, files.well_scores),
+            counted=of_runs([(fold, 1) for fold in params.counted], files.counted),
+            readers=of_runs(params.readers, files.reader_scores),
+        ),
+        halves_of_wells(obs, obs.get("dose_um", labels)) if has_wells(obs) else None,
+        Question(params.regime, params.tracks, params.controls),
+        Draws(params.n_bootstrap, params.n_null_draws),
     )
+    write_table(card, snakemake.output.scorecard, "scorecard")
+    write_table(agreement, snakemake.output.agreement, "agreement")

@@ -4,13 +4,13 @@ from keygenes.cells.columns import vehicle_cells
 from keygenes.core.matrices import read_matrix
 from keygenes.core.step import step
 from keygenes.core.tables import write_table
-from keygenes.expression.wilcoxon import dose_screen
+from keygenes.expression.wilcoxon import Counted, dose_screen
 
 with step(snakemake):
     cells = read_matrix(snakemake.input.screen)
+    n_counts = cells.obs["n_counts"].to_numpy(float)
     table = dose_screen(
-        cells.X,
-        cells.obs["n_counts"].to_numpy(float),
+        Counted(cells.X, n_counts, cells.var_names, cells.var_names),
         cells.obs["dose_um"].to_numpy(float),
         vehicle_cells(cells.obs, snakemake.params.vehicle),
         selected_doses=snakemake.params.selected,

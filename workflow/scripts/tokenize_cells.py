@@ -1,31 +1,30 @@
 """Encode the cells, or a shard of them, as ranked tokens, or put all shards together."""
 
 from keygenes.core.step import step
+from keygenes.tokens.encode import Encoding
 from keygenes.tokens.store import merge_tokens, write_tokens
+from keygenes.tokens.vocabulary import read_mapping
 
 with step(snakemake):
-    settings = {
-        "max_length": snakemake.params.max_length,
-        "upstream": snakemake.params.upstream,
-    }
-    if shards := snakemake.input.get("shards"):
+    files, params, out = snakemake.input, snakemake.params, snakemake.output
+    if shards := files.get("shards"):
         merge_tokens(
             shards,
-            snakemake.input.shard_reports,
-            snakemake.output.tokens,
-            snakemake.output.report,
-            where=snakemake.input.counts,
-            **settings,
+            files.shard_reports,
+            out.tokens,
+            out.report,
+            where=files.counts,
+            max_length=params.max_length,
+            upstream=params.upstream,
         )
     else:
-        write_tokens(
-            snakemake.input.counts,
-            snakemake.input.vocabulary,
-            snakemake.output.tokens,
-            snakemake.output.report,
-            version=snakemake.params.version,
-            mapping_path=snakemake.input.get("mapping"),
-            shard=snakemake.params.get("shard"),
-            draws=snakemake.params.draws,
-            **settings,
+        mapping = files.get("mapping")
+        encoding = Encoding(
+            params.max_length,
+            params.version,
+            read_mapping(mapping) if mapping else None,
+            params.upstream,
+            params.draws,
         )
+        inputs = files.counts, files.vocabulary
+        write_tokens(*inputs, out.tokens, out.report, encoding, shard=params.get("shard"))

@@ -5,7 +5,7 @@ import torch
 from hub import hub_trunk, stored
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import pearsonr, spearmanr
-from tiny_study import obs_of, random_cells, write_model, write_study
+from tiny_study import model_files, obs_of, random_cells, task_fold, write_model, write_study
 
 from keygenes.attention.agreement import (
     MEASURES,
@@ -17,8 +17,15 @@ from keygenes.attention.agreement import (
     of_profiles,
     pearson,
 )
-from keygenes.attention.compare import compare_attention, compared_pairs, rank_shift
-from keygenes.attention.extract import extract_attention
+from keygenes.attention.compare import (
+    OfRun,
+    cells_compared,
+    compare_attention,
+    compared_pairs,
+    rank_shift,
+    rank_shifts,
+)
+from keygenes.attention.extract import extract_attention, looked_at
 from keygenes.core.jobs import Compute
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
@@ -235,37 +242,28 @@ def compared(tmp_path_factory):
         save_model(model, paths["weights"], paths["config"])
         models[name] = paths
     obs = obs_of()
-    settings = {"task": "level", "compute": Compute(120)}
-    inputs = {k: study[k] for k in ("tokens", "labels", "splits")}
+    looked = looked_at(task_fold(study), obs, (obs["dose_um"] == 0).to_numpy(), None)
     for name, paths in models.items():
         extract_attention(
+            looked,
+            model_files(study | paths),
             {"by_rank": folder / f"{name}.by_rank.parquet"},
-            **inputs,
-            **paths,
-            **settings,
-            fold=1,
-            vocabulary=study["vocabulary"],
-            counts_obs=obs,
-            vehicle=(obs["dose_um"] == 0).to_numpy(),
-            max_length=24,
-            max_cells=None,
             pair_norms=False,
+            compute=Compute(120),
         )
-    pairs = [["full", "frozen"], ["frozen", "pretrained"]]
-    compare_attention(
-        **inputs,
-        **settings,
-        models={name: (paths["weights"], paths["config"]) for name, paths in models.items()},
-        others={"full": tuple(models["frozen"].values())},
-        run=Run(1, 4),
-        other=Run(1, 7),
-        by_rank={name: folder / f"{name}.by_rank.parquet" for name in models},
-        out_cosine=folder / "cosine.parquet",
-        out_rank_shift=folder / "rank_shift.parquet",
-        out_bounds=folder / "bounds.parquet",
-        pairs=pairs,
-        max_cells=None,
+    pairs, run = [("full", "frozen"), ("frozen", "pretrained")], Run(1, 4)
+    of_run = {name: (paths["weights"], paths["config"]) for name, paths in models.items()}
+    cosine, bounds = compare_attention(
+        OfRun(run, of_run),
+        OfRun(Run(1, 7), {"full": of_run["frozen"]}),
+        pairs,
+        cells_compared(task_fold(study), None),
+        Compute(120),
     )
+    by_rank = {name: read_table(folder / f"{name}.by_rank.parquet") for name in models}
+    write_table(cosine, folder / "cosine.parquet", "cosine")
+    write_table(bounds, folder / "bounds.parquet", "comparison_bounds")
+    write_table(rank_shifts(by_rank, pairs, run), folder / "rank_shift.parquet", "rank_shift")
     return folder
 
 

@@ -5,17 +5,35 @@ import pandas as pd
 import pytest
 import torch
 from hub import hub_trunk, stored
-from tiny_study import N_GENES, obs_of, random_cells, write_model, write_study
+from tiny_study import (
+    N_GENES,
+    model_files,
+    obs_of,
+    random_cells,
+    task_fold,
+    write_model,
+    write_study,
+)
 
 from keygenes.attention import sums as sums_module
-from keygenes.attention.extract import drawn, extract_attention, subset_sums, write_attention
+from keygenes.attention.expected import Sizes
+from keygenes.attention.extract import (
+    drawn,
+    extract_attention,
+    looked_at,
+    subset_sums,
+    write_attention,
+)
 from keygenes.attention.stream import ROW_STATISTICS, LayerStatistics
 from keygenes.attention.sums import (
+    Shape,
+    Subset,
     Sums,
+    add_attention,
     add_batch,
-    attention_sums,
     merged_sums,
     moments,
+    sums_of_model,
     write_sums,
 )
 from keygenes.attention.tables import gene_table, measure_table, rank_table, well_table
@@ -109,17 +127,11 @@ def long(expected):
 
 
 def sums_of(trunk, batch_tokens):
-    return attention_sums(
-        trunk,
-        CELLS,
-        CLASSES,
-        WELLS,
-        n_classes=3,
-        n_wells=4,
-        max_length=24,
-        batch_tokens=batch_tokens,
-        pair_norms=True,
-    )
+    sizes = Sizes(np.array([len(cell) for cell in CELLS]), np.ones(N))
+    sums = sums_of_model(trunk, 3, 4, max_length=24)
+    subset = Subset("test", CELLS, sizes, CLASSES, WELLS)
+    add_attention(sums, trunk, subset, batch_tokens=batch_tokens, pair_norms=True)
+    return sums
 
 
 @pytest.fixture(scope="module", params=[1, 45, 10_000], ids="{} tokens per batch".format)
@@ -232,18 +244,17 @@ def test_a_fixed_draw_in_order():
     assert (some != drawn(indices, 10, 2)).any()
 
 
+def seen(study, obs, max_cells=None):
+    """Return the cells of a study's first fold that are looked at."""
+    return looked_at(task_fold(study), obs, (obs["dose_um"] == 0).to_numpy(), max_cells)
+
+
 def extracted(folder, study, model, obs, **options):
-    settings = {"max_length": 24, "max_cells": None, "compute": Compute(120), "pair_norms": False}
-    settings.update(options)
     extract_attention(
+        seen(study, obs, options.pop("max_cells", None)),
+        model_files(study | model),
         {name: folder / f"{name}.parquet" for name in OUTPUTS},
-        **study,
-        **model,
-        counts_obs=obs,
-        vehicle=(obs["dose_um"] == 0).to_numpy(),
-        task="level",
-        fold=1,
-        **settings,
+        **{"compute": Compute(120), "pair_norms": False, **options},
     )
     return {name: read_table(folder / f"{name}.parquet") for name in OUTPUTS}
 
@@ -358,21 +369,16 @@ def test_shards_merge_to_the_bytes_of_one_run(study, tmp_path, shards):
     obs = obs_of_depths()
     whole = tmp_path / "whole"
     extracted(whole, *study, obs, compute=Compute(40), pair_norms=True)
-    where = {
-        **files,
-        "counts_obs": obs,
-        **{"task": "level", "fold": 1, "pair_norms": True, "max_cells": None},
-        "vehicle": (obs["dose_um"] == 0).to_numpy(),
-    }
-    looks = {"max_length": 24, "compute": Compute(40)}
-    paths = []
+    looked, paths = seen(files, obs), []
+    how = {"pair_norms": True, "compute": Compute(40)}
     for shard in range(1, shards + 1):
         paths.append(tmp_path / f"{shard}.safetensors")
-        sums = subset_sums(**where, **looks, **model, shard=(shard, shards))
+        sums = subset_sums(looked, model_files(files | model), **how, shard=(shard, shards))
         write_sums(sums, paths[-1])
     for order in (paths, paths[::-1]):
         merged = {name: tmp_path / f"merged/{name}.parquet" for name in OUTPUTS}
-        write_attention(merged_sums(order), merged, **where)
+        vocabulary = {"vocabulary": files["vocabulary"], "pair_norms": True}
+        write_attention(merged_sums(order), looked, merged, **vocabulary)
         for path in whole.iterdir():
             assert path.read_bytes() == merged[path.stem].read_bytes(), path.stem
 
@@ -451,9 +457,9 @@ def test_attention_of_zero_has_a_logarithm_and_is_counted():
         pair_norm=None,
         output_norm=torch.zeros(1, len(ids)),
     )
-    sums = Sums(LAYERS, HEADS, TOKENS, 24, 3, 4)
-    none = torch.zeros(1, dtype=torch.int64)
-    add_batch(sums, [layer] * LAYERS, *padded([ids]), none, none)
+    sums = Sums(Shape(LAYERS, HEADS, TOKENS, n_classes=3, n_wells=4), 24)
+    none = torch.zeros(4, 1, dtype=torch.int64)
+    add_batch(sums, [layer] * LAYERS, *padded([ids]), none)
     assert sums.counts["raised"][0] == LAYERS * HEADS * len(ids)
     assert (sums.log2_sums()[0][..., : len(ids)] == -126).all()
 

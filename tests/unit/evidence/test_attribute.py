@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_study import N_GENES, obs_of, tiny_config, write_study
+from tiny_study import N_GENES, model_files, obs_of, task_fold, tiny_config, write_study
 
 from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import cell_scores
-from keygenes.evidence.attribute import attribute_genes
+from keygenes.evidence.attribute import Asked, OrderFiles, attribute_genes
 from keygenes.evidence.attribution import contrasts
 from keygenes.evidence.drawn_cells import evenly_drawn
 from keygenes.evidence.orders import attention_orders, gene_orders, orders_of
@@ -68,27 +68,27 @@ def attribute(folder, paths, obs=None, names=NAMES, **changes):
     options = {
         "fold": 1,
         "tracks": ["attention_total", "attention_received", *ALL],
-        "attribution_options": {
+        "attribution": {
             "max_cells": None,
             "costly_cells": 6,
             "n_steps": 30,
             "attattr_steps": 30,
             "max_completeness_error": 0.05,
         },
-        "faithfulness_options": {"fractions": [0.1, 0.3], "n_random": 2, "randomised_cells": 3},
+        "faithfulness": {"fractions": [0.1, 0.3], "n_random": 2, "randomised_cells": 3},
     }
     for name, value in changes.items():
         options[name] = {**options[name], **value} if isinstance(value, dict) else value
     folder.mkdir(exist_ok=True)
     out = {name: folder / f"{name}.parquet" for name in names}
     attribute_genes(
-        **paths,
-        counts_obs=obs_of() if obs is None else obs,
-        **{f"out_{name}": path for name, path in out.items()},
-        task="level",
-        max_length=24,
-        compute=Compute(100),
-        **options,
+        task_fold(paths, options.pop("fold")),
+        model_files(paths),
+        obs_of() if obs is None else obs,
+        Asked(**options),
+        out,
+        Compute(100),
+        OrderFiles(paths["wilcoxon"], paths["by_well"]) if "wilcoxon" in paths else None,
     )
     return {name: read_table(path) for name, path in out.items()}
 
@@ -197,7 +197,7 @@ def test_every_track_and_every_control_is_an_order(found):
 def test_cells_that_do_not_add_up_are_counted_and_left_out(paths, tmp_path, caplog):
     with caplog.at_level(logging.INFO, "keygenes"):
         few = {"n_steps": 2, "attattr_steps": 2, "max_completeness_error": 1e-6}
-        found = attribute(tmp_path, paths, attribution_options=few)
+        found = attribute(tmp_path, paths, attribution=few)
     cells = found["cells"]
     assert cells.query("track == 'integrated_gradients'")["rejected"].all()
     assert not cells.query("track == 'occlusion'")["rejected"].any()
@@ -228,7 +228,7 @@ def test_every_training_of_a_fold_is_looked_at_in_the_same_cells(paths, found, t
 @pytest.mark.slow
 def test_a_model_of_dealt_labels_has_tracks_alone(paths, found, tmp_path):
     bare = {name: path for name, path in paths.items() if name not in ("wilcoxon", "by_well")}
-    only = attribute(tmp_path, bare, names=("well_scores", "cells"), faithfulness_options=None)
+    only = attribute(tmp_path, bare, names=("well_scores", "cells"), faithfulness=None)
     for name in ("well_scores", "cells"):
         pd.testing.assert_frame_equal(only[name], found[name])
 
@@ -239,7 +239,7 @@ def test_tracks_that_are_switched_off_are_nowhere(paths, tmp_path):
         tmp_path / "a",
         paths,
         tracks=["rollout", "attention_total"],
-        faithfulness_options={"randomised_cells": 0},
+        faithfulness={"randomised_cells": 0},
     )
     assert set(found["well_scores"]["track"]) == {"rollout"}
     assert found["randomisation"].empty
@@ -281,7 +281,7 @@ def test_what_the_classifier_reads_is_in_no_order(tmp_path, caplog):
         caplog.clear()
         with caplog.at_level(logging.INFO, "keygenes"):
             found = attribute(
-                tmp_path / f"{pooling}_out", paths, tracks=[], faithfulness_options=everything
+                tmp_path / f"{pooling}_out", paths, tracks=[], faithfulness=everything
             )
         assert ("reads position 0" in caplog.text) == (pooling == "first")
         model, _ = load_classifier(paths["weights"], paths["config"])

@@ -1,8 +1,10 @@
 import logging
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 
 from keygenes.cells.label import label_cells
 from keygenes.cells.split import split_cells
@@ -40,13 +42,13 @@ def checks_of(
     )
     symbols = [f"G{i}" for i in range(40 - members, 60 - members)]
     listed = pd.DataFrame({"ensembl_id": None, "symbol": symbols}, dtype=object)
+    once = scipy.sparse.csr_matrix((np.ones(selected), (np.zeros(selected, int), range(selected))))
+    once.resize(len(obs), selected)  # a count of every gene
     checks = study_checks(
-        obs=obs,
-        genes=GENES.index[:selected],
-        totals=np.ones(selected),
-        labels=labels,
-        splits=splits,
-        vocabulary=pd.DataFrame({"ensembl_id": [None, *GENES.index[:vocabulary]]}),
+        anndata.AnnData(once, obs, pd.DataFrame(index=GENES.index[:selected])),
+        labels,
+        splits,
+        pd.DataFrame({"ensembl_id": [None, *GENES.index[:vocabulary]]}),
         columns={"state": "treatment"},
         sets={"mine": find_listed(listed, KnownGenes(GENES.index, GENES["symbol"]))},
         primary=primary,

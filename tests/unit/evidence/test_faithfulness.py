@@ -31,8 +31,7 @@ def table_of(value, orders, genes=None, cell=CELL, n_random=20, **options):
         cell,
         genes,
         orders,
-        fractions=options.pop("fractions", FRACTIONS),
-        n_random=n_random,
+        {"fractions": options.pop("fractions", FRACTIONS), "n_random": n_random},
         mask_token=MASK,
         rng=np.random.default_rng(0),
     )

@@ -6,8 +6,8 @@ from messages import assert_sentence
 
 from keygenes.core.config import read_yaml
 from keygenes.core.errors import InputError
-from keygenes.core.matrices import write_matrix
-from keygenes.core.tables import read_table, write_table
+from keygenes.core.matrices import read_annotation, write_matrix
+from keygenes.core.tables import read_table, write_table, write_tsv
 from keygenes.evidence.gene_sets import (
     ABSENT,
     AGAIN,
@@ -208,16 +208,18 @@ def study(tmp_path):
 
     def match(*lines, names=True):
         (tmp_path / "set.tsv").write_text("\n".join(lines) + "\n")
-        match_gene_set(
+        known = (read_table(tmp_path / f"{name}.parquet") for name in ("vocabulary", "names"))
+        vocabulary, elsewhere = known
+        table = match_gene_set(
             tmp_path / "set.tsv",
             TSV,
-            name="mine",
-            matrix=tmp_path / "matrix.h5ad",
-            vocabulary=tmp_path / "vocabulary.parquet",
-            names=tmp_path / "names.parquet" if names else None,
-            out=tmp_path / "out.parquet",
-            out_shown=tmp_path / "out.tsv",
+            "mine",
+            read_annotation(tmp_path / "matrix.h5ad").var,
+            vocabulary,
+            elsewhere if names else None,
         )
+        write_table(table, tmp_path / "out.parquet", "gene_set")
+        write_tsv(table, tmp_path / "out.tsv")
         return read_table(tmp_path / "out.parquet")
 
     return match

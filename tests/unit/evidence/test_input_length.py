@@ -6,6 +6,8 @@ from keygenes.core.jackknife import design_of
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.input_length import (
+    Compared,
+    ModelTables,
     accuracy_rows,
     change_near_median,
     gene_group,
@@ -227,18 +229,15 @@ def test_the_table_has_a_row_per_regime_and_measure(tmp_path):
     pairs = [("full", "frozen"), ("equal", "frozen_equal")]
     runs = [(fold, seed) for fold in (1, 2, 3) for seed in (1, 2)]
     shifts = [shift(rng.normal(0, 1, 100), n_cells, run, a, b) for run in runs for a, b in pairs]
-    table = input_length(
-        predictions={(name, 1, 1): predictions(r) for name, r in right.items()},
-        by_well={(name, 1, 1): by_well(rng.uniform(1, 2, (4, 4))) for name in right},
-        rank_shift=pd.concat(shifts),
-        counterparts={**COUNTERPARTS, "frozen_equal": "frozen", "frozen": None},
-        encodings={"full": "main", "equal": "equal_length"},
-        pairs=pairs,
-        cells=cells_of(),
-        groups=GROUPS,
-        n_top=2,
+    models = ModelTables(
+        {(name, 1, 1): predictions(r) for name, r in right.items()},
+        {(name, 1, 1): by_well(rng.uniform(1, 2, (4, 4))) for name in right},
+        pd.concat(shifts),
         max_cells=25,
     )
+    counterparts = {**COUNTERPARTS, "frozen_equal": "frozen", "frozen": None}
+    compared = Compared(counterparts, {"full": "main", "equal": "equal_length"}, pairs)
+    table = input_length(models, compared, cells_of(), GROUPS, n_top=2)
     write_table(table, tmp_path / "table.parquet", "input_length")
     table = read_table(tmp_path / "table.parquet")
     assert table.columns.tolist() == TABLES["input_length"].names

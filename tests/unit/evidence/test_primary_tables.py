@@ -13,6 +13,7 @@ from keygenes.cells.relabel import relabelled_cells
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import primary_tables
+from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.primary import INCONCLUSIVE, SUPPORTED
 from keygenes.evidence.relabelled import score_relabelled
 from keygenes.evidence.tracks import expression_tracks, gene_totals
@@ -136,9 +137,19 @@ def run(inputs, folder, *, relabellings=B):
     genes = folder / "relabelled_genes.parquet"
     tracks = ["attention_total", "attention_received"]
     score_relabelled(by_well=few["by_well"], well_scores={}, places=1, tracks=tracks, out=genes)
-    others = {name: value for name, value in inputs.items() if name != "by_well"}
-    others |= {"predictions": few["predictions"], "relabelled_genes": genes, "out": out}
-    primary_tables.test_primary(**others, named=NAMED, min_effect=0.05)
+    found = primary_tables.test_primary(
+        primary_tables.PrimaryTables(
+            read_table(genes),
+            {run: read_table(path) for run, path in few["predictions"].items()},
+            *(read_table(inputs[name]) for name in ("genes", "metrics", "labels")),
+        ),
+        inputs["counts"],
+        read_members(inputs["gene_set"]),
+        NAMED,
+        **{"min_effect": 0.05, "n_null_draws": inputs["n_null_draws"], "brought": False},
+    )
+    for name, path in out.items():
+        write_table(found[name], path, name)
     return {name: read_table(path) for name, path in out.items()}
 
 

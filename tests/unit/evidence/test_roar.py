@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from keygenes.core.matrices import write_matrix
+from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.roar import (
@@ -198,14 +198,11 @@ def study(tmp_path):
 def test_a_job_writes_its_table_and_repeats_it(study, tmp_path):
     written = []
     for run in "ab":
-        remove_genes(
-            **study,
-            out_roar=tmp_path / run,
-            task="level",
-            regime="full",
-            n_random=2,
-            threads=1,
-        )
+        tables = {name: read_table(study[name]) for name in ("labels", "splits", "genes")}
+        labels = tables.pop("labels").set_index("cell")["level"]
+        counts, how = read_matrix(study["counts"]), {"n_random": 2, "threads": 1}
+        table = remove_genes(counts, labels, **tables, regime="full", **how)
+        write_table(table, tmp_path / run, "roar")
         written.append((tmp_path / run).read_bytes())
     assert written[0] == written[1]
     table = read_table(tmp_path / "a")

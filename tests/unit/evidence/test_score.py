@@ -11,17 +11,25 @@ from keygenes.core.runs import Run
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTENTION, BASELINES
-from keygenes.evidence.relabelled import score_relabelled
-from keygenes.evidence.score import (
+from keygenes.evidence.gene_sets import read_members
+from keygenes.evidence.key_genes import (
     attended_and_expressed,
     enrichment,
+    key_gene_table,
     key_genes,
     mean_ranks_by_class,
     min_max,
+)
+from keygenes.evidence.relabelled import score_relabelled
+from keygenes.evidence.score import (
+    BaselineTables,
     score_genes,
+    symbols_of,
     without_special_tokens,
 )
-from keygenes.evidence.tracks import counted_once
+from keygenes.evidence.track_files import Question, TrackFiles
+from keygenes.evidence.tracks import counted_once, permuted_genes
+from keygenes.evidence.well_sums import well_groups
 
 SYMBOLS = ["MDM2", "CDKN1A", "RPS6", "MT-ND4", "ACTB", "GDF15", "RARE", "<b>SOME</b>"]
 
@@ -219,26 +227,25 @@ def scored(folder, folds, **options):
             path = folder / f"{name}.{regime}.{fold}.{seed}.parquet"
             paths[name][regime, fold, seed] = path
             write_table(table, path, name)
-    outputs = ("genes.parquet", "key_genes.parquet", "attended.parquet", "figure8.tsv")
-    outputs = {name.split(".")[0]: folder / name for name in outputs}
-    obs, labels, vehicle = cells_of(folds)
-    score_genes(
-        **{
-            **paths,
-            **{f"out_{name}": path for name, path in outputs.items()},
-            "wilcoxon": folder / "wilcoxon.parquet",
-            "pseudobulk": folder / "pseudobulk.parquet",
-            "coefficients": coefficients,
-            "vocabulary": folder / "vocabulary.parquet",
-            **{"obs": obs, "labels": labels, "vehicle": vehicle},
-            "gene_sets": {"mine": matched_set(folder / "set.tsv", GENES, SYMBOLS)},
-            "task": "level",
-            "tracks": [*ATTENTION, "occlusion", "attattr"],
-            **{"relabelled_genes": None},
-            **{"regime": "full", "relabelled_regime": None, "n_key_genes": 3, "simulated": False},
-            **options,
-        }
+    tables = [read_table(folder / f"{name}.parquet") for name in ("wilcoxon", "pseudobulk")]
+    tables = [table[table["task"] == "level"] for table in tables]
+    question = {"regime": "full", "tracks": [*ATTENTION, "occlusion", "attattr"]}
+    question |= {name: options[name] for name in question if name in options}
+    names = read_table(folder / "vocabulary.parquet")
+    genes, about = score_genes(
+        TrackFiles(**paths),
+        BaselineTables(*tables, [read_table(path) for path in coefficients.values()]),
+        names,
+        well_groups(*options.get("cells", cells_of(folds))),
+        Question(**question),
+        options.get("permuted"),
     )
+    sets = {"mine": read_members(matched_set(folder / "set.tsv", GENES, SYMBOLS))}
+    keys = key_gene_table(genes, about, symbols_of(tables[0], names), sets)
+    outputs = {name: folder / f"{name}.parquet" for name in ("genes", "key_genes", "attended")}
+    write_table(genes, outputs["genes"], "genes")
+    write_table(keys, outputs["key_genes"])
+    write_table(attended_and_expressed(keys, tables[0]), outputs["attended"])
     return outputs
 
 
@@ -300,7 +307,8 @@ def test_the_null_of_a_gene_is_that_of_models_trained_on_dealt_classes(folds, tm
             write_table(one, path, name)
     path = tmp_path / "relabelled_genes.parquet"
     score_relabelled(**dealt, places=LAYERS * HEADS, tracks=[*ATTENTION, "occlusion"], out=path)
-    table = scored(tmp_path, folds, relabelled_regime="full", relabelled_genes=path)["genes"]
+    dealt = {"full": permuted_genes(read_table(path))}
+    table = scored(tmp_path, folds, permuted=dealt)["genes"]
     table = read_table(table)
     sums = pooled(folds).groupby("ensembl_id")["total"].sum()
     of_full = table[(table["regime"] == "full") & (table["track"] == "attention_total")]
@@ -329,9 +337,11 @@ def test_cells_without_wells_give_tracks_without_p(folds, tmp_path, caplog):
             tmp_path,
             bare,
             wells=False,
-            obs=pd.DataFrame(index=range(2)),
-            labels=pd.Categorical(["low", "high"], ["low", "high"]),
-            vehicle=np.array([True, False]),
+            cells=(
+                pd.DataFrame(index=range(2)),
+                pd.Categorical(["low", "high"], ["low", "high"]),
+                np.array([True, False]),
+            ),
         )["genes"]
     )
     assert "no wells" in caplog.text
@@ -342,13 +352,11 @@ def test_cells_without_wells_give_tracks_without_p(folds, tmp_path, caplog):
 
 
 @pytest.mark.slow
-def test_figure_8_is_the_top_of_the_key_genes_of_one_regime(folds, tmp_path):
+def test_the_key_genes_are_those_of_one_regime(folds, tmp_path):
     outputs = scored(tmp_path, folds)
     keys = read_table(outputs["key_genes"])
     assert len(keys) == 8
-    frame = pd.read_csv(outputs["figure8"], sep="\t")
-    assert frame["ensembl_id"].tolist() == keys["ensembl_id"].tolist()[:3]
-    assert frame["position"].tolist() == [1, 2, 3]
+    assert keys["position"].tolist() == list(range(1, 9))
     totals = pooled(folds).groupby("ensembl_id")["total"].sum()
     np.testing.assert_allclose(
         keys["attention_total"],

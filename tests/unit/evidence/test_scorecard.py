@@ -13,19 +13,20 @@ from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import BASELINES
 from keygenes.evidence.agreement import set_metrics
+from keygenes.evidence.agreement_rows import significance_rows
 from keygenes.evidence.collected import collect_faithfulness
+from keygenes.evidence.faithfulness_rows import faithfulness_rows
+from keygenes.evidence.gene_facts import gene_facts, lengths_of_genes
+from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.intervals import well_units
 from keygenes.evidence.primary_tables import detected_genes, scores_by_labels
 from keygenes.evidence.relabelled import score_relabelled
-from keygenes.evidence.score import score_genes
-from keygenes.evidence.scorecard import (
-    faithfulness_rows,
-    gene_facts,
-    lengths_of_genes,
-    score_tracks,
-    significance_rows,
-)
+from keygenes.evidence.score import BaselineTables, score_genes
+from keygenes.evidence.scorecard import Draws, TaskTables, score_tracks
+from keygenes.evidence.track_files import Question, TrackFiles
 from keygenes.evidence.track_tests import scored, track_table
+from keygenes.evidence.tracks import permuted_genes
+from keygenes.evidence.well_sums import well_groups
 from keygenes.models.cells import predictions_table
 from keygenes.models.evaluate import evaluate
 
@@ -161,29 +162,20 @@ def write_evidence(folder):
     of_genes = of_genes.assign(baseline="bag_of_genes_l1", direction=1.0)
     write_table(of_genes, folder / "coefficients.parquet", "coefficients")
     obs = cells()
-    names = ("wilcoxon", "pseudobulk", "vocabulary")
-    common = {name: folder / f"{name}.parquet" for name in names}
-    for name, regime, dealt in (("", None, None), ("_relabelled", "full", scores)):
-        score_genes(
-            **paths,
-            **common,
-            relabelled_genes=dealt,
-            coefficients=dict.fromkeys(FOLDS, folder / "coefficients.parquet"),
-            obs=obs,
-            labels=pd.Categorical(obs["level"], CLASSES),
-            vehicle=np.zeros(len(obs), bool),
-            gene_sets={},
-            out_genes=folder / f"genes{name}.parquet",
-            **{f"out_{n}": folder / f"{n}.out" for n in ("key_genes", "attended", "figure8")},
-            **{
-                "task": "level",
-                "regime": "full",
-                "tracks": TRACKS,
-                "n_key_genes": 3,
-                "simulated": False,
-            },
-            relabelled_regime=regime,
+    names = ("wilcoxon", "pseudobulk", "coefficients")
+    *tests, fitted = (read_table(folder / f"{name}.parquet") for name in names)
+    labels = pd.Categorical(obs["level"], CLASSES)
+    groups = well_groups(obs, labels, np.zeros(len(obs), bool))
+    for name, dealt in (("", {}), ("_relabelled", {"full": permuted_genes(read_table(scores))})):
+        genes, _ = score_genes(
+            TrackFiles(**paths),
+            BaselineTables(*tests, [fitted] * len(FOLDS)),
+            read_table(folder / "vocabulary.parquet"),
+            groups,
+            Question("full", TRACKS),
+            dealt,
         )
+        write_table(genes, folder / f"genes{name}.parquet", "genes")
     return paths
 
 
@@ -231,22 +223,28 @@ def paths(folder):
 
 def carded(folder, paths, out, *, relabelled=False, **options):
     """Return scorecard and agreement of a study, with or without models of dealt labels."""
-    names = ("half_tests", "wilcoxon", "tokens", "vocabulary", "faithfulness", "metrics")
-    score_tracks(
-        **{
-            **{kind: paths[kind] for kind in ("by_well", "well_scores")},
-            **{name: folder / f"{name}.parquet" for name in names},
-            "genes": folder / f"genes{'_relabelled' if relabelled else ''}.parquet",
-            "track_tests": folder / "track_tests.parquet" if relabelled else None,
-            "halves": pd.Series(list("aabb") * 2, WELLS),
-            "gene_sets": {n: matched_set(folder / f"{n}.tsv", [*GENES, "XYZ"]) for n in SETS},
-            "out_scorecard": out / "scorecard.parquet",
-            "out_agreement": out / "agreement.parquet",
-            **{"task": "level", "regime": "full", "tracks": TRACKS},
-            **{"controls": ["permuted_labels"], "n_bootstrap": 200, "n_null_draws": 400},
-            **options,
-        }
+    names = {name: name for name in ("wilcoxon", "half_tests", "metrics", "faithfulness")}
+    names["genes"] = "genes_relabelled" if relabelled else "genes"
+    names |= {"track_tests": "track_tests"} if relabelled else {}
+    tables = {key: read_table(folder / f"{name}.parquet") for key, name in names.items()}
+    lists = (read_table(folder / f"{name}.parquet") for name in ("tokens", "vocabulary"))
+    matched = {n: matched_set(folder / f"{n}.tsv", [*GENES, "XYZ"]) for n in SETS}
+    files = {kind: paths[kind] for kind in ("by_well", "well_scores")}
+    question = {"regime": "full", "tracks": TRACKS, "controls": ["permuted_labels"]}
+    for record in (tables, files, question):
+        record |= {name: options.pop(name) for name in [*record] if name in options}
+    found = score_tracks(
+        TaskTables(**tables),
+        lengths_of_genes(*lists),
+        options.pop("sets", {name: read_members(path) for name, path in matched.items()}),
+        TrackFiles(**files),
+        options.pop("halves", pd.Series(list("aabb") * 2, WELLS)),
+        Question(**question),
+        Draws(n_bootstrap=200, n_null_draws=400),
     )
+    assert not options
+    for name, table in zip(("scorecard", "agreement"), found, strict=True):
+        write_table(table, out / f"{name}.parquet", name)
     return read_table(out / "scorecard.parquet"), read_table(out / "agreement.parquet")
 
 
@@ -427,8 +425,8 @@ def test_masking_counts_beyond_what_it_does_to_models_of_permuted_labels(card, f
 @pytest.mark.slow
 def test_a_model_that_has_not_learnt_has_nothing_to_be_faithful_to(folder, paths, tmp_path, caplog):
     caplog.set_level("INFO", logger="keygenes")
-    metrics = folder / "metrics_unlearnt.parquet"
-    card = carded(folder, paths, tmp_path, metrics=metrics, gene_sets={}, halves=None)[0]
+    metrics = read_table(folder / "metrics_unlearnt.parquet")
+    card = carded(folder, paths, tmp_path, metrics=metrics, sets={}, halves=None)[0]
     assert logged(caplog, "full", "commonest")
     assert "comprehensiveness_gain_over_control" not in set(card["metric"])
     assert "comprehensiveness_gain" in set(card["metric"])
@@ -455,7 +453,7 @@ def test_equal_inputs_give_equal_bytes(tables, folder, paths, tmp_path):
 @pytest.mark.slow
 def test_without_wells_sets_attributions_or_tracks(folder, paths, tmp_path, caplog):
     caplog.set_level("INFO", logger="keygenes")
-    nothing = {"gene_sets": {}, "by_well": {}, "tracks": [], "controls": []}
+    nothing = {"sets": {}, "by_well": {}, "tracks": [], "controls": []}
     card = carded(folder, paths, tmp_path, halves=None, faithfulness=None, **nothing)[0]
     assert "no wells" in caplog.text
     halves = card[card["aspect"] == "halves"]

@@ -4,7 +4,7 @@ from scipy import sparse
 
 from keygenes.core.schemas import TABLES
 from keygenes.expression.halves import compare_halves
-from keygenes.expression.wilcoxon import rank_genes
+from keygenes.expression.wilcoxon import Counted, rank_genes
 
 
 def test_a_half_is_tested_as_if_it_were_all():
@@ -15,13 +15,14 @@ def test_a_half_is_tested_as_if_it_were_all():
     halves = np.resize(np.array(["a", "b", "b", None], object), 48)
     ids = [f"g{j:02d}" for j in range(20)]
     found = compare_halves(
-        counts, n_counts, labels, halves, ids, ids, task="level", pseudocount=1.0
+        Counted(counts, n_counts, ids, ids), labels, halves, task="level", pseudocount=1.0
     )
     assert list(found.columns) == TABLES["half_tests"].names
     assert found.groupby(["half", "group"], observed=True).size().tolist() == [20] * 4
     part = halves == "b"
     alone = rank_genes(
-        *(counts[part], n_counts[part], labels[part], np.zeros(part.sum(), bool), ids, ids),
+        Counted(counts[part], n_counts[part], ids, ids),
+        *(labels[part], np.zeros(part.sum(), bool)),
         task="level",
         pseudocount=1.0,
     )
@@ -34,8 +35,8 @@ def test_a_half_is_tested_as_if_it_were_all():
 def test_a_half_without_one_side_is_not_tested():
     counts = sparse.csr_matrix(np.ones((4, 3)))
     frame = compare_halves(
-        *(counts, np.full(4, 3.0), ["x", "x", "x", "y"], np.array(list("aabb"), object)),
-        *(["g0", "g1", "g2"], ["g0", "g1", "g2"]),
+        Counted(counts, np.full(4, 3.0), ["g0", "g1", "g2"], ["g0", "g1", "g2"]),
+        *(["x", "x", "x", "y"], np.array(list("aabb"), object)),
         task="t",
         pseudocount=1.0,
     )

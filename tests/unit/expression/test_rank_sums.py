@@ -6,7 +6,7 @@ from scipy import sparse
 from keygenes.cells.normalise import counts_per_10k
 from keygenes.cells.relabel import relabellings, units_of
 from keygenes.expression.rank_sums import strongest_z, unit_rank_sums
-from keygenes.expression.wilcoxon import rank_genes
+from keygenes.expression.wilcoxon import Counted, rank_genes
 
 
 @pytest.fixture(params=[2, 3])
@@ -33,7 +33,8 @@ def table_scores(counts, obs, codes):
     genes = np.array([f"G{i:02d}" for i in range(counts.shape[1])])
     labels = pd.Categorical.from_codes(codes, [f"k{c}" for c in range(codes.max() + 1)])
     table = rank_genes(
-        *(counts, obs["n_counts"].to_numpy(), labels, np.zeros(len(codes), bool), genes, genes),
+        Counted(counts, obs["n_counts"].to_numpy(), genes, genes),
+        *(labels, np.zeros(len(codes), bool)),
         task="t",
         pseudocount=1.0,
     )

@@ -14,7 +14,7 @@ from keygenes.core.errors import InputError
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.expression import wilcoxon
-from keygenes.expression.wilcoxon import dose_screen, rank_genes
+from keygenes.expression.wilcoxon import Counted, dose_screen, rank_genes
 
 DATA = Path(os.environ.get("KEYGENES_TEST_DATA", Path(__file__).parents[4] / "shared"))
 
@@ -39,7 +39,7 @@ def ranked(counts, n_counts, labels, vehicle, **settings):
     genes = [f"ENSG{j:02d}" for j in range(counts.shape[1])]
     symbols = [f"S{j:02d}" for j in range(counts.shape[1])]
     settings = {"task": "t", "pseudocount": 1.0, **settings}
-    return rank_genes(counts, n_counts, labels, vehicle, genes, symbols, **settings)
+    return rank_genes(Counted(counts, n_counts, genes, symbols), labels, vehicle, **settings)
 
 
 def test_every_number_against_scipy_and_plain_arithmetic():
@@ -198,7 +198,9 @@ def screened(*cells, **settings):
         "pseudocount": 1.0,
         **settings,
     }
-    return dose_screen(*cells, **settings)
+    counts, n_counts, *sides = cells
+    ids = np.arange(counts.shape[1]).astype(str)
+    return dose_screen(Counted(counts, n_counts, ids, ids), *sides, **settings)
 
 
 def dosed(seed=5):
@@ -255,12 +257,14 @@ def nutlin():
     adata = anndata.read_h5ad(cells)
     known = pd.read_csv(truth).set_index("names")
     table = rank_genes(
-        sparse.csr_matrix(adata.X),
-        adata.obs["n_counts"],
+        Counted(
+            sparse.csr_matrix(adata.X),
+            adata.obs["n_counts"],
+            adata.var["ensembl_id"],
+            known["sym"].reindex(adata.var["ensembl_id"]).fillna("").to_numpy(),
+        ),
         adata.obs["treatment"],
         (adata.obs["treatment"] == "vehicle").to_numpy(),
-        adata.var["ensembl_id"],
-        known["sym"].reindex(adata.var["ensembl_id"]).fillna("").to_numpy(),
         task="treatment",
         pseudocount=1.0,
     )
@@ -301,8 +305,11 @@ def test_planted_genes_of_the_semisynthetic_cells_are_recovered():
     adata = adata[keep.to_numpy()]
     token = adata.obs["dose_value"].astype(str).to_numpy()
     table = rank_genes(
-        *(sparse.csr_matrix(adata.X), adata.obs["ncounts"], token, token == "0"),
-        *(adata.var["ensembl_id"], adata.var_names),
+        Counted(
+            *(sparse.csr_matrix(adata.X), adata.obs["ncounts"]),
+            *(adata.var["ensembl_id"], adata.var_names),
+        ),
+        *(token, token == "0"),
         task="dose",
         pseudocount=1.0,
     ).query("group == '10' and reference == 'vehicle'")

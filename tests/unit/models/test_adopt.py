@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from messages import assert_sentence
-from tiny_study import tiny_config, write_model, write_study
+from tiny_study import model_files, task_fold, tiny_config, write_model, write_study
 from transformers import BertForSequenceClassification
 
 from keygenes.core.errors import InputError
@@ -31,14 +31,12 @@ def write_theirs(folder, names, **config):
 
 
 def adopted(study, theirs, folder, **more):
-    settings = {"task": "level", "fold": 1, "classes": None, "max_length": 24, **more}
-    names = ("out_weights", "out_config", "out_predictions", "out_loading")
+    names = ("weights", "config", "predictions", "loading")
     adopt_model(
-        **study,
-        **theirs,
-        **{name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
-        compute=Compute(200),
-        **settings,
+        task_fold(study),
+        model_files(study | theirs, more.pop("max_length", 24)),
+        {name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
+        **{"classes": None, "compute": Compute(200), **more},
     )
 
 

@@ -3,13 +3,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-from tiny_study import N_GENES, obs_of, write_study
+from tiny_study import N_GENES, obs_of, task_fold, write_study
 
 from keygenes.cells.variable_genes import variable_genes
 from keygenes.core.matrices import write_matrix
 from keygenes.core.regimes import BASELINES
-from keygenes.core.tables import read_table
+from keygenes.core.tables import read_table, write_table
 from keygenes.models.baselines import (
+    EqualDepth,
     baseline_probabilities,
     expression_features,
     fit_baselines,
@@ -22,7 +23,7 @@ from keygenes.models.baselines import (
 
 N_TOKENS, N_SPECIAL = 42, 2
 SPECIAL = np.arange(N_TOKENS) < N_SPECIAL
-OPTIONS = {"depth": 60, "draw_seed": 1, "seed": 1}
+DEPTH = EqualDepth(60, 1)
 
 
 def world(kind, n=480, seed=0):
@@ -53,17 +54,17 @@ def world(kind, n=480, seed=0):
     return scipy.sparse.csr_matrix(counts), tokens, labels, part
 
 
-def obs_with(counts):
-    """Return obs of cells of which all genes were measured."""
+def measured(counts):
+    """Return the matrix of cells of which all genes were measured."""
     n_counts = np.asarray(counts.sum(1)).ravel()
-    return pd.DataFrame({"n_counts": n_counts}, [f"c{i}" for i in range(len(n_counts))])
+    obs = pd.DataFrame({"n_counts": n_counts}, [f"c{i}" for i in range(len(n_counts))])
+    return anndata.AnnData(counts, obs)
 
 
 def accuracies(kind, seed=0):
     counts, tokens, labels, part = world(kind, seed=seed)
-    parts = part == "train", part == "valid"
     found, score, direction = baseline_probabilities(
-        tokens, SPECIAL, counts, obs_with(counts), labels, *parts, **OPTIONS
+        tokens, SPECIAL, measured(counts), labels, part, DEPTH, seed=1
     )
     assert tuple(found) == BASELINES
     test = part == "test"
@@ -126,12 +127,12 @@ def test_a_first_gene_never_seen_gets_the_shares_of_the_training_classes():
 def test_nothing_is_learnt_from_test_cells(monkeypatch):
     monkeypatch.setattr("keygenes.models.baselines.N_VARIABLE_GENES", 15)
     counts, tokens, labels, part = world("expression")
-    train, valid, test = (part == name for name in ("train", "valid", "test"))
-    options = {**OPTIONS, "depth": None}  # taken from the training cells
+    train, test = (part == name for name in ("train", "test"))
+    depth = DEPTH._replace(depth=None)  # taken from the training cells
 
     def of_others(counts, tokens, labels):
         found, score, _ = baseline_probabilities(
-            tokens, SPECIAL, counts, obs_with(counts), labels, train, valid, **options
+            tokens, SPECIAL, measured(counts), labels, part, depth, seed=1
         )
         return {name: p[~test] for name, p in found.items()}, score
 
@@ -203,16 +204,12 @@ def study(tmp_path_factory):
 def fitted(study, folder):
     folder.mkdir()
     paths = [folder / "predictions", folder / "coefficients"]
-    fit_baselines(
-        **study,
-        out_predictions=paths[0],
-        out_coefficients=paths[1],
-        task="level",
-        fold=1,
-        depth=60,
-        draw_seed=1,
-        threads=1,
-    )
+    inputs = study["counts"], study["vocabulary"]
+    tables = fit_baselines(task_fold(study), *inputs, equal_depth=DEPTH, threads=1)
+    for table, path, name in zip(
+        tables, paths, ("baseline_predictions", "coefficients"), strict=True
+    ):
+        write_table(table, path, name)
     return paths
 
 

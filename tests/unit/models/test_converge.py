@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from messages import assert_sentence
 from test_finetune import FROZEN, OPTIONS, OUTPUTS, tuned
-from tiny_study import write_model, write_study
+from tiny_study import model_files, task_fold, write_model, write_study
 
 from keygenes.core.errors import InputError
 from keygenes.core.jobs import Compute
@@ -35,14 +35,13 @@ def accuracy(folder, split="test"):
 
 def probed(study, folder):
     folder.mkdir()
+    names = {"weights": "model.safetensors", "config": "config.json"}
+    names["predictions"] = "predictions.parquet"
     fit_probe(
-        **study,
-        counts=None,
-        out_weights=folder / "model.safetensors",
-        out_config=folder / "config.json",
-        out_predictions=folder / "predictions.parquet",
-        task="level",
-        fold=1,
+        task_fold(study),
+        model_files(study),
+        None,
+        {key: folder / name for key, name in names.items()},
         features="hidden_state",
         pooling="mean",
         compute=Compute(2000),
@@ -105,5 +104,5 @@ def test_a_regime_that_trains_more_is_refused(study, tmp_path):
     options = {**OPTIONS, "converge": CONVERGE}
     patterns = ["bert.encoder.layer.{last}.*", *FROZEN]
     with pytest.raises(InputError) as error:
-        tuned(study, tmp_path, patterns=patterns, options=options, regime="last_layer")
+        tuned(study, tmp_path, patterns=patterns, options=options, name="last_layer")
     assert_sentence(error, "config key 'regimes.last_layer.converge'", "more than the head")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from messages import assert_sentence
 from stated import logged
-from tiny_study import write_model, write_study
+from tiny_study import model_files, task_fold, write_model, write_study
 
 from keygenes.core.errors import InputError
 from keygenes.core.files import checksum, read_json
@@ -22,9 +22,15 @@ from keygenes.models import batches
 from keygenes.models import finetune as module
 from keygenes.models.batches import padded
 from keygenes.models.cells import of_split, task_cells
-from keygenes.models.device import autocast, set_up_torch
+from keygenes.models.device import Hardware, autocast, set_up_torch
 from keygenes.models.encoder import load_classifier, read_weights
-from keygenes.models.finetune import class_logits, finetune, loss_and_accuracy, predictions_table
+from keygenes.models.finetune import (
+    Regime,
+    class_logits,
+    finetune,
+    loss_and_accuracy,
+    predictions_table,
+)
 from keygenes.models.head import cell_logits
 
 FULL = ["*"]
@@ -55,20 +61,21 @@ def study(tmp_path_factory):
 
 
 def tuned(study, folder, *, patterns=FULL, fold=1, seed=1, options=OPTIONS, **more):
-    settings = {"task": "level", "max_length": 24, "compute": Compute(200), **more}
+    max_length, compute = more.pop("max_length", 24), more.pop("compute", Compute(200))
+    out = {name.split(".")[0]: folder / name for name in OUTPUTS}
     finetune(
-        **study,
-        out_weights=folder / "model.safetensors",
-        out_config=folder / "config.json",
-        out_history=folder / "history.parquet",
-        out_predictions=folder / "predictions.parquet",
-        out_loading=folder / "loading.json",
+        files=task_fold(study, fold),
+        model_files=model_files(study, max_length),
+        out={"weights": out.pop("model"), **out},
         run=Run(fold, seed),
-        patterns=patterns,
-        options=options,
-        **settings,
+        regime=Regime(patterns, options, **more),
+        compute=compute,
     )
     return {file: (folder / file).read_bytes() for file in OUTPUTS}
+
+
+def on_cpu(batch_tokens):
+    return Hardware(torch.device("cpu"), "float32", batch_tokens)
 
 
 @pytest.fixture(scope="module")
@@ -351,9 +358,7 @@ def test_logits_do_not_depend_on_the_batches(study):
         study["weights"], module.read_config(study["config"]), ["a", "b", "c"], 1
     )
     model.eval()
-    look = {"device": torch.device("cpu"), "precision": "float32"}
-    alone = class_logits(model, cells, batch_tokens=1, **look)
-    together = class_logits(model, cells, batch_tokens=10_000, **look)
+    alone, together = (class_logits(model, cells, on_cpu(n)) for n in (1, 10_000))
     assert alone.shape == (60, 3)
     torch.testing.assert_close(alone, together, atol=1e-5, rtol=0)
 
@@ -364,8 +369,8 @@ def test_validation_goes_on_in_halves_when_memory_runs_out(study, monkeypatch, c
         study["weights"], module.read_config(study["config"]), ["a", "b", "c"], 1
     )
     model.eval()
-    look = {"batch_tokens": 10_000, "device": torch.device("cpu"), "precision": "float32"}
-    expected, sizes, logits = class_logits(model, cells, **look), [], module.batch_logits
+    whole = on_cpu(10_000)
+    expected, sizes, logits = class_logits(model, cells, whole), [], module.batch_logits
 
     def small(model, cells, states, batch, device):
         assert torch.is_inference_mode_enabled()
@@ -375,7 +380,7 @@ def test_validation_goes_on_in_halves_when_memory_runs_out(study, monkeypatch, c
         return logits(model, cells, states, batch, device)
 
     monkeypatch.setattr(module, "batch_logits", small)
-    torch.testing.assert_close(class_logits(model, cells, **look), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(class_logits(model, cells, whole), expected, atol=1e-5, rtol=0)
     assert sizes == [60, 30, 15, 15, 30, 15, 15]
     assert logged(caplog, 60, 30)
 
@@ -392,7 +397,7 @@ def test_compiled_layers_learn_the_same(study, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", eager)
     expected = tuned(study, tmp_path / "a", options=options)
     assert compiled == []
-    tuned(study, tmp_path / "b", options=options, compile=True)
+    tuned(study, tmp_path / "b", options=options, compiled=True)
     assert compiled == ["Layer"] * 2
     names = read_weights(tmp_path / "a/model.safetensors").keys()
     assert read_weights(tmp_path / "b/model.safetensors").keys() == names

@@ -5,17 +5,19 @@ import pandas as pd
 import pytest
 import torch
 from messages import assert_sentence
-from tiny_study import N_GENES, write_model, write_study
+from tiny_study import N_GENES, model_files, write_model, write_study
 
 from keygenes.core.errors import InputError
 from keygenes.core.jobs import Compute
 from keygenes.core.tables import read_table, write_table
 from keygenes.models import gene_classes as module
 from keygenes.models.batches import padded
+from keygenes.models.device import Hardware
 from keygenes.models.encoder import load_trunk
 from keygenes.models.gene_baselines import detection_and_rank
 from keygenes.models.gene_classes import (
     IGNORED,
+    Scorer,
     classify_genes,
     draw_cells,
     expressed_genes,
@@ -76,13 +78,12 @@ def classified(study, folder, *, encoder="pretrained", seed=1, **options):
     folder.mkdir(exist_ok=True)
     out = folder / "gene_predictions.parquet"
     classify_genes(
-        **study,
-        out_predictions=out,
-        task="place",
-        encoder=encoder,
-        seed=seed,
+        study["tokens"],
+        study["genes"],
+        model_files(study),
+        out,
+        scorer=Scorer("place", encoder, seed),
         options={**OPTIONS, **options},
-        max_length=24,
         compute=Compute(200),
     )
     return read_table(out)
@@ -131,7 +132,7 @@ def test_no_label_of_a_held_out_gene_reaches_training(study, tmp_path, monkeypat
     """What training sees of the labels is exactly the other folds' genes."""
     seen = []
 
-    def spy(model, cells, labels, **settings):
+    def spy(model, cells, labels, *settings):
         seen.append(labels)
 
     monkeypatch.setattr(module, "train_fold", spy)
@@ -175,9 +176,8 @@ def test_the_score_is_the_mean_over_the_cells_that_express_the_gene(study):
     ).eval()
     cells = list(read_table(study["tokens"])["input_ids"])[:7]
     rows = token_values(32, np.array([4, 9]), np.arange(2))
-    sums, counts = summed_probabilities(
-        *(model, cells, rows, 2), batch_tokens=45, device=torch.device("cpu"), precision="float32"
-    )
+    hardware = Hardware(torch.device("cpu"), "float32", 45)
+    sums, counts = summed_probabilities(model, cells, rows, 2, hardware)
     for row, token in enumerate((4, 9)):
         found = []
         for cell in cells:

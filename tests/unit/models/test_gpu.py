@@ -5,14 +5,15 @@ import os
 import numpy as np
 import pytest
 import torch
-from tiny_study import random_cells, write_model, write_study
+from tiny_study import model_files, random_cells, task_fold, write_model, write_study
 
-from keygenes.attention.sums import attention_sums
+from keygenes.attention.expected import Sizes
+from keygenes.attention.sums import Subset, add_attention, sums_of_model
 from keygenes.core.jobs import Compute
 from keygenes.core.runs import Run
 from keygenes.core.tables import read_table
 from keygenes.models.encoder import load_trunk
-from keygenes.models.finetune import finetune
+from keygenes.models.finetune import Regime, finetune
 from keygenes.models.passes import Passes
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
@@ -41,15 +42,13 @@ def losses(
 ):
     outputs = ("weights", "config", "history", "predictions", "loading")
     suffix = {"weights": "safetensors", "config": "json", "loading": "json"}
+    cache = {"max_gb": 1, "dtype": "float32"}
     finetune(
-        **study,
-        **{f"out_{name}": folder / f"{name}.{suffix.get(name, 'parquet')}" for name in outputs},
-        task="level",
+        files=task_fold(study),
+        model_files=model_files(study),
+        out={name: folder / f"{name}.{suffix.get(name, 'parquet')}" for name in outputs},
         run=Run(1, 1),
-        patterns=patterns or REGIMES["full"],
-        options={**OPTIONS, **options},
-        cache={"max_gb": 1, "dtype": "float32"},
-        max_length=24,
+        regime=Regime(patterns or REGIMES["full"], {**OPTIONS, **options}, cache=cache),
         compute=Compute(200, 1, device, precision, deterministic),
     )
     return read_table(folder / "history.parquet")["valid_loss"].to_numpy()
@@ -106,12 +105,10 @@ def test_replayed_passes_are_those_that_are_made(study, tmp_path, monkeypatch):
 def test_attention_is_summed_to_the_same_bytes(study):
     trunk = load_trunk(study["weights"], study["config"]).to("cuda")
     cells, codes = random_cells(40, seed=3), np.arange(40) % 2
-    first, second = (
-        attention_sums(
-            trunk, cells, codes, codes, n_classes=2, n_wells=2, max_length=24, batch_tokens=200
-        )
-        for _ in range(2)
-    )
+    sizes = Sizes(np.array([len(cell) for cell in cells]), np.ones(40))
+    first, second = (sums_of_model(trunk, 2, 2, max_length=24) for _ in range(2))
+    for sums in (first, second):
+        add_attention(sums, trunk, Subset("test", cells, sizes, codes, codes), batch_tokens=200)
     for name, total in first.totals.items():
         assert torch.equal(total, second.totals[name]), name
     assert first.count("cells") == 40

@@ -102,17 +102,17 @@ def test_cells_of_which_nothing_was_drawn_cost_nothing():
 
 
 OUTPUTS = {
-    "out_weights": "model.safetensors",
-    "out_config": "config.json",
-    "out_history": "history.parquet",
+    "weights": "model.safetensors",
+    "config": "config.json",
+    "history": "history.parquet",
 }
 
 
 def pretrained(study, folder, max_length=24, **options):
     pretrain(
-        tokens=study["tokens"],
-        vocabulary=study["vocabulary"],
-        **{key: folder / name for key, name in OUTPUTS.items()},
+        study["tokens"],
+        study["vocabulary"],
+        {key: folder / name for key, name in OUTPUTS.items()},
         options={**OPTIONS, **options},
         max_length=max_length,
         compute=Compute(200),

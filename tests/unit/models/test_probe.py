@@ -8,7 +8,7 @@ from messages import assert_sentence
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from tiny_study import obs_of, random_cells, write_model, write_study
+from tiny_study import model_files, obs_of, random_cells, task_fold, write_model, write_study
 
 from keygenes.core.errors import InputError
 from keygenes.core.files import read_json
@@ -16,6 +16,7 @@ from keygenes.core.jobs import Compute
 from keygenes.core.matrices import write_matrix
 from keygenes.core.tables import read_table
 from keygenes.models.batches import padded
+from keygenes.models.device import Hardware
 from keygenes.models.encoder import load_trunk
 from keygenes.models.probe import (
     INVERSE_PENALTIES,
@@ -73,9 +74,9 @@ def test_what_is_held_out_does_not_enter_the_fit():
 def test_hidden_states_are_those_at_position_0_in_the_order_of_the_cells(tmp_path):
     trunk = load_trunk(**{f"{k}_path": v for k, v in write_model(tmp_path).items()})
     cells = random_cells(9)
-    device = torch.device("cpu")
     for batch_tokens in (1, 60, 10_000):
-        states = pooled_input(trunk, cells, batch_tokens=batch_tokens, device=device)
+        hardware = Hardware(torch.device("cpu"), "float32", batch_tokens)
+        states = pooled_input(trunk, cells, hardware)
         for i, cell in enumerate(cells):
             with torch.no_grad():
                 expected = trunk(*padded([cell]))[0, 0].numpy()
@@ -110,12 +111,12 @@ def study(tmp_path_factory):
 
 def fitted(study, folder, features, pooling=None):
     folder.mkdir(exist_ok=True)
-    names = ("out_weights", "out_config", "out_predictions")
+    names = ("weights", "config", "predictions")
     fit_probe(
-        **study,
-        **{name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
-        task="level",
-        fold=1,
+        task_fold(study),
+        model_files(study, max_length=None),
+        study["counts"],
+        {name: folder / file for name, file in zip(names, OUTPUTS, strict=True)},
         features=features,
         pooling=pooling,
         compute=Compute(200),

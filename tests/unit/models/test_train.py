@@ -12,9 +12,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from keygenes.core.errors import InputError
 from keygenes.models import train as train_module
+from keygenes.models.device import Hardware
 from keygenes.models.passes import Passes
 from keygenes.models.train import (
+    Course,
     Losses,
+    Training,
     linear_schedule,
     load_checkpoint,
     parameter_groups,
@@ -24,6 +27,13 @@ from keygenes.models.train import (
 
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 Y = (X @ torch.tensor([1.0, -2.0, 0.5]))[:, None]
+
+
+def records(settings):
+    """Return the `Course`, `Training` and `Hardware` that hold some settings."""
+    kinds = Course, Training, Hardware
+    assert settings.keys() <= {name for kind in kinds for name in kind._fields}
+    return [kind(**{k: settings[k] for k in kind._fields if k in settings}) for kind in kinds]
 
 
 def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, lengths=None, **options):
@@ -59,7 +69,7 @@ def fitted(tmp_path, *, valid_losses=None, batch_loss=None, model=None, lengths=
         "label": "line",
     }
     lengths = np.full(40, 5) if lengths is None else lengths
-    history = train(model, lengths, batch_loss or loss, validate, **{**settings, **options})
+    history = train(model, lengths, batch_loss or loss, validate, *records({**settings, **options}))
     return model, history, calls
 
 
@@ -357,7 +367,7 @@ def test_without_validation_the_last_epoch_stays_also_after_a_stop(tmp_path, cap
                 raise KeyboardInterrupt
             return torch.nn.functional.mse_loss(model(X[batch]), Y[batch])
 
-        return model, train(model, np.full(40, 5), loss, None, **settings), seen
+        return model, train(model, np.full(40, 5), loss, None, *records(settings)), seen
 
     model, history, seen = run()
     assert history["best"].tolist() == [False, False, False, True]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from stated import logged
 from test_finetune import FROZEN, OPTIONS, OUTPUTS, tuned
-from tiny_study import random_cells, tiny_config, write_model, write_study
+from tiny_study import model_files, random_cells, tiny_config, write_model, write_study
 
 from keygenes.core.files import read_json
 from keygenes.core.jobs import Compute
@@ -36,15 +36,14 @@ def study(tmp_path_factory):
 
 def cached(study, folder, patterns, cache=KEEP, pooling=None):
     """Run `cache_trunk`; return the path of its list."""
-    inputs = {k: study[k] for k in ("tokens", "vocabulary", "weights", "config")}
     path = folder / "cache" / "states.json"
     cache_trunk(
-        **inputs,
-        out_states=path,
+        study["tokens"],
+        model_files(study),
+        path,
         patterns=patterns,
         pooling=pooling,
         cache=cache,
-        max_length=24,
         **LOOK,
     )
     return path

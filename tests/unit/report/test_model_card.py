@@ -15,6 +15,7 @@ from keygenes.core.files import read_json, write_json
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import predictions_table, task_cells
+from keygenes.models.device import Hardware
 from keygenes.models.encoder import save_model
 from keygenes.models.families.geneformer import CellClassifier
 from keygenes.models.finetune import class_logits
@@ -90,8 +91,8 @@ def folder_of(tmp_path):
         save_model(model, folder / "model.safetensors", folder / "config.json")
         paths = [study[name] for name in ("tokens", "labels", "splits")]
         frame, cells, classes = task_cells(*paths, "level", 1)
-        settings = {"batch_tokens": 200, "device": torch.device("cpu"), "precision": "float32"}
-        p = class_logits(model, cells, **settings).double().softmax(1).numpy()
+        hardware = Hardware(torch.device("cpu"), "float32", 200)
+        p = class_logits(model, cells, hardware).double().softmax(1).numpy()
         write_table(
             predictions_table(frame, p, classes), folder / "predictions.parquet", "predictions"
         )

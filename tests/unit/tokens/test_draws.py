@@ -7,7 +7,7 @@ from token_cells import GENES, V2, in_shards, random_cells, tokens_written, voca
 from keygenes.core.errors import InputError
 from keygenes.core.tables import read_table
 from keygenes.tokens.draws import cell_generator, thinned_counts
-from keygenes.tokens.encode import encode_cells
+from keygenes.tokens.encode import Encoding, encode_cells
 from keygenes.tokens.store import read_tokens
 
 
@@ -18,9 +18,7 @@ def encoded(n_cells=200, rows=None, names=None, **draws):
     counts = counts[rows]
     cells, report = encode_cells(
         *(counts, np.asarray(counts.sum(axis=1)).ravel(), genes, vocabulary),
-        max_length=400,
-        special_tokens="v1",
-        draws={"seed": 1, **draws} if draws else None,
+        Encoding(max_length=400, version="v1", draws={"seed": 1, **draws} if draws else None),
         cells=np.array([f"cell{i}" for i in rows]),
     )
     return [cell.tolist() for cell in cells], report
@@ -56,15 +54,12 @@ def test_the_genes_are_drawn_before_the_cell_is_cut():
     counts = np.arange(1.0, 301.0)[None]
     cells, report = encode_cells(
         *(sparse.csr_matrix(counts), [1e6], *random_cells(1)[1:]),
-        max_length=100,
-        special_tokens="v1",
-        draws={"length": {"subsample": 50}, "seed": 3},
+        Encoding(max_length=100, version="v1", draws={"length": {"subsample": 50}, "seed": 3}),
         cells=["a"],
     )
     top = encode_cells(
         *(sparse.csr_matrix(counts), [1e6], *random_cells(1)[1:]),
-        max_length=100,
-        special_tokens="v1",
+        Encoding(max_length=100, version="v1"),
     )[0][0]
     assert len(cells[0]) == 50
     assert not set(cells[0].tolist()) <= set(top.tolist())
@@ -112,7 +107,7 @@ def test_cells_are_ranked_by_the_counts_that_are_left():
     names = np.array([f"cell{i}" for i in range(50)])
     thinned, _ = thinned_counts(counts, 60, names, 1)
     again, _ = encode_cells(
-        *(thinned, np.full(50, 60.0), genes, vocabulary), max_length=400, special_tokens="v1"
+        *(thinned, np.full(50, 60.0), genes, vocabulary), Encoding(max_length=400, version="v1")
     )
     drawn, report = encoded(50, depth=60)
     assert drawn == [cell.tolist() for cell in again]
@@ -144,9 +139,11 @@ def test_purposes_and_cells_have_streams_of_their_own():
 def test_special_tokens_stay_where_they_are():
     cells, report = encode_cells(
         *(sparse.csr_matrix([[5.0, 1.0, 4.0, 2.0, 3.0, 6.0]]), [21.0], GENES, V2),
-        max_length=8,
-        special_tokens="v2",
-        draws={"length": {"subsample": 4}, "order": "shuffled", "seed": 1},
+        Encoding(
+            max_length=8,
+            version="v2",
+            draws={"length": {"subsample": 4}, "order": "shuffled", "seed": 1},
+        ),
         cells=["a"],
     )
     assert (cells[0][0], cells[0][-1], len(cells[0])) == (2, 3, 6)

@@ -4,7 +4,7 @@ from scipy import sparse
 from token_cells import GENES, V2, random_cells, vocabulary_of
 
 from keygenes.core.errors import InputError
-from keygenes.tokens.encode import encode_cells, falling_order
+from keygenes.tokens.encode import Encoding, encode_cells, falling_order
 from keygenes.tokens.plan import vocabulary_ids
 
 
@@ -12,8 +12,8 @@ def encoded(counts, genes=GENES, vocabulary=None, max_length=10, special_tokens=
     counts = sparse.csr_matrix(np.asarray(counts, dtype=np.float32))
     n_counts = more.pop("n_counts", np.asarray(counts.sum(axis=1)).ravel())
     vocabulary = vocabulary_of() if vocabulary is None else vocabulary
-    settings = {"max_length": max_length, "special_tokens": special_tokens, **more}
-    cells, report = encode_cells(counts, n_counts, genes, vocabulary, **settings)
+    settings = {"max_length": max_length, "version": special_tokens, **more}
+    cells, report = encode_cells(counts, n_counts, genes, vocabulary, Encoding(**settings))
     assert all(ids.dtype == np.int32 for ids in cells)
     return [ids.tolist() for ids in cells], report
 
@@ -101,7 +101,7 @@ def test_cells_without_a_known_gene_are_empty(version):
 def test_stored_zeros_are_no_genes():
     counts = sparse.csr_matrix(([1.0, 0.0], [0, 1], [0, 2]), shape=(1, 6))
     cells, report = encode_cells(
-        counts, [1.0], GENES, vocabulary_of(), max_length=5, special_tokens="v1"
+        counts, [1.0], GENES, vocabulary_of(), Encoding(max_length=5, version="v1")
     )
     assert cells[0].tolist() == [2]
     assert report["n_genes"].tolist() == [1]
@@ -111,10 +111,10 @@ def test_stored_zeros_are_no_genes():
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"special_tokens": "v3"}, "'v3'"),
-        ({"special_tokens": "v2"}, "<cls>"),
+        ({"version": "v3"}, "'v3'"),
+        ({"version": "v2"}, "<cls>"),
         ({"max_length": 0}, "tokens.max_length"),
-        ({"special_tokens": "v2", "vocabulary": V2, "max_length": 2}, "at least 3"),
+        ({"version": "v2", "vocabulary": V2, "max_length": 2}, "at least 3"),
         ({"n_counts": [0.0]}, "n_counts"),
         ({"n_counts": [np.nan]}, "n_counts"),
     ],
@@ -128,7 +128,7 @@ def test_many_cells_over_several_blocks_match_the_definition():
     counts, genes, vocabulary = random_cells()
     n_counts = np.asarray(counts.sum(axis=1)).ravel() * 1.1
     cells, report = encode_cells(
-        counts, n_counts, genes, vocabulary, max_length=90, special_tokens="v1"
+        counts, n_counts, genes, vocabulary, Encoding(max_length=90, version="v1")
     )
     assert len(cells) == len(report) == 2500
     medians = vocabulary["median"].to_numpy()[2:]

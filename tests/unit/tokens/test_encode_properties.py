@@ -8,7 +8,7 @@ from scipy import sparse
 from token_cells import vocabulary_of
 
 from keygenes.core.errors import InputError
-from keygenes.tokens.encode import encode_cells
+from keygenes.tokens.encode import Encoding, encode_cells
 
 GENES = [f"ENSG{i:011d}" for i in range(7)]
 TYPES = ("uint8", "int8", "uint16", "int32", "int64", "float32", "float64")
@@ -75,7 +75,7 @@ def test_cells_are_encoded_as_defined(study):
     totals = dense.sum(1)
     before = [part.copy() for part in (counts.data, counts.indices, counts.indptr)]
     cells, report = encode_cells(
-        counts, totals, ids, vocabulary, max_length=max_length, special_tokens=f"v{version}"
+        counts, totals, ids, vocabulary, Encoding(max_length=max_length, version=f"v{version}")
     )
     assert len(cells) == len(report) == len(dense)
     for i, (tokens, row) in enumerate(zip(cells, dense, strict=True)):
@@ -101,9 +101,11 @@ def test_a_cell_is_encoded_alike_whatever_stands_beside_it(study, random):
     counts, dense, ids, vocabulary, max_length, version = study
     order = list(range(len(dense)))
     random.shuffle(order)
-    settings = {"max_length": max_length, "special_tokens": f"v{version}"}
-    cells, _ = encode_cells(counts, dense.sum(1), ids, vocabulary, **settings)
-    again, _ = encode_cells(counts[order], dense.sum(1)[order], ids, vocabulary, **settings)
+    settings = {"max_length": max_length, "version": f"v{version}"}
+    cells, _ = encode_cells(counts, dense.sum(1), ids, vocabulary, Encoding(**settings))
+    again, _ = encode_cells(
+        counts[order], dense.sum(1)[order], ids, vocabulary, Encoding(**settings)
+    )
     assert [cells[i].tolist() for i in order] == [tokens.tolist() for tokens in again]
 
 
@@ -113,10 +115,10 @@ def test_a_cell_is_encoded_alike_whatever_stands_beside_it(study, random):
 def test_a_cell_with_counts_has_a_total(study, total):
     counts, dense, ids, vocabulary, max_length, _ = study
     totals = np.where(dense.sum(1) > 0, total, 0.0)
-    settings = {"max_length": max_length, "special_tokens": "v1"}
+    settings = {"max_length": max_length, "version": "v1"}
     if (dense.sum(1) > 0).any():
         with pytest.raises(InputError, match="n_counts"):
-            encode_cells(counts, totals, ids, vocabulary, **settings)
+            encode_cells(counts, totals, ids, vocabulary, Encoding(**settings))
     else:
-        cells, _ = encode_cells(counts, totals, ids, vocabulary, **settings)
+        cells, _ = encode_cells(counts, totals, ids, vocabulary, Encoding(**settings))
         assert all(len(tokens) == 0 for tokens in cells)

@@ -18,8 +18,9 @@ from token_cells import (
 from keygenes.core.errors import InputError
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_stamp, read_table, set_stamp
-from keygenes.tokens.encode import encode_cells
+from keygenes.tokens.encode import Encoding, encode_cells
 from keygenes.tokens.store import read_tokens
+from keygenes.tokens.vocabulary import read_mapping
 
 
 @pytest.mark.slow
@@ -58,8 +59,7 @@ def test_tables_have_their_schema_row_groups_and_stamp_and_read_back(tmp_path, c
         np.asarray(counts.sum(axis=1)).ravel(),
         genes,
         vocabulary,
-        max_length=90,
-        special_tokens="v1",
+        Encoding(max_length=90, version="v1"),
     )
     direct = [cell for cell in direct if len(cell)]
     for i, cell in enumerate(direct):
@@ -106,7 +106,7 @@ def test_the_mapping_file_is_used(tmp_path):
     tokens_path, _ = tokens_written(
         *(tmp_path, counts, ["MDM2", "TP53"], V2),
         version="v2",
-        mapping_path=tmp_path / "mapping.pkl",
+        mapping=read_mapping(tmp_path / "mapping.pkl"),
     )
     assert read_tokens(tokens_path)[1].tolist() == [2, 5, 4, 3]
 

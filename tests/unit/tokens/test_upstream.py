@@ -16,8 +16,9 @@ from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import read_table, write_table
 from keygenes.inputs.canonical import canonical_matrix
 from keygenes.models.cells import task_cells
-from keygenes.tokens.encode import encode_cells
+from keygenes.tokens.encode import Encoding, encode_cells
 from keygenes.tokens.store import merge_tokens, read_tokens, write_tokens
+from keygenes.tokens.vocabulary import read_mapping
 
 GENES = [f"ENSG{i:011d}" for i in range(30)]
 SPECIALS = {"v1": ["<pad>", "<mask>"], "v2": ["<pad>", "<mask>", "<cls>", "<eos>"]}
@@ -75,14 +76,9 @@ def tokens_written(folder, matrix, version, **settings):
     write_table(vocabulary_of(version), folder / "vocabulary.parquet", "vocabulary")
     (folder / "mapping.pkl").write_bytes(pickle.dumps(MAPPING))
     paths = folder / "tokens.parquet", folder / "report.parquet"
-    settings = {"max_length": 100, "upstream": True, **settings}
-    mapping_path = folder / "mapping.pkl" if version == "v2" else None
-    write_tokens(
-        *(matrix, folder / "vocabulary.parquet", *paths),
-        version=version,
-        mapping_path=mapping_path,
-        **settings,
-    )
+    mapping = read_mapping(folder / "mapping.pkl") if version == "v2" else None
+    encoding = Encoding(100, version, mapping, settings.pop("upstream", True))
+    write_tokens(matrix, folder / "vocabulary.parquet", *paths, encoding, **settings)
     return paths
 
 
@@ -92,10 +88,7 @@ def direct(counts, given, version, n_counts=None):
     mapping = MAPPING if version == "v2" else None
     cells, _ = encode_cells(
         *(counts, n_counts, given, vocabulary_of(version)),
-        max_length=100,
-        special_tokens=version,
-        mapping=mapping,
-        upstream=True,
+        Encoding(max_length=100, version=version, mapping=mapping, upstream=True),
     )
     return [cell.tolist() for cell in cells]
 

@@ -6,6 +6,7 @@ import pandas as pd
 from scipy import sparse
 
 from keygenes.core.tables import write_table
+from keygenes.tokens.encode import Encoding
 from keygenes.tokens.store import merge_tokens, write_tokens
 
 GENES = [f"ENSG{i:011d}" for i in range(6)]
@@ -47,8 +48,12 @@ def tokens_written(folder, counts, genes, vocabulary, **settings):
     write_cells(folder / "cells.h5ad", counts, genes)
     write_table(vocabulary, folder / "vocabulary.parquet", "vocabulary")
     outputs = folder / "tokens.parquet", folder / "report.parquet"
-    settings = {"max_length": 90, "version": "v1", **settings}
-    write_tokens(folder / "cells.h5ad", folder / "vocabulary.parquet", *outputs, **settings)
+    inputs, shard = (
+        (folder / "cells.h5ad", folder / "vocabulary.parquet"),
+        settings.pop("shard", None),
+    )
+    encoding = Encoding(**{"max_length": 90, "version": "v1", **settings})
+    write_tokens(*inputs, *outputs, encoding, shard=shard)
     return outputs
 
 

@@ -1,6 +1,8 @@
 """How much attention shifts between two models, per layer and head, and per rank."""
 
 import logging
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ from keygenes.attention.agreement import (
 from keygenes.attention.extract import drawn
 from keygenes.attention.subsets import TEST
 from keygenes.attention.sums import moments
-from keygenes.core.tables import read_table, write_table
+from keygenes.core.runs import Run
 from keygenes.models.cells import of_split, task_cells
 from keygenes.models.device import autocast, set_up_torch, token_budget
 from keygenes.models.encoder import load_trunk
@@ -85,42 +87,59 @@ def rank_shift(by_rank_a, by_rank_b):
     )
 
 
-def compare_attention(
-    *,
-    tokens,
-    labels,
-    splits,
-    models,
-    others,
-    by_rank,
-    out_cosine,
-    out_rank_shift,
-    out_bounds,
-    task,
-    run,
-    other,
-    pairs,
-    max_cells,
-    compute,
-):
-    """Write the agreement and the shift by rank of every pair of models, on the test cells.
+def rank_shifts(by_rank, pairs, run):
+    """Return table 'rank_shift' of pairs of models of one run, on its test cells.
 
     Parameters
     ----------
-    models : dict {name: (weights path, config path)}
-    others : dict {name: (weights path, config path)}
-        Some of the models as the run `other` trained them.
-    by_rank : dict {name: path of table 'by_rank'}
-    run, other : `core.runs.Run`, Run or None
-    pairs : list of [name, name]
+    by_rank : dict {name: table 'by_rank'}
+    pairs : list of (name, name)
+    run : core.runs.Run
     """
-    device = set_up_torch(compute)
-    trunks = {name: load_trunk(*paths).to(device) for name, paths in models.items()}
-    batch_tokens = token_budget(compute, next(iter(trunks.values())).config)
-    frame, cells, _ = task_cells(tokens, labels, splits, task, run.fold)
+    ranks = {name: table[table["subset"] == TEST] for name, table in by_rank.items()}
+    of_run = {"fold": run.fold, "seed": run.seed}
+    shifts = [rank_shift(ranks[a], ranks[b]).assign(a=a, b=b, **of_run) for a, b in pairs]
+    return pd.concat(shifts, ignore_index=True)
+
+
+def cells_compared(files, max_cells):
+    """Return the test cells of a `TaskFold`, at most so many: list of int arrays."""
+    frame, cells, _ = task_cells(*files)
     _, cells = of_split(frame, cells, "test")
-    cells = [cells[i] for i in drawn(np.arange(len(cells)), max_cells, run.fold)]
-    pairs, of_run = [tuple(pair) for pair in pairs], {"fold": run.fold, "seed": run.seed}
+    return [cells[i] for i in drawn(np.arange(len(cells)), max_cells, files.fold)]
+
+
+class OfRun(NamedTuple):
+    """The models of one run.
+
+    Attributes
+    ----------
+    run : core.runs.Run
+    files : dict {name: (weights path, config path)}
+    """
+
+    run: Run
+    files: dict[str, tuple[str | Path, str | Path]]
+
+
+def compare_attention(models, others, pairs, cells, compute):
+    """Return how much the attention of pairs of models agrees, and bounds of that.
+
+    Parameters
+    ----------
+    models, others : OfRun, OfRun or None
+        The others are some of the models as another run trained them.
+    pairs : list of (name, name)
+    cells : list of int arrays
+
+    Returns
+    -------
+    cosine, bounds : DataFrames
+        Tables 'cosine' and 'comparison_bounds'.
+    """
+    device, run = set_up_torch(compute), models.run
+    trunks = {name: load_trunk(*paths).to(device) for name, paths in models.files.items()}
+    batch_tokens = token_budget(compute, next(iter(trunks.values())).config)
     frames = []
     with autocast(device, compute.precision):
         of_pairs = compared_pairs(trunks, pairs, cells, batch_tokens)
@@ -128,14 +147,11 @@ def compare_attention(
         log.info(
             "%s vs %s: cosine %.4f to %.4f", a, b, found["cosine"].min(), found["cosine"].max()
         )
-        frames.append(agreement_table(found, a=a, b=b, **of_run, n_cells=len(cells)))
-    write_table(pd.concat(frames, ignore_index=True), out_cosine, "cosine")
-    retrained = {name: load_trunk(*paths).to(device) for name, paths in others.items()}
+        columns = {"a": a, "b": b, "fold": run.fold, "seed": run.seed, "n_cells": len(cells)}
+        frames.append(agreement_table(found, **columns))
+    other, files = others or (None, {})
+    retrained = {name: load_trunk(*paths).to(device) for name, paths in files.items()}
     few = [cells[i] for i in drawn(np.arange(len(cells)), BOUND_CELLS, run.fold)]
     with autocast(device, compute.precision):
         bounds = comparison_bounds(trunks, retrained, few, batch_tokens, run, other)
-    write_table(bounds, out_bounds, "comparison_bounds")
-    ranks = {name: read_table(path) for name, path in by_rank.items()}
-    ranks = {name: table[table["subset"] == TEST] for name, table in ranks.items()}
-    shifts = [rank_shift(ranks[a], ranks[b]).assign(a=a, b=b, **of_run) for a, b in pairs]
-    write_table(pd.concat(shifts, ignore_index=True), out_rank_shift, "rank_shift")
+    return pd.concat(frames, ignore_index=True), bounds

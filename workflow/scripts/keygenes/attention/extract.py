@@ -15,7 +15,13 @@ from keygenes.attention.expected import (
 )
 from keygenes.attention.stream import ROW_STATISTICS
 from keygenes.attention.subsets import TEST, VEHICLE
-from keygenes.attention.sums import LAYER_MEASURES, NORM_MEASURES, attention_sums
+from keygenes.attention.sums import (
+    LAYER_MEASURES,
+    NORM_MEASURES,
+    Subset,
+    add_attention,
+    sums_of_model,
+)
 from keygenes.attention.tables import (
     expected_table,
     gene_table,
@@ -41,22 +47,17 @@ def drawn(indices, at_most, fold):
 
 
 class LookedAt(NamedTuple):
-    """The cells of one subset, in the order of the token table.
+    """The cells that attention is looked at in.
 
     Attributes
     ----------
-    cells : list of int arrays
-        Tokens of each cell.
-    sizes : Sizes
-        Of each cell: number of tokens, total counts.
-    classes, wells : int arrays [n_cells]
-        Codes.
+    subsets : dict {subset: Subset}
+    class_names, well_names : lists of str
     """
 
-    cells: list[np.ndarray]
-    sizes: Sizes
-    classes: np.ndarray
-    wells: np.ndarray
+    subsets: dict[str, Subset]
+    class_names: list[str]
+    well_names: list[str]
 
 
 def depths_of(obs, cells):
@@ -66,103 +67,82 @@ def depths_of(obs, cells):
     return np.maximum(obs["n_counts"].loc[cells].to_numpy(float), 1)
 
 
-def looked_at(*, tokens, labels, splits, counts_obs, task, fold, vehicle, max_cells, **_):
+def looked_at(files, obs, vehicle, max_cells):
     """Return the cells that attention is looked at in, and the names of classes and wells.
 
     Parameters
     ----------
-    counts_obs : DataFrame, indexed by cell
-        Obs of the study's cells; its `well` and `n_counts` are used where there are any.
-    vehicle : bool array, in the order of `counts_obs`
+    files : TaskFold
+    obs : DataFrame, indexed by cell
+        Of the study's cells; its `well` and `n_counts` are used where there are any.
+    vehicle : bool array, in the order of `obs`
         Untreated cells; those in the training split say what attention to expect.
     max_cells : int or None
         At most so many of each subset, the same ones for every model of the fold.
 
     Returns
     -------
-    subsets : dict {subset: LookedAt}
-    class_names, well_names : lists of str
+    LookedAt
     """
-    frame, cells, class_names = task_cells(tokens, labels, splits, task, fold)
-    wells = well_codes(counts_obs, frame["cell"])
-    depths = depths_of(counts_obs, frame["cell"])
-    is_vehicle = pd.Series(vehicle, counts_obs.index).loc[frame["cell"]].to_numpy()
+    frame, cells, class_names = task_cells(*files)
+    wells = well_codes(obs, frame["cell"])
+    depths = depths_of(obs, frame["cell"])
+    is_vehicle = pd.Series(vehicle, obs.index).loc[frame["cell"]].to_numpy()
     split = frame["split"].to_numpy()
     of_subset = {TEST: split == "test", VEHICLE: (split == "train") & is_vehicle}
     subsets = {}
     for subset, chosen in of_subset.items():
-        chosen = drawn(np.flatnonzero(chosen), max_cells, fold)
-        subsets[subset] = LookedAt(
+        chosen = drawn(np.flatnonzero(chosen), max_cells, files.fold)
+        subsets[subset] = Subset(
+            name=subset,
             cells=[cells[i] for i in chosen],
             sizes=Sizes(np.array([len(cells[i]) for i in chosen], int), depths[chosen]),
             classes=frame["label"].to_numpy()[chosen],
             wells=wells.codes[chosen].astype(np.int64),
         )
-    return subsets, class_names, list(wells.categories)
+    return LookedAt(subsets, class_names, list(wells.categories))
 
 
-def subset_sums(
-    *,
-    vocabulary,
-    weights,
-    config,
-    max_length,
-    pair_norms,
-    compute,
-    shard=(1, 1),
-    **where,
-):
+def subset_sums(looked, files, *, pair_norms, compute, shard=(1, 1)):
     """Return the `Sums` of one model on test cells and on vehicle training cells, by subset.
 
     Parameters
     ----------
-    shard : (int, int)
-        As of `attention_sums`.
-    where : dict
-        Arguments of `looked_at`.
+    looked : LookedAt
+    files : ModelFiles
+    pair_norms, shard
+        As of `add_attention`.
     """
     device = set_up_torch(compute)
-    trunk = load_trunk(weights, config).to(device)
-    n_tokens = len(read_table(vocabulary))
-    check_fit(trunk.config, vocabulary_size=n_tokens, max_length=max_length, where=str(config))
-    subsets, class_names, well_names = looked_at(**where)
-    of_subset = {TEST: ONE_BIN, VEHICLE: bins_for(subsets[VEHICLE].sizes)}
+    trunk = load_trunk(files.weights, files.config).to(device)
+    size = {"vocabulary_size": len(read_table(files.vocabulary)), "max_length": files.max_length}
+    check_fit(trunk.config, **size, where=str(files.config))
+    of_subset = {TEST: ONE_BIN, VEHICLE: bins_for(looked.subsets[VEHICLE].sizes)}
+    names = len(looked.class_names), len(looked.well_names)
+    how = {"batch_tokens": token_budget(compute, trunk.config), "pair_norms": pair_norms}
+    found = {}
     with autocast(device, compute.precision):
-        return {
-            subset: attention_sums(
-                trunk,
-                part.cells,
-                part.classes,
-                part.wells,
-                n_classes=len(class_names),
-                n_wells=len(well_names),
-                max_length=max_length,
-                batch_tokens=token_budget(compute, trunk.config),
-                pair_norms=pair_norms,
-                shard=shard,
-                bins=of_subset[subset],
-                depths=part.sizes.depths,
-                label=f"attention, {subset} cells",
-            )
-            for subset, part in subsets.items()
-        }
+        for subset, part in looked.subsets.items():
+            bins = of_subset[subset]
+            found[subset] = sums_of_model(trunk, *names, files.max_length, bins)
+            add_attention(found[subset], trunk, part, **how, shard=shard, bins=bins)
+    return found
 
 
-def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
+def write_attention(sums, looked, outputs, *, vocabulary, pair_norms):
     """Write the tables of a model's attention from its sums.
 
     Parameters
     ----------
     sums : dict {subset: Sums}
+    looked : LookedAt
     outputs : dict {table: path-like}
         For the tables by_rank, by_gene, by_well, norms, heads and expected.
-    where : dict
-        Arguments of `looked_at`.
     """
     genes = read_table(vocabulary)["ensembl_id"].to_numpy()
     # a leading <cls> takes position 0 without being a gene: ranks of genes start at 1 all the same
     leading = int("<cls>" in set(genes))
-    subsets, class_names, well_names = looked_at(**where)
+    subsets, class_names, well_names = looked
     untreated = subsets[VEHICLE].sizes
     bins = bins_for(untreated)
     expectation = fitted(sums[VEHICLE].log2_sums(), untreated, bins)
@@ -204,15 +184,7 @@ def write_attention(sums, outputs, *, vocabulary, pair_norms, **where):
         write_table(pd.concat(tables[name], ignore_index=True), path, name)
 
 
-def extract_attention(outputs, *, vocabulary, pair_norms, **where):
-    """Write attention statistics of one model on test cells and on vehicle training cells.
-
-    Parameters
-    ----------
-    outputs : dict {table: path-like}
-        As of `write_attention`.
-    where : dict
-        Arguments of `subset_sums`.
-    """
-    sums = subset_sums(vocabulary=vocabulary, pair_norms=pair_norms, **where)
-    write_attention(sums, outputs, vocabulary=vocabulary, pair_norms=pair_norms, **where)
+def extract_attention(looked, files, outputs, *, pair_norms, compute):
+    """Write attention statistics of one model; arguments as of `subset_sums`, `write_attention`."""
+    sums = subset_sums(looked, files, pair_norms=pair_norms, compute=compute)
+    write_attention(sums, looked, outputs, vocabulary=files.vocabulary, pair_norms=pair_norms)

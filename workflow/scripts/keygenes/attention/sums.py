@@ -1,6 +1,7 @@
 """Running sums of attention over cells, exact in any order: shards merge to one run's sums."""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -54,10 +55,50 @@ def add_exactly(total, at, amounts):
     high[..., at] = new
 
 
+class Subset(NamedTuple):
+    """The cells of one subset, in the order of the token table.
+
+    Attributes
+    ----------
+    name : str
+    cells : list of int arrays
+        Tokens of each cell.
+    sizes : Sizes
+        Of each cell: number of tokens, total counts.
+    classes, wells : int arrays [n_cells]
+        Codes; the well of a cell without one is 0.
+    """
+
+    name: str
+    cells: list[np.ndarray]
+    sizes: Sizes
+    classes: np.ndarray
+    wells: np.ndarray
+
+
+class Shape(NamedTuple):
+    """How many of each there are in `Sums`; the bins are of lengths and depths of cells."""
+
+    layers: int
+    heads: int
+    n_tokens: int
+    n_classes: int
+    n_wells: int
+    length_bins: int = 1
+    depth_bins: int = 1
+
+
 class Sums:
     """Running sums of one subset of cells; nothing grows with the number of cells.
 
     They lie where the model computes, and come back as arrays (`count`, `total`).
+
+    Parameters
+    ----------
+    shape : Shape
+    max_length : int
+        Tokens of the longest cell.
+    device : torch.device or str
 
     Attributes
     ----------
@@ -77,15 +118,13 @@ class Sums:
         [measures, layers * heads] and ``layer_sum``, ``layer_squares`` [measures, layers].
     """
 
-    def __init__(
-        self, layers, heads, n_tokens, max_length, n_classes, n_wells, *n_bins, device="cpu"
-    ):
-        n_bins = n_bins or ONE_BIN.shape  # of length, of depth
+    def __init__(self, shape, max_length, device="cpu"):
+        layers, heads, n_tokens, n_classes, n_wells, *n_bins = shape
 
         def zeros(*shape):
             return torch.zeros(shape, dtype=torch.float64, device=device)
 
-        self.shape = (layers, heads, n_tokens, n_classes, n_wells, *n_bins)
+        self.shape = shape
         of_genes, of_wells = (n_classes, n_tokens), (n_wells, n_tokens)
         self.counts = {
             "cells": zeros(1),
@@ -187,7 +226,7 @@ class Groups:
         return values.new_zeros(shape).index_add_(-1, self.position, values)
 
 
-def add_batch(sums, layers, ids, mask, classes, wells, bins=None, at=None):
+def add_batch(sums, layers, ids, mask, codes, at=None):
     """Add the statistics of a batch of cells to the sums.
 
     Parameters
@@ -196,9 +235,8 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None, at=None):
     layers : list of `stream.LayerStatistics`
     ids, mask : int64 tensors [n_cells, L]
         Padded right.
-    classes, wells : int64 tensors [n_cells]
-    bins : int64 tensor [2, n_cells], optional
-        Bin of each cell's length and depth; without it all are in one.
+    codes : int64 tensor [4, n_cells]
+        Class and well of each cell, bin of its length and of its depth.
     at : int64 tensor [2, n], optional
         The `places` of all tokens; without it the device is asked, and waited for.
     """
@@ -206,9 +244,8 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None, at=None):
     max_length = len(sums.counts["rank_n"])
     row, positions = mask.nonzero(as_tuple=True) if at is None else at
     genes, lengths = ids[row, positions], mask.sum(1).double()
-    of_gene, of_well = classes[row] * n_tokens + genes, wells[row] * n_tokens + genes
+    of_gene, of_well = (of_cell[row] * n_tokens + genes for of_cell in codes[:2])
     ranks = positions + 1.0
-    bins = mask.new_zeros(len(LOG_SUMS), len(lengths)) if bins is None else bins
 
     def count(name, at, amounts):
         sums.counts[name].view(-1).index_add_(0, at, amounts.double())
@@ -232,7 +269,7 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None, at=None):
         groups.add(totals[f"{name}_sum"], values, totals[f"{name}_squares"])
     logs = flat.clamp_min(SMALLEST).log2()
     sums.counts["raised"] += (flat < SMALLEST).sum()
-    for name, of_bin, n_bins in zip(LOG_SUMS, bins, sums.shape[5:], strict=True):
+    for name, of_bin, n_bins in zip(LOG_SUMS, codes[2:], sums.shape[5:], strict=True):
         if n_bins == 1 and name != LOG_SUMS[0]:
             continue  # it would be the first again
         Groups(of_bin[row] * max_length + positions).add(totals[f"{name}_sum"], logs)
@@ -261,52 +298,37 @@ def add_batch(sums, layers, ids, mask, classes, wells, bins=None, at=None):
     sums.add("layer", of_layers.sum(-1), (of_layers**2).sum(-1))
 
 
+def sums_of_model(trunk, n_classes, n_wells, max_length, bins=ONE_BIN):
+    """Return the `Sums` of a model over no cells, on its device."""
+    config = trunk.config
+    shape = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size)
+    return Sums(Shape(*shape, n_classes, n_wells, *bins.shape), max_length, trunk.device)
+
+
 @torch.inference_mode()
-def attention_sums(
-    trunk,
-    cells,
-    classes,
-    wells,
-    *,
-    n_classes,
-    n_wells,
-    max_length,
-    batch_tokens,
-    pair_norms=False,
-    shard=(1, 1),
-    bins=ONE_BIN,
-    depths=None,
-    label="attention",
+def add_attention(
+    sums, trunk, subset, *, batch_tokens, pair_norms=False, shard=(1, 1), bins=ONE_BIN
 ):
-    """Return the `Sums` of a model's attention over some cells.
+    """Add a model's attention over some cells to `Sums`.
 
     Parameters
     ----------
+    sums : Sums
+        Where the model computes (`sums_of_model`).
     trunk : trunk of a model (`models.families`)
         In eval mode, on the device to use.
-    cells : list of int arrays
-        Tokens of each cell.
-    classes, wells : int arrays [n_cells]
-        Codes; the well of a cell without one is 0.
+    subset : Subset
     pair_norms : bool
         Whether to compute the norm over heads per pair of genes.
     shard : (int, int)
         Which shard of how many, from 1: a share of the batches. The batches are the same for any
         number of shards, and so is every cell's attention.
     bins : expected.Bins
-        Of the size of cells; without them all are in one.
-    depths : float array [n_cells], optional
-        Total counts; for the bins.
-    label : str
-        What its progress is called in the log.
+        Of the size of cells, those of `sums`; without them all are in one.
     """
-    config = trunk.config
-    sizes = (config.num_hidden_layers, config.num_attention_heads, config.vocab_size, max_length)
-    device = trunk.device
-    sums = Sums(*sizes, n_classes, n_wells, *bins.shape, device=device)
-    lengths = np.array([len(cell) for cell in cells])
-    sizes = Sizes(lengths, np.ones(len(cells)) if depths is None else depths)
-    codes = np.stack([classes, wells, *binned(sizes, bins)]).astype(np.int64)
+    device, cells, lengths = trunk.device, subset.cells, subset.sizes.lengths
+    codes = [subset.classes, subset.wells, *binned(subset.sizes, bins)]
+    codes = np.stack(codes).astype(np.int64)
 
     def looked_at(batch):
         ids, mask = padded([cells[i] for i in batch], device)
@@ -314,13 +336,13 @@ def attention_sums(
         return batch, layers, ids, mask
 
     batches = budget_batches(lengths, batch_tokens) if len(cells) else []
-    for batch in with_progress(batches[shard[0] - 1 :: shard[1]], label):
+    for batch in with_progress(
+        batches[shard[0] - 1 :: shard[1]], f"attention, {subset.name} cells"
+    ):
         # nothing is added before all of the batch has gone through
         for part, *found in halving(looked_at, batch):
-            of_class, of_well, *of_bin = moved(codes[:, part], device)
-            at = places(lengths[part], device)
-            add_batch(sums, *found, of_class, of_well, torch.stack(of_bin), at)
-    return sums
+            of_part, at = moved(codes[:, part], device), places(lengths[part], device)
+            add_batch(sums, *found, of_part, at)
 
 
 def write_sums(sums, path):
@@ -339,9 +361,9 @@ def merged_sums(paths):
         with intact(path), safe_open(path, "numpy") as file:
             check_tensors(path)
             for subset in (TEST, VEHICLE):
-                layers, heads, n_tokens, *others = map(int, file.get_tensor(f"{subset}/shape"))
+                shape = Shape(*map(int, file.get_tensor(f"{subset}/shape")))
                 max_length = file.get_slice(f"{subset}/rank_n").get_shape()[0]
-                part = Sums(layers, heads, n_tokens, max_length, *others)
+                part = Sums(shape, max_length)
                 for arrays in (part.counts, part.totals):
                     for name in arrays:
                         arrays[name] = torch.from_numpy(file.get_tensor(f"{subset}/{name}"))

@@ -7,6 +7,8 @@ at in the same cells.
 """
 
 import logging
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,13 @@ from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.core.tracks import ATTRIBUTIONS, ONE_PASS
 from keygenes.evidence import attribution
-from keygenes.evidence.cell_scores import all_scores, one_pass_scores, timed, without_rejected
+from keygenes.evidence.cell_scores import (
+    Masking,
+    all_scores,
+    one_pass_scores,
+    timed,
+    without_rejected,
+)
 from keygenes.evidence.drawn_cells import drawn_cells
 from keygenes.evidence.faithfulness import cell_faithfulness
 from keygenes.evidence.intervals import table_of
@@ -33,6 +41,35 @@ log = logging.getLogger("keygenes")
 # The first of these that any cell has is also tried from its end.
 REVERSED = ("integrated_gradients", "occlusion", "attattr", *ONE_PASS[::-1])
 RANDOMISED_STEPS = 10  # of integrated gradients, whose ranks alone matter there
+
+
+class Asked(NamedTuple):
+    """What is asked of a model.
+
+    Attributes
+    ----------
+    tracks : list of str
+        Others than those of `ONE_PASS` and `MANY_PASSES` are passed over.
+    attribution, faithfulness : dict
+        Config sections evidence.attribution and evidence.faithfulness.
+    """
+
+    tracks: list[str]
+    attribution: dict[str, Any]
+    faithfulness: dict[str, Any] | None
+
+
+class OrderFiles(NamedTuple):
+    """Tables that tell orders of genes which attributions are held against.
+
+    Attributes
+    ----------
+    wilcoxon, by_well : path-like
+        `by_well` of the same model.
+    """
+
+    wilcoxon: str | Path
+    by_well: str | Path
 
 
 def well_table(scores, cells, ensembl_ids, specials):
@@ -88,7 +125,7 @@ def cell_table(scores, errors, kept, cells, values):
     return table_of([pd.DataFrame(rows)], "attributed_cells")
 
 
-def faithfulness_table(model, cells, kept, of_genes, *, fixed, options, mask_token, batch_tokens):
+def faithfulness_table(model, cells, kept, of_genes, fixed, options, masking):
     """Return table 'cell_faithfulness' of the costly cells.
 
     Parameters
@@ -100,13 +137,14 @@ def faithfulness_table(model, cells, kept, of_genes, *, fixed, options, mask_tok
         ``fixed(cell)`` -> bool array [L], positions that are never masked.
     options : dict
         fractions, n_random.
+    masking : Masking
     """
     frames = []
     turned = next((track for track in REVERSED if kept.get(track)), None)
 
     def value(variants):
         ids = torch.from_numpy(variants.astype(np.int64)).to(model.trunk.device)
-        return attribution.contrasts(model, ids, batch_tokens=batch_tokens)
+        return attribution.contrasts(model, ids, batch_tokens=masking.batch_tokens)
 
     for i in map(int, with_progress(cells.costly, "faithfulness", "cells")):
         cell = cells.tokens[i]
@@ -120,24 +158,24 @@ def faithfulness_table(model, cells, kept, of_genes, *, fixed, options, mask_tok
             cell,
             genes,
             orders_of(cell, genes, of_cell, of_genes, sign, turned),
-            mask_token=mask_token,
-            rng=np.random.default_rng([cells.fold, 23, i]),
-            **options,
+            options,
+            masking.mask_token,
+            np.random.default_rng([cells.fold, 23, i]),
         )
         frames.append(table.assign(cell=cells.names[i], well=cells.wells[i]))
     return table_of(frames, "cell_faithfulness")
 
 
-def randomisation_table(model, cells, tracks, *, specials, **options):
+def randomisation_table(model, cells, tracks, masking):
     """Return table 'cell_randomisation' of the cells shown, for tracks that few passes answer."""
 
     def scores_of(some_model, i):
         ids, mask = padded([cells.tokens[i]], model.trunk.device)
-        genes = ~np.isin(cells.tokens[i], list(specials))
+        genes = ~np.isin(cells.tokens[i], masking.specials)
         scores = one_pass_scores(some_model, ids, mask, tracks)
         if "integrated_gradients" in tracks:
             scores["integrated_gradients"], _ = attribution.integrated_gradients(
-                some_model, ids, mask, specials=specials, n_steps=RANDOMISED_STEPS, **options
+                some_model, ids, mask, n_steps=RANDOMISED_STEPS, **masking._asdict()
             )
         return {track: found[0, : len(genes)][genes] for track, found in scores.items()}
 
@@ -158,63 +196,40 @@ def logit_contrasts(model, cells, batch_tokens):
     return values
 
 
-def attribute_genes(
-    *,
-    tokens,
-    labels,
-    splits,
-    vocabulary,
-    counts_obs,
-    weights,
-    config,
-    out_well_scores,
-    out_cells,
-    task,
-    fold,
-    tracks,
-    attribution_options,
-    max_length,
-    compute,
-    wilcoxon=None,
-    by_well=None,
-    faithfulness_options=None,
-    out_faithfulness=None,
-    out_randomisation=None,
-):
+def attribute_genes(files, model_files, obs, asked, out, compute, orders=None):
     """Write the attributions of one model per well and gene, and how far they can be believed.
-
-    Of a model that was trained on dealt labels, `labels` and `splits` are those of the true one.
 
     Parameters
     ----------
-    counts_obs : DataFrame, indexed by cell
-        Obs of the study's cells; its `well` is used where there is one.
-    fold : int
-        Chooses the cells, all draws and the weights that randomisation puts in.
-    tracks : list of str
-        Others than those of `ONE_PASS` and `MANY_PASSES` are passed over.
-    attribution_options : dict
-        Config section evidence.attribution.
-    wilcoxon, by_well, faithfulness_options, out_faithfulness, out_randomisation
-        Without the outputs nothing is masked and nothing is randomised, and the others (tables of
-        orders, config section evidence.faithfulness) are not read.
+    files : TaskFold
+        Of a model that was trained on dealt labels, those of the true one. The fold chooses the
+        cells, all draws and the weights that randomisation puts in.
+    model_files : ModelFiles
+    obs : DataFrame, indexed by cell
+        Of the study's cells; its `well` is used where there is one.
+    asked : Asked
+    out : dict {name: path-like}
+        well_scores, cells; faithfulness, randomisation: without these two nothing is masked and
+        nothing is randomised.
+    compute : core.jobs.Compute
+    orders : OrderFiles, optional
+        For faithfulness.
     """
-    options, tested = dict(attribution_options), out_faithfulness is not None
-    faith = dict(faithfulness_options) if tested else {"randomised_cells": 0}
-    n_shown = faith.pop("randomised_cells")
+    options, tested, tracks = asked.attribution, "faithfulness" in out, asked.tracks
+    n_shown = asked.faithfulness["randomised_cells"] if tested else 0
     device = set_up_torch(compute)
-    model, _ = load_classifier(weights, config)
-    table = read_table(vocabulary)
-    check_fit(model.config, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    model, _ = load_classifier(model_files.weights, model_files.config)
+    table = read_table(model_files.vocabulary)
+    size = {"vocabulary_size": len(table), "max_length": model_files.max_length}
+    check_fit(model.config, **size, where=str(model_files.config))
     model.requires_grad_(False).to(device)
     ids = table["ensembl_id"].to_numpy(str)
     specials = table.loc[table["ensembl_id"].str.startswith("<"), "token"].tolist()
     mask_token = int(table.loc[table["ensembl_id"] == "<mask>", "token"].iloc[0])
-    batch_tokens = token_budget(compute, model.config)
-    common = {"mask_token": mask_token, "batch_tokens": batch_tokens}
+    masking = Masking(mask_token, specials, token_budget(compute, model.config))
 
-    frame, all_tokens, _ = task_cells(tokens, labels, splits, task, fold)
-    cells = drawn_cells(frame, all_tokens, counts_obs, options, n_shown, fold)
+    frame, all_tokens, _ = task_cells(*files)
+    cells = drawn_cells(frame, all_tokens, obs, options, n_shown, files.fold)
     n_costly = len(cells.costly)
     log.info("%d test cells, %d of them with tracks of many passes", len(cells.names), n_costly)
 
@@ -228,25 +243,26 @@ def attribute_genes(
     steps = {"integrated_gradients": options["n_steps"], "attattr": options["attattr_steps"]}
     if not tested:
         tracks = [track for track in tracks if track in ATTRIBUTIONS]
-    scores, errors = all_scores(model, cells, tracks, steps=steps, specials=specials, **common)
+    scores, errors = all_scores(model, cells, tracks, steps, masking)
     if reads_first and not np.isin([c[0] for c in cells.tokens], specials).all():
         log.info(
             "the classifier reads position 0: its gene is part of every track, but of no order "
             "whose faithfulness is tested"
         )
     kept = without_rejected(scores, errors, options["max_completeness_error"])
-    write_table(well_table(kept, cells, ids, specials), out_well_scores, "well_scores")
-    values = logit_contrasts(model, cells, batch_tokens)
-    write_table(cell_table(scores, errors, kept, cells, values), out_cells, "attributed_cells")
+    write_table(well_table(kept, cells, ids, specials), out["well_scores"], "well_scores")
+    values = logit_contrasts(model, cells, masking.batch_tokens)
+    attributed = cell_table(scores, errors, kept, cells, values)
+    write_table(attributed, out["cells"], "attributed_cells")
     if not tested:
         return
-    of_genes = gene_orders(read_table(wilcoxon), task, ids, all_tokens)
-    of_genes |= attention_orders(read_table(by_well), ids, tracks)
+    of_genes = gene_orders(read_table(orders.wilcoxon), files.task, ids, all_tokens)
+    of_genes |= attention_orders(read_table(orders.by_well), ids, tracks)
     with timed("faithfulness", n_costly):
         masked = faithfulness_table(
-            model, cells, kept, of_genes, fixed=fixed, options=faith, **common
+            model, cells, kept, of_genes, fixed, asked.faithfulness, masking
         )
-    write_table(masked, out_faithfulness, "cell_faithfulness")
+    write_table(masked, out["faithfulness"], "cell_faithfulness")
     with timed("randomisation", len(cells.shown)):
-        changed = randomisation_table(model, cells, tracks, specials=specials, **common)
-    write_table(changed, out_randomisation, "cell_randomisation")
+        changed = randomisation_table(model, cells, tracks, masking)
+    write_table(changed, out["randomisation"], "cell_randomisation")

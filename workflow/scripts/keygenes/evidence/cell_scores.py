@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,23 @@ from keygenes.evidence import attribution
 from keygenes.models.batches import budget_batches, padded, padded_length
 
 log = logging.getLogger("keygenes")
+
+
+class Masking(NamedTuple):
+    """What stands for a masked gene, and what is never masked.
+
+    Attributes
+    ----------
+    mask_token : int
+    specials : list of int
+        Tokens that are no genes.
+    batch_tokens : int
+        Tokens, padding included, that go through the model at once.
+    """
+
+    mask_token: int
+    specials: list[int]
+    batch_tokens: int
 
 
 def one_pass_scores(model, ids, mask, tracks):
@@ -39,22 +57,22 @@ def one_pass_scores(model, ids, mask, tracks):
     return {track: scores[track] for track in ONE_PASS if track in tracks}
 
 
-def many_pass_scores(model, ids, mask, track, *, steps, mask_token, specials, batch_tokens):
+def many_pass_scores(model, ids, mask, track, steps, masking):
     """Return one track of `MANY_PASSES` and its completeness errors (None where it has none).
 
     Parameters
     ----------
     steps : dict {track: int}
+    masking : Masking
     """
-    of, cost = (model, ids, mask), {"batch_tokens": batch_tokens}
-    tokens = {"mask_token": mask_token, "specials": specials}
+    of, how = (model, ids, mask), masking._asdict()
+    cost = {"batch_tokens": masking.batch_tokens}
+    genes = cost | {"specials": masking.specials}
     ways = {
         "attattr": lambda n: attribution.attattr(*of, n_steps=n, **cost),
-        "integrated_gradients": lambda n: attribution.integrated_gradients(
-            *of, n_steps=n, **tokens, **cost
-        ),
-        "occlusion": lambda _: (attribution.occlusion(*of, **tokens, **cost), None),
-        "deletion": lambda _: (attribution.deletion(*of, specials=specials, **cost), None),
+        "integrated_gradients": lambda n: attribution.integrated_gradients(*of, n_steps=n, **how),
+        "occlusion": lambda _: (attribution.occlusion(*of, **how), None),
+        "deletion": lambda _: (attribution.deletion(*of, **genes), None),
     }
     return ways[track](steps.get(track))
 
@@ -68,7 +86,7 @@ def timed(what, n_cells):
     log.info("%s: %d cells, %.3g s per cell", what, n_cells, seconds)
 
 
-def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_tokens):
+def all_scores(model, cells, tracks, steps, masking):
     """Return every track in every cell that it is computed in, and completeness errors.
 
     Parameters
@@ -76,6 +94,8 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
     cells : Cells
         The costly ones get the tracks of `MANY_PASSES`, and attention received.
     tracks : list of str
+    steps, masking
+        As of `many_pass_scores`.
 
     Returns
     -------
@@ -84,7 +104,7 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
     errors : dict {track: dict {cell: float}}
     """
     scores = {track: {} for track in (*ONE_PASS, *MANY_PASSES) if track in tracks}
-    errors = {}
+    errors, batch_tokens = {}, masking.batch_tokens
     lengths, costly = cells.lengths, cells.costly
     everywhere = np.arange(len(lengths))
     for names, chosen in (
@@ -108,10 +128,7 @@ def all_scores(model, cells, tracks, *, steps, mask_token, specials, batch_token
                 ids, mask = padded([cells.tokens[i] for i in group], model.trunk.device)
                 if len(group) == 1:  # it goes without padding, and without a look at it
                     ids, mask = ids[:, : lengths[group[0]]], None
-                options = {"mask_token": mask_token, "specials": specials}
-                values, error = many_pass_scores(
-                    *(model, ids, mask, track), **options, steps=steps, batch_tokens=batch_tokens
-                )
+                values, error = many_pass_scores(model, ids, mask, track, steps, masking)
                 for row, i in enumerate(group):
                     found[i] = values[row, : lengths[i]], None if error is None else error[row]
         scores[track] = {int(i): found[i][0] for i in costly}

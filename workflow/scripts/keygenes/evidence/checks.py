@@ -7,6 +7,7 @@ are selected and labelled.
 import logging
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from keygenes.cells.confounding import batch_columns, confounding
@@ -244,16 +245,13 @@ def primary_check(primary, labels, obs, *, n_positive, permutations, brought):
     )
 
 
-def study_checks(*, obs, genes, totals, labels, splits, vocabulary, columns, sets, **primary):
+def study_checks(counts, labels, splits, vocabulary, *, columns, sets, **primary):
     """Return the table 'checks', and log each row: a warning where a look is due.
 
     Parameters
     ----------
-    obs : DataFrame, indexed by cell
-    genes : Index of str [n_genes]
-        Ensembl ids of the study.
-    totals : float array [n_genes]
-        Counts of each gene.
+    counts : AnnData
+        The study's cells and genes, raw counts.
     labels, splits, vocabulary : DataFrame
         Tables.
     columns : dict {task: column of obs}
@@ -261,7 +259,8 @@ def study_checks(*, obs, genes, totals, labels, splits, vocabulary, columns, set
     primary : dict
         ``primary`` (section 'evidence.primary' or None), ``permutations``, ``brought``.
     """
-    checks = []
+    checks, obs, genes = [], counts.obs, counts.var_names
+    totals = np.asarray(counts.X.sum(axis=0, dtype=float)).ravel()
     for task, column in columns.items():
         of_task = labels.set_index("cell")[task]
         obs_of_task = obs.loc[of_task.index]

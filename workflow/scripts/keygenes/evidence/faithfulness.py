@@ -80,7 +80,7 @@ def masked_variants(cell, genes, sets, mask_token):
     return variants
 
 
-def cell_faithfulness(value, cell, genes, orders, *, fractions, n_random, mask_token, rng):
+def cell_faithfulness(value, cell, genes, orders, options, mask_token, rng):
     """Return comprehensiveness and sufficiency of one cell for every order of its genes.
 
     Parameters
@@ -92,10 +92,9 @@ def cell_faithfulness(value, cell, genes, orders, *, fractions, n_random, mask_t
         Positions of the genes that may be masked, at least one.
     orders : dict {name: int array [n]}
         Places in `genes`, first the one that matters most.
-    fractions : list of float
-        Shares of `genes`.
-    n_random : int
-        Draws of matched random genes; and of the order 'random' of all.
+    options : dict
+        fractions: shares of `genes`, list of float. n_random: draws of matched random genes; and
+        of the order 'random' of all.
     mask_token : int
     rng : numpy.random.Generator
 
@@ -105,6 +104,7 @@ def cell_faithfulness(value, cell, genes, orders, *, fractions, n_random, mask_t
         Columns order, metric, fraction (missing: AOPC, the mean over them), value, and matched:
         the mean over draws of rank-matched random genes (missing for 'random' and 'expression').
     """
+    fractions, n_random = options["fractions"], options["n_random"]
     numbers = numbers_masked(fractions, len(genes))
     named, sets = [], []
     for name, order in orders.items():

@@ -5,7 +5,8 @@ import pandas as pd
 from keygenes.attention.subsets import TEST
 from keygenes.core.tables import read_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS
-from keygenes.evidence.score import of_regime, read_well_sums, without_special_tokens
+from keygenes.evidence.score import read_well_sums, without_special_tokens
+from keygenes.evidence.track_files import of_regime
 from keygenes.evidence.tracks import strongest_tests, track_scores
 from keygenes.evidence.well_sums import well_matrices
 

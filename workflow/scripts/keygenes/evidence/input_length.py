@@ -4,17 +4,15 @@ Each regime that reads a variant of the tokens is held against its counterpart, 
 trained alike on the tokens as they are, in the same test cells.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import scipy
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.jackknife import LEVEL, design_of, interval, left_out_sums
-from keygenes.evidence.intervals import ratio_of_sums
+from keygenes.core.jackknife import LEVEL
+from keygenes.evidence.counterparts import Measure, of_models, row_of, shares
 from keygenes.evidence.top_counts import count_interval, drawn_totals, in_top
 
 SPECIAL = "<"
@@ -55,27 +53,6 @@ def runs_by_regime(tables):
     found = {}
     for (regime, fold, seed), table in tables.items():
         found.setdefault(regime, {})[fold, seed] = table
-    return found
-
-
-def _of_models(runs, values, index, tail=()):
-    """Return arrays of every model: float array [n_units, n_folds, n_seeds, ...].
-
-    Parameters
-    ----------
-    runs : dict {(fold, seed): table}
-    values : callable
-        ``values(table)`` -> DataFrame, indexed by unit.
-    index : Index [n_units]
-    tail : tuple of int
-        Shape of a unit's values.
-    """
-    folds, seeds = (sorted({key[i] for key in runs}) for i in (0, 1))
-    found = np.zeros((len(index), len(folds), len(seeds), *tail))
-    for (fold, seed), table in runs.items():
-        frame = values(table)
-        at = index.get_indexer(frame.index)
-        found[at, folds.index(fold), seeds.index(seed)] = frame.to_numpy(float)
     return found
 
 
@@ -161,69 +138,6 @@ def _tested_cells(runs):
     return len({cell for t in runs.values() for cell in t["cell"][t["split"].astype(str) == TEST]})
 
 
-def _same_models(parts, like):
-    """Return the parts of a regime trained once repeated for each seed of another."""
-    return np.broadcast_to(parts, np.broadcast_shapes(parts.shape, like.shape))
-
-
-def _seen(*parts):
-    """Return which units have anything in any of some arrays [n_units, ...]."""
-    return np.any([p.any(axis=tuple(range(1, p.ndim))) for p in parts], axis=0)
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A number of each regime, and how its interval comes about.
-
-    Attributes
-    ----------
-    name : str
-    values : callable
-        ``values(parts, design)`` -> the number from all units, then with something left out.
-    intervals : callable
-        ``intervals(values, design, bounds)`` -> low, high.
-    largest : float
-        The smallest is 0.
-    """
-
-    name: str
-    values: Callable[..., np.ndarray]
-    intervals: Callable[..., tuple[Any, Any]] = interval
-    largest: float = 1.0
-
-
-def _compared(measure, parts, name, other, strata):
-    """Return the row of a regime, with its difference to another on the same units.
-
-    Parameters
-    ----------
-    measure : Measure
-    parts : dict {regime: array [n_units, n_folds, n_seeds, ...]}
-    name, other : str
-        The other may be None.
-    strata : array of str [n_units]
-    """
-    seen = _seen(parts[name])
-    design = design_of(strata[seen], *parts[name].shape[1:3])
-    values = measure.values(parts[name][seen], design)
-    low, high = measure.intervals(values, design, (0.0, measure.largest))
-    row = {"regime": name, "measure": measure.name, "value": values[0], "n": int(seen.sum())}
-    row |= {"ci_low": low, "ci_high": high}
-    if not other:
-        return row
-    seen = _seen(parts[name], parts[other])
-    one, two = (_same_models(parts[r], parts[x]) for r, x in ((name, other), (other, name)))
-    design = design_of(strata[seen], *one.shape[1:3])
-    values = measure.values(one[seen], design) - measure.values(two[seen], design)
-    low, high = measure.intervals(values, design, (-measure.largest, measure.largest))
-    return row | {"difference": values[0], "difference_low": low, "difference_high": high}
-
-
-def _shares(parts, design):
-    """Return the first of `parts` [..., 2] as a share of the second, for every row of a design."""
-    return ratio_of_sums(left_out_sums(parts, design))
-
-
 def accuracy_rows(predictions, counterparts, cells):
     """Return rows of table 'input_length': accuracy of each regime, and against its counterpart.
 
@@ -241,11 +155,11 @@ def accuracy_rows(predictions, counterparts, cells):
     def hits(table):
         return hits_per_unit(table, cells["unit_id"])
 
-    parts = {name: _of_models(of, hits, strata.index, (2,)) for name, of in runs.items()}
+    parts = {name: of_models(of, hits, strata.index, (2,)) for name, of in runs.items()}
     doses, unit = strata.to_numpy(str), cells["unit"].iloc[0]
-    accuracy = Measure("accuracy", _shares)
+    accuracy = Measure("accuracy", shares)
     return [
-        _compared(accuracy, parts, name, counterparts[name], doses)
+        row_of(accuracy, parts, name, counterparts[name], doses)
         | {"n_of": unit, "n_cells": _tested_cells(runs[name])}
         for name in parts
     ]
@@ -280,7 +194,7 @@ def share_rows(by_well, counterparts, groups, strata, n_top):
         return table.reindex(columns=genes, fill_value=0.0)
 
     parts = {
-        name: _of_models(of, every_gene, wells, (len(genes),))
+        name: of_models(of, every_gene, wells, (len(genes),))
         for name, of in runs_by_regime(totals).items()
     }
     rows = []
@@ -292,11 +206,11 @@ def share_rows(by_well, counterparts, groups, strata, n_top):
             totals = drawn_totals(of_wells, design, np.random.default_rng([0, 13]))
             return in_top(totals, own, n_top)
 
-        share = Measure(f"{group}_share", _shares)
+        share = Measure(f"{group}_share", shares)
         counted = Measure(f"{group}_in_top", count, count_interval, float(n_top))
         for measure, of in ((share, sums), (counted, parts)):
             for name, other in ((name, counterparts[name]) for name in parts):
-                row = _compared(measure, of, name, other, doses) | {"n_of": "well"}
+                row = row_of(measure, of, name, other, doses) | {"n_of": "well"}
                 missing = [r for r in (name, other) if r and not sums[r][..., 0].any()]
                 for column in row.keys() & NUMBERS if missing else ():  # a group not measured
                     if name in missing or column.startswith("difference"):
@@ -344,45 +258,63 @@ def shift_rows(rank_shift, pairs, counterparts):
     return result
 
 
-def input_length(
-    *,
-    predictions,
-    by_well,
-    rank_shift,
-    counterparts,
-    encodings,
-    pairs,
-    cells,
-    groups,
-    n_top,
-    max_cells=None,
-):
+class ModelTables(NamedTuple):
+    """What is known of the models of a task.
+
+    Attributes
+    ----------
+    predictions, by_well : dicts {(regime, fold, seed): table}
+    rank_shift : DataFrame or None
+        Table of that name.
+    max_cells : int or None
+        Test cells per fold whose attention was looked at; None: all.
+    """
+
+    predictions: dict[tuple[str, int, int], pd.DataFrame]
+    by_well: dict[tuple[str, int, int], pd.DataFrame]
+    rank_shift: pd.DataFrame | None
+    max_cells: int | None = None
+
+
+class Compared(NamedTuple):
+    """Which regimes are held against each other.
+
+    Attributes
+    ----------
+    counterparts : dict {regime: regime or None}
+    encodings : dict {regime: name of its encoding, 'main' or a variant}
+    pairs : list of (regime, regime)
+        Of the shift by rank.
+    """
+
+    counterparts: dict[str, str | None]
+    encodings: dict[str, str]
+    pairs: list[tuple[str, str]]
+
+
+def input_length(models, compared, cells, groups, n_top):
     """Return table 'input_length' of one task.
 
     Parameters
     ----------
-    predictions, by_well : dicts {(regime, fold, seed): table}
-    rank_shift : table 'rank_shift'
-    counterparts : dict {regime: regime or None}
-        Of each regime of the tables above.
-    encodings : dict {regime: name of its encoding, 'main' or a variant}
-    pairs : list of (regime, regime)
+    models : ModelTables
+    compared : Compared
     cells : DataFrame, indexed by cell
         Of `resampling_units`, and the column well.
     groups : Series of str, indexed by ensembl_id
         From `gene_group`.
     n_top : int
-    max_cells : int or None
-        Test cells per fold whose attention was looked at; None: all.
     """
+    predictions, by_well, rank_shift, max_cells = models
+    counterparts, encodings, pairs = compared
     strata = cells.groupby("well")["stratum"].agg(lambda values: values.iloc[0])
     rows = accuracy_rows(predictions, counterparts, cells)
-    shares = share_rows(by_well, counterparts, groups, strata, n_top)
+    of_attention = share_rows(by_well, counterparts, groups, strata, n_top)
     looked_at = {}
     for name, runs in runs_by_regime(predictions).items():
         tested = {fold: _tested_cells({0: table}) for (fold, _), table in runs.items()}
         looked_at[name] = sum(min(n, max_cells or n) for n in tested.values())
-    rows += [{**row, "n_cells": looked_at[row["regime"]]} for row in shares]
+    rows += [{**row, "n_cells": looked_at[row["regime"]]} for row in of_attention]
     if rank_shift is not None:
         rows += shift_rows(rank_shift, pairs, counterparts)
     table = pd.DataFrame(rows)

@@ -5,17 +5,15 @@ import logging
 import numpy as np
 
 from keygenes.core.errors import input_error
-from keygenes.core.matrices import read_annotation
 from keygenes.core.shown import shortened
-from keygenes.core.tables import read_table, write_table, write_tsv
 from keygenes.evidence.gene_sets import find_listed, is_partial, read_gene_set, set_counts
 from keygenes.inputs.gene_names import KnownGenes, kind_of_names
 
 log = logging.getLogger("keygenes")
 
 
-def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_shown):
-    """Write table 'gene_set': which genes of the study a set lists.
+def match_gene_set(path, entry, name, genes, vocabulary, names=None):
+    """Return table 'gene_set': which genes of the study a set lists.
 
     Parameters
     ----------
@@ -24,14 +22,12 @@ def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_sho
         Of the gene-set registry.
     name : str
         Of the set.
-    matrix : path-like
-        The canonical matrix of the dataset.
-    vocabulary : path-like
-        Table 'vocabulary': its symbols count where the dataset has none.
-    names : path-like or None
-        Table 'gene_names', for what genes are called elsewhere.
-    out, out_shown : path-like
-        Parquet and TSV.
+    genes : DataFrame
+        Var of the dataset.
+    vocabulary : table 'vocabulary'
+        Its symbols count where the dataset has none.
+    names : table 'gene_names', optional
+        For what genes are called elsewhere.
 
     Raises
     ------
@@ -39,14 +35,8 @@ def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_sho
         If none of its genes is in the data.
     """
     listed = read_gene_set(path, entry)
-    genes = read_annotation(matrix).var
     ids = genes.index.to_numpy(str)
-    known = KnownGenes(
-        ids,
-        _symbols(genes, read_table(vocabulary)),
-        read_table(names) if names else None,
-    )
-    table = find_listed(listed, known)
+    table = find_listed(listed, KnownGenes(ids, _symbols(genes, vocabulary), names))
     counts = set_counts(table)
     if not counts["matched"]:
         own = genes["symbol"].astype(str)
@@ -68,8 +58,7 @@ def match_gene_set(path, entry, *, name, matrix, vocabulary, names, out, out_sho
         ),
         *(name, f" ({lost})" if lost else ""),
     )
-    write_table(table, out, "gene_set")
-    write_tsv(table, out_shown)
+    return table
 
 
 def _symbols(genes, vocabulary):

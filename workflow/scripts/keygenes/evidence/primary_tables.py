@@ -1,16 +1,16 @@
 """The primary test of a study: from the scores of genes to its verdict, a table each."""
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from keygenes.cells.normalise import counts_per_10k
 from keygenes.cells.relabel import labelled_units, n_relabellings
+from keygenes.core.runs import Run
 from keygenes.core.schemas import TABLES
-from keygenes.core.tables import read_table, write_table
 from keygenes.evidence import primary
-from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.track_tests import score_rows, scored, track_table, wilcoxon_scores
 from keygenes.evidence.well_sums import MIN_CELLS
 from keygenes.models.learnt import has_learnt, over_commonest
@@ -142,48 +142,50 @@ def primary_row(tests, accuracy, trained, possible, named, *, min_effect, brough
     }
 
 
-def test_primary(
-    *,
-    relabelled_genes,
-    predictions,
-    genes,
-    metrics,
-    labels,
-    counts,
-    gene_set,
-    out,
-    named,
-    min_effect,
-    n_null_draws,
-    brought,
-):
-    """Write the primary test of a study, and its exploratory companions.
+class PrimaryTables(NamedTuple):
+    """What the primary test is made of: tables of its regime and task.
+
+    Attributes
+    ----------
+    relabelled_genes : DataFrame
+        Of the regime.
+    predictions : dict {Run: DataFrame}
+        Of every run of it, on true and on dealt labels.
+    genes, metrics, labels : DataFrames
+        Of the task.
+    """
+
+    relabelled_genes: pd.DataFrame
+    predictions: dict[Run, pd.DataFrame]
+    genes: pd.DataFrame
+    metrics: pd.DataFrame
+    labels: pd.DataFrame
+
+
+def test_primary(tables, counts, members, named, *, min_effect, n_null_draws, brought):
+    """Return the primary test of a study, and its exploratory companions.
 
     Parameters
     ----------
-    relabelled_genes : path-like
-        Table 'relabelled_genes' of the primary regime.
-    predictions : dict {Run: path}
-        Of every run of it, on true and on dealt labels.
-    genes, metrics, labels : path-like
-        Tables of the primary task.
+    tables : PrimaryTables
     counts : AnnData
         All detected genes of the cells (`cells/screen.h5ad`), raw counts.
-    gene_set : path-like
-        Table 'gene_set'.
-    out : dict {table: path}
-        relabelled_scores, trained_accuracy, track_tests, primary.
+    members : set of str
+        Of the gene set.
     named : dict
         Section evidence.primary of the config.
+
+    Returns
+    -------
+    dict {name: DataFrame}
+        Tables relabelled_scores, trained_accuracy, track_tests and primary.
     """
-    members, task = read_members(gene_set), named["task"]
-    facts = detected_genes(read_table(genes))
+    facts = detected_genes(tables.genes)
     of_models = {
         track: scored(scores, facts, members)
-        for track, scores in scores_by_labels(read_table(relabelled_genes)).items()
+        for track, scores in scores_by_labels(tables.relabelled_genes).items()
     }
-    table = read_table(labels)
-    units, labelled = labelled_units(table, counts.obs, task)
+    units, labelled = labelled_units(tables.labels, counts.obs, named["task"])
     scaled = counts_per_10k(counts.X[labelled], counts.obs["n_counts"].to_numpy(float)[labelled])
     dealt = wilcoxon_scores(scaled, units, counts.var_names.to_numpy(str))
     references = {"wilcoxon": {(number, 0): score for number, score in dealt}}
@@ -194,11 +196,9 @@ def test_primary(
     rows = [row for track, s in (of_models | of_references).items() for row in score_rows(track, s)]
     scores = pd.DataFrame(rows).astype({"seed": "Int64"})
     tests = track_table(of_models, of_references, named, n_null_draws)
-    trained = trained_accuracy(
-        {run: read_table(path) for run, path in predictions.items()}, named["regime"]
-    )
+    trained = trained_accuracy(tables.predictions, named["regime"])
     possible = units.unit, float(n_relabellings(units))
-    accuracy = accuracy_columns(read_table(metrics), named["regime"])
+    accuracy = accuracy_columns(tables.metrics, named["regime"])
     row = primary_row(
         tests, accuracy, trained, possible, named, min_effect=min_effect, brought=brought
     )
@@ -206,7 +206,5 @@ def test_primary(
         "%s of %s on %s: %s (%s)",
         *(named["track"], named["regime"], named["gene_set"], row["outcome"], row["reason"]),
     )
-    write_table(scores, out["relabelled_scores"], "relabelled_scores")
-    write_table(trained, out["trained_accuracy"], "trained_accuracy")
-    write_table(tests, out["track_tests"], "track_tests")
-    write_table(pd.DataFrame([row]), out["primary"], "primary")
+    found = {"relabelled_scores": scores, "trained_accuracy": trained, "track_tests": tests}
+    return found | {"primary": pd.DataFrame([row])}

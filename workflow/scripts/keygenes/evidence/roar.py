@@ -19,9 +19,7 @@ from threadpoolctl import threadpool_limits
 from keygenes.cells.normalise import counts_per_10k
 from keygenes.cells.units import resampling_units
 from keygenes.core.jackknife import design_of, interval, left_out_sums, two_sided_p
-from keygenes.core.matrices import read_matrix
 from keygenes.core.progress import Progress
-from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.intervals import ratio_of_sums
 from keygenes.models.baselines import fit_penalised
 
@@ -208,29 +206,30 @@ def remove_and_retrain(matrix, labels, folds, ranked, units, strata, *, n_random
     return pd.DataFrame(rows)
 
 
-def remove_genes(*, counts, labels, splits, genes, out_roar, task, regime, n_random, threads):
-    """Write table 'roar': every pooled track of a task put to the test.
+def remove_genes(adata, labels, splits, genes, regime, *, n_random, threads):
+    """Return table 'roar': every pooled track of a task put to the test.
 
     Parameters
     ----------
-    counts, labels, splits, genes : path-like
-        Splits of all folds; the evidence table of the task.
-    out_roar : path-like
-    task, regime : str
+    adata : AnnData
+        Raw counts of the study's cells.
+    labels : categorical Series, indexed by cell
+        Of the task.
+    splits : table 'splits' of all folds
+    genes : table 'genes' of the task
+    regime : str
         The regime whose attention and attributions are tested.
     n_random, threads : int
     """
-    table = read_table(labels, columns=["cell", task]).dropna().set_index("cell")[task]
-    adata = read_matrix(counts)
-    adata = adata[adata.obs_names.isin(table.index)]
-    table = table[adata.obs_names]
-    split = read_table(splits)
-    units = resampling_units(adata.obs, table, split)
+    labels = labels.dropna()
+    adata = adata[adata.obs_names.isin(labels.index)]
+    labels = labels[adata.obs_names]
+    units = resampling_units(adata.obs, labels, splits)
     scaled = counts_per_10k(adata.X, adata.obs["n_counts"].to_numpy(float)).log1p()
     detection = scaled.getnnz(0)
     chosen = np.sort(np.argsort(-detection, kind="stable")[:MAX_GENES])
     chosen = chosen[detection[chosen] > 0]
-    split = split.pivot(index="cell", columns="fold", values="split").loc[adata.obs_names]
+    split = splits.pivot(index="cell", columns="fold", values="split").loc[adata.obs_names]
     folds = [
         tuple((split[fold] == part).to_numpy() for part in ("train", "valid", "test"))
         for fold in split.columns
@@ -238,11 +237,11 @@ def remove_genes(*, counts, labels, splits, genes, out_roar, task, regime, n_ran
     with threadpool_limits(threads):
         found = remove_and_retrain(
             scaled[:, chosen].toarray().astype(np.float32),
-            table.cat.codes.to_numpy(np.int64),
+            labels.cat.codes.to_numpy(np.int64),
             folds,
-            ranked_genes(read_table(genes), regime, list(adata.var_names[chosen])),
+            ranked_genes(genes, regime, list(adata.var_names[chosen])),
             units["unit_id"].to_numpy(str),
             units["stratum"].to_numpy(str),
             n_random=n_random,
         )
-    write_table(found.assign(regime=regime, seed=None), out_roar, "roar")
+    return found.assign(regime=regime, seed=None)

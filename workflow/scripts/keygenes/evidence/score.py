@@ -1,16 +1,15 @@
-"""Every gene's score on every track, and the thesis's key-gene table (Figures 7 and 8)."""
+"""Every gene's score on every track."""
 
 import logging
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
-import scipy
 
 from keygenes.attention.subsets import TEST
-from keygenes.core.tables import read_arrow, read_table, write_table, write_tsv
+from keygenes.core.tables import read_arrow, read_table
 from keygenes.core.tracks import ATTENTION, ATTRIBUTIONS, TRACKS
-from keygenes.evidence.gene_sets import membership, read_members
+from keygenes.evidence.track_files import of_regime
 from keygenes.evidence.tracks import (
     counted_once,
     expression_tests,
@@ -19,12 +18,10 @@ from keygenes.evidence.tracks import (
     interval_over_cells,
     logistic_track,
     model_track,
-    permuted_genes,
     random_track,
-    strongest_tests,
     with_permuted,
 )
-from keygenes.evidence.well_sums import well_groups, well_matrices
+from keygenes.evidence.well_sums import well_matrices
 
 log = logging.getLogger("keygenes")
 
@@ -92,150 +89,48 @@ def _sums_per_seed(tables, columns):
     return {None: sums(list(tables)) if len(seeds) > 1 else per_seed[seeds[0]], **per_seed}
 
 
-def of_regime(tables, regime):
-    """Return {(fold, seed): path} of one regime from {(regime, fold, seed): path}."""
-    return {(fold, seed): path for (one, fold, seed), path in tables.items() if one == regime}
+class Totals(NamedTuple):
+    """What the tables 'by_gene' of one regime say of every gene.
 
-
-def min_max(values):
-    """Return values scaled to [0, 1]; all zero where they do not vary."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    return (values - low) / (high - low) if high > low else np.zeros(len(values))
-
-
-def mean_ranks_by_class(by_gene):
-    """Return the mean rank per gene and class: columns ``mean_rank_<class>``."""
-    table = by_gene[(by_gene["subset"] == TEST) & by_gene["layer"].isna()]
-    n = table["n_cells"] * table.get("share", 1)
-    table = table.assign(n_cells=n, weighted=table["rank_mean"] * n)
-    sums = table.groupby(["ensembl_id", "class"], observed=True)[["weighted", "n_cells"]].sum()
-    ranks = (sums["weighted"] / sums["n_cells"]).unstack("class")
-    ranks.index = ranks.index.astype(str)
-    return ranks.rename(columns=lambda name: f"mean_rank_{name}")
-
-
-def key_genes(by_gene, genes, gene_sets, places=None):
-    """Return every gene by falling total attention, with what the thesis's Figure 8 shows.
-
-    Parameters
+    Attributes
     ----------
-    by_gene : tables 'by_gene' of the runs of one regime, as `counted_once` joins them
-        Each test cell counts once.
-    genes : DataFrame
-        ensembl_id, symbol; one row per gene.
-    gene_sets : dict {name: set of str}
-    places : int, optional
-        Layers x heads, where `by_gene` has no rows per layer and head.
-
-    Returns
-    -------
-    DataFrame
-        position, ensembl_id, symbol, attention (min-max scaled total), attention_total,
-        attention_received (times uniform), n_cells, rank_mean, rank_sd, mean_rank_<class>...,
-        in_<gene set>...
+    by_gene : DataFrame
+        All tables as one (`counted_once`).
+    places : int
+        Layers x heads.
+    of_seeds : dict {seed, or None for all: result of `gene_totals`}
     """
-    totals = gene_totals(by_gene, places)
-    frame = totals.reset_index().sort_values(
-        ["total", "ensembl_id"], ascending=[False, True], kind="stable"
-    )
-    frame = frame.merge(genes[["ensembl_id", "symbol"]], on="ensembl_id", how="left")
-    frame.insert(0, "position", np.arange(1, len(frame) + 1))
-    frame["attention"] = min_max(frame["total"].to_numpy())
-    frame = frame.merge(
-        mean_ranks_by_class(by_gene), left_on="ensembl_id", right_index=True, how="left"
-    )
-    for name, members in gene_sets.items():
-        frame[f"in_{name}"] = membership(frame["ensembl_id"], frame["symbol"], members)
-    frame = frame.rename(columns={"total": "attention_total", "received": "attention_received"})
-    first = ["position", "ensembl_id", "symbol", "attention", "attention_total"]
-    rest = [c for c in frame.columns if c not in first and c != "sd"]
-    return frame[first + rest]
+
+    by_gene: pd.DataFrame
+    places: int
+    of_seeds: dict[int | None, pd.DataFrame]
 
 
-def listed_genes(leading, totals, by_gene, genes, gene_sets):
-    """Return every gene in the order of a track, with what `key_genes` says but for attention.
+class BaselineTables(NamedTuple):
+    """What the tracks that no transformer is needed for come from.
 
-    Parameters
+    Attributes
     ----------
-    leading : DataFrame
-        Pooled rows of one track of table 'genes'.
-    totals : result of `gene_totals`
-    by_gene, genes, gene_sets
-        As for `key_genes`.
-
-    Returns
-    -------
-    DataFrame
-        position, ensembl_id, symbol, score, n_cells, rank_mean, rank_sd, mean_rank_<class>...,
-        in_<gene set>...
+    wilcoxon, pseudobulk : DataFrames
+        Tables of that name, of one task.
+    coefficients : list of DataFrame
+        Table 'coefficients', one per fold.
     """
-    frame = leading.sort_values("rank")[["ensembl_id", "score"]].reset_index(drop=True)
-    frame.insert(0, "position", np.arange(1, len(frame) + 1))
-    frame.insert(2, "symbol", frame["ensembl_id"].map(genes.set_index("ensembl_id")["symbol"]))
-    known = pd.concat(
-        [totals[["n_cells", "rank_mean", "rank_sd"]], mean_ranks_by_class(by_gene)], axis=1
-    )
-    frame = frame.merge(known, left_on="ensembl_id", right_index=True, how="left")
-    frame["n_cells"] = frame["n_cells"].fillna(0).astype(int)
-    for name, members in gene_sets.items():
-        frame[f"in_{name}"] = membership(frame["ensembl_id"], frame["symbol"], members)
-    return frame
+
+    wilcoxon: pd.DataFrame
+    pseudobulk: pd.DataFrame
+    coefficients: list[pd.DataFrame]
 
 
-def enrichment(flags, n_top):
-    """Return how many of the first `n_top` genes are in a set, against chance.
-
-    Parameters
-    ----------
-    flags : bool array [n_genes], in the order of a track
-
-    Returns
-    -------
-    dict
-        found, n_top, expected (base rate x n_top), p (hypergeometric, one-sided), base_rate,
-        n_genes.
-    """
-    n_top = min(n_top, len(flags))
-    found, members = int(flags[:n_top].sum()), int(flags.sum())
-    return {
-        "found": found,
-        "n_top": n_top,
-        "expected": n_top * members / len(flags),
-        "p": float(scipy.stats.hypergeom.sf(found - 1, len(flags), members, n_top)),
-        "base_rate": members / len(flags),
-        "n_genes": len(flags),
-    }
-
-
-def attended_and_expressed(keys, wilcoxon):
-    """Return attention rank beside differential-expression rank of every gene (Figure 7).
-
-    Parameters
-    ----------
-    keys : result of `key_genes`
-    wilcoxon : table 'wilcoxon' of one task
-        The comparison of each class with the rest; a gene counts with its strongest class.
-    """
-    frame = strongest_tests(wilcoxon)
-    frame["de_rank"] = np.arange(1, len(frame) + 1)
-    columns = ["ensembl_id", "de_rank", "log2fc", "auc", "p_adj", "abs_statistic", "group"]
-    columns = frame[columns].astype({"group": str})
-    keys = keys.rename(columns={"position": "attention_rank"}).drop(
-        columns=["rank_mean", "rank_sd"]
-    )
-    return keys.merge(columns, on="ensembl_id", how="inner")
-
-
-def baseline_tracks(tests, pseudobulk, coefficients, totals):
+def baseline_tracks(tables, totals):
     """Return the tracks that no transformer is needed for (`tracks.BASELINES`).
 
     Parameters
     ----------
-    tests, pseudobulk : tables 'wilcoxon' and 'pseudobulk' of one task
-    coefficients : sequence of table 'coefficients'
-        One per fold.
+    tables : BaselineTables
     totals : result of `gene_totals`
     """
+    tests, pseudobulk, coefficients = tables
     cells = tests.drop_duplicates("group").set_index("group")["n_cells"]
     cells = {str(group): n for group, n in cells.items()}
     return [
@@ -310,20 +205,7 @@ def reader_tracks(name, paths, groups, n_cells):
 
 
 def read_totals(paths):
-    """Return what tables 'by_gene' of one regime say of every gene.
-
-    Parameters
-    ----------
-    paths : dict {(fold, seed): path}
-
-    Returns
-    -------
-    everything : DataFrame
-        All tables as one (`counted_once`).
-    places : int
-        Layers x heads.
-    totals : dict {seed, or None for all: result of `gene_totals`}
-    """
+    """Return the `Totals` of tables 'by_gene' of one regime, {(fold, seed): path}."""
     read = {run: read_by_gene(path) for run, path in paths.items()}
     places = next(iter(read.values()))[1]
     tables = {run: table for run, (table, _) in read.items()}
@@ -332,119 +214,58 @@ def read_totals(paths):
     for seed in sorted({seed for _, seed in tables}):
         of_seed = pd.concat([table for run, table in tables.items() if run[1] == seed])
         totals[seed] = gene_totals(of_seed, places)
-    return everything, places, totals
+    return Totals(everything, places, totals)
 
 
-def score_genes(
-    *,
-    by_gene,
-    by_well,
-    well_scores,
-    relabelled_genes,
-    wilcoxon,
-    pseudobulk,
-    coefficients,
-    vocabulary,
-    obs,
-    labels,
-    vehicle,
-    gene_sets,
-    out_genes,
-    out_key_genes,
-    out_attended,
-    out_figure8,
-    task,
-    regime,
-    tracks,
-    relabelled_regime,
-    n_key_genes,
-    simulated,
-    counted=None,
-    readers=None,
-    leading="attention_total",
-):
-    """Write a task's evidence table, its key genes and attended against expressed genes.
+def symbols_of(wilcoxon, vocabulary):
+    """Return ensembl_id and symbol of all genes: the data's name before the vocabulary's."""
+    tables = [table[["ensembl_id", "symbol"]] for table in (wilcoxon, vocabulary)]
+    return pd.concat(tables).drop_duplicates("ensembl_id", keep="first")
+
+
+def score_genes(files, tables, vocabulary, groups, question, permuted=None):
+    """Return a task's evidence table, and what is known of the genes of the regime in question.
 
     Parameters
     ----------
-    by_gene, by_well, well_scores : dict {(regime, fold, seed): path}
-        well_scores: of the regimes that are attributed.
-    relabelled_genes : path-like or None
-        Table 'relabelled_genes' of `relabelled_regime`.
-    coefficients : dict {fold: path}
-    obs : DataFrame, indexed by cell
-    labels : categorical [n_cells]
-        Classes of the task, in the order of `obs`.
-    vehicle : bool array [n_cells]
-    gene_sets : dict {name: path of table 'gene_set'}
-    out_figure8 : path-like
-        The first `n_key_genes` key genes, as TSV.
-    regime : str
-        The regime whose attention makes the key-gene table.
-    tracks : collection of str
-        Tracks of models that are asked for.
-    relabelled_regime : str or None
-        The regime that may have learned from dealt labels too: its rows get permuted_mean and
+    files : TrackFiles
+    tables : BaselineTables
+    vocabulary : table 'vocabulary'
+    groups : dict {well: 'contrast' or 'reference'}
+        From `well_groups`.
+    question : Question
+    permuted : dict {regime: result of `permuted_genes`}, optional
+        Of the regime that has learned from dealt labels too: its rows get permuted_mean and
         permuted_sd.
-    simulated : bool or str
-        If true, figure 8 has a column that says so.
-    counted : dict {(fold, seed): path}, optional
-        Tables 'by_gene' of no model (`counted_genes.count_genes`), where `regime` has no attention.
-        Then there is no Figure 7 and no Figure 8.
-    readers : dict {(reader, fold, seed): path}, optional
-        Tables 'well_scores' of readers that were brought along.
-    leading : str
-        The track whose order the key genes have, where `regime` has no attention.
+
+    Returns
+    -------
+    DataFrame
+        Table 'genes'.
+    Totals
+        Of `question.regime`, or where it has no attention, of `files.counted`.
     """
-    genes, tests, wells_tests = (read_table(path) for path in (vocabulary, wilcoxon, pseudobulk))
-    tests, wells_tests = (table[table["task"] == task] for table in (tests, wells_tests))
-    groups = well_groups(obs, labels, vehicle)
     if not groups:
         log.info("the cells have no wells: no p and no q for the tracks of a model")
-    permuted = permuted_genes(read_table(relabelled_genes)) if relabelled_genes else {}
     frames, of_main = [], None
-    for name in dict.fromkeys(name for name, _, _ in by_gene):
-        everything, places, totals = read_totals(of_regime(by_gene, name))
-        if name == regime:
-            of_main = everything, places, totals[None]
-        for kind, tables in ((ATTENTION, by_well), (ATTRIBUTIONS, well_scores)):
-            wanted = [track for track in kind if track in tracks]
-            paths = of_regime(tables, name)
+    for name in dict.fromkeys(name for name, _, _ in files.by_gene):
+        found = read_totals(of_regime(files.by_gene, name))
+        if name == question.regime:
+            of_main = found
+        null = (permuted or {}).get(name)
+        for kind, of_kind in ((ATTENTION, files.by_well), (ATTRIBUTIONS, files.well_scores)):
+            wanted = [track for track in kind if track in question.tracks]
+            paths = of_regime(of_kind, name)
             if wanted and paths:
-                null = permuted if name == relabelled_regime else {}
-                frames += model_tracks(
-                    wanted, name, paths, places, groups, totals=totals, permuted=null
-                )
-    if of_main is None:
-        everything, places, of_seeds = read_totals(counted)
-        of_main = everything, places, of_seeds[None]
-    everything, places, totals = of_main
-    for name in dict.fromkeys(name for name, _, _ in readers or {}):
-        frames += reader_tracks(name, of_regime(readers, name), groups, totals["n_cells"])
-    coefficients = [read_table(path) for path in coefficients.values()]
-    frames = [*baseline_tracks(tests, wells_tests, coefficients, totals), *frames]
+                how = {"totals": found.of_seeds, "permuted": null}
+                frames += model_tracks(wanted, name, paths, found.places, groups, **how)
+    of_main = of_main or read_totals(files.counted)
+    totals = of_main.of_seeds[None]
+    for name in dict.fromkeys(name for name, _, _ in files.readers):
+        frames += reader_tracks(name, of_regime(files.readers, name), groups, totals["n_cells"])
+    frames = [*baseline_tracks(tables, totals), *frames]
     frame = pd.concat([f.astype({"regime": object}) for f in frames if len(f)], ignore_index=True)
-    names = pd.concat([tests[["ensembl_id", "symbol"]], genes[["ensembl_id", "symbol"]]])
-    names = names.drop_duplicates("ensembl_id", keep="first")
-    frame["symbol"] = frame["ensembl_id"].map(names.set_index("ensembl_id")["symbol"])
-    frame = frame.astype({"seed": "Int64", "n_wells": "Int64"})
-    write_table(frame, out_genes, "genes")
-    log.info("%s: %d tracks, %d rows", task, frame["track"].nunique(), len(frame))
-
-    sets = {name: read_members(path) for name, path in gene_sets.items()}
-    if counted:
-        pooled = frame[(frame["track"] == leading) & frame["seed"].isna()]
-        keys = listed_genes(pooled, totals, everything, names, sets)
-    else:
-        keys = key_genes(everything, names, sets, places)
-        write_table(attended_and_expressed(keys, tests), out_attended)
-        write_tsv(keys.head(n_key_genes), out_figure8, simulated=simulated)
-    write_table(keys, out_key_genes)
-    for name in sets:
-        result = enrichment(keys[f"in_{name}"].to_numpy(), n_key_genes)
-        log.info(
-            "%s: {found} of the {n_top} first genes, {expected:.2f} expected, p = {p:.3g}".format(
-                **result
-            ),
-            name,
-        )
+    names = symbols_of(tables.wilcoxon, vocabulary).set_index("ensembl_id")["symbol"]
+    frame["symbol"] = frame["ensembl_id"].map(names)
+    log.info("%d tracks, %d rows", frame["track"].nunique(), len(frame))
+    return frame.astype({"seed": "Int64", "n_wells": "Int64"}), of_main

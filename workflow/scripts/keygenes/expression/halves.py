@@ -15,20 +15,16 @@ from keygenes.expression.sides import REST, class_codes
 from keygenes.expression.wilcoxon import compare_groups
 
 
-def compare_halves(counts, n_counts, labels, halves, ensembl_ids, symbols, *, task, pseudocount):
+def compare_halves(counted, labels, halves, *, task, pseudocount):
     """Test every gene of every class against the rest of the task, in each half alone.
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
-        Raw counts.
-    n_counts : float array [n_cells]
-        Total counts of each cell over all measured genes.
+    counted : Counted
     labels : sequence [n_cells]
         Class of each cell; None or NaN: not in the task.
     halves : object array [n_cells]
         'a', 'b' or None.
-    ensembl_ids, symbols : sequences of str [n_genes]
     task : str
     pseudocount : float
         Counts per 10,000, added to both means before log2.
@@ -43,12 +39,12 @@ def compare_halves(counts, n_counts, labels, halves, ensembl_ids, symbols, *, ta
     frames = []
     for half in HALVES:
         sides = np.where(halves == half, codes, -1)
-        compared = compare_groups(counts, n_counts, sides, pseudocount=pseudocount)
+        compared = compare_groups(counted.counts, counted.n_counts, sides, pseudocount=pseudocount)
         for code, frame in compared.items():
             frame = frame.assign(
                 **{"task": task, "half": half, "group": names[code], "reference": REST},
-                ensembl_id=np.asarray(ensembl_ids, str),
-                symbol=np.asarray(symbols, str),
+                ensembl_id=np.asarray(counted.ensembl_ids, str),
+                symbol=np.asarray(counted.symbols, str),
             )
             frames.append(frame[columns])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)

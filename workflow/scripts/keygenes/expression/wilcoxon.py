@@ -6,6 +6,8 @@ correction. A gene without a count on either side is not tested: it has statisti
 
 import contextlib
 import io
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import anndata
 import numpy as np
@@ -152,20 +154,33 @@ def _gene_blocks(counts):
     return list(zip(cuts[:-1], cuts[1:], strict=True))
 
 
-def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task, pseudocount):
+class Counted(NamedTuple):
+    """Raw counts of some cells.
+
+    Attributes
+    ----------
+    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
+    n_counts : float array [n_cells]
+        Total counts of each cell over all measured genes.
+    ensembl_ids, symbols : sequences of str [n_genes]
+    """
+
+    counts: sparse.csr_matrix
+    n_counts: np.ndarray
+    ensembl_ids: Sequence[str]
+    symbols: Sequence[str]
+
+
+def rank_genes(counted, labels, vehicle, *, task, pseudocount):
     """Test every gene of every class against the rest of the task and against vehicle.
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
-        Raw counts.
-    n_counts : float array [n_cells]
-        Total counts of each cell over all measured genes.
+    counted : Counted
     labels : sequence [n_cells]
         Class of each cell; None or NaN: not in the task. A categorical keeps its order.
     vehicle : bool array [n_cells]
         Untreated cells, in the task or not.
-    ensembl_ids, symbols : sequences of str [n_genes]
     task : str
     pseudocount : float
         Counts per 10,000, added to both means before log2.
@@ -181,10 +196,10 @@ def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task,
     names, codes = class_codes(labels)
     of_vehicle = np.where(np.asarray(vehicle, dtype=bool), len(names), codes)
     by_reference = {
-        reference: compare_groups(counts, n_counts, *sides, pseudocount=pseudocount)
+        reference: compare_groups(counted.counts, counted.n_counts, *sides, pseudocount=pseudocount)
         for reference, sides in {REST: (codes,), VEHICLE: (of_vehicle, len(names))}.items()
     }
-    ids, symbols = np.asarray(ensembl_ids, dtype=str), np.asarray(symbols, dtype=str)
+    ids, symbols = np.asarray(counted.ensembl_ids, str), np.asarray(counted.symbols, str)
     frames = []
     for code, name in enumerate(names):
         for reference, compared in by_reference.items():
@@ -202,17 +217,13 @@ def rank_genes(counts, n_counts, labels, vehicle, ensembl_ids, symbols, *, task,
     return pd.concat(frames, ignore_index=True)[columns]
 
 
-def dose_screen(
-    counts, n_counts, dose_um, vehicle, *, selected_doses, fdr, min_abs_log2fc, pseudocount
-):
+def dose_screen(counted, dose_um, vehicle, *, selected_doses, fdr, min_abs_log2fc, pseudocount):
     """Count the genes that each dose changes against vehicle.
 
     Parameters
     ----------
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
-        Raw counts, of all doses, also those that the study leaves out.
-    n_counts : float array [n_cells]
-        Total counts of each cell over all measured genes.
+    counted : Counted
+        Cells of all doses, also those that the study leaves out.
     dose_um : float array [n_cells]
         uM; NaN: unknown, the cell is left out unless it is vehicle.
     vehicle : bool array [n_cells]
@@ -236,7 +247,9 @@ def dose_screen(
     doses = np.unique(dose_um[~vehicle & ~np.isnan(dose_um)])
     codes = np.where(np.isnan(dose_um), -1, np.searchsorted(doses, dose_um))
     codes = np.where(vehicle, len(doses), codes)
-    compared = compare_groups(counts, n_counts, codes, len(doses), pseudocount=pseudocount)
+    compared = compare_groups(
+        counted.counts, counted.n_counts, codes, len(doses), pseudocount=pseudocount
+    )
     rows = []
     for code, genes in compared.items():
         significant = genes["tested"] & (genes["p_adj"] < fdr)

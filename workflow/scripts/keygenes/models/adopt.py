@@ -8,7 +8,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.files import checksum, write_json
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.cells import predictions_table, task_cells
-from keygenes.models.device import set_up_torch, token_budget
+from keygenes.models.device import Hardware, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_classifier, save_model
 from keygenes.models.finetune import class_logits
 from keygenes.models.head import set_pooling
@@ -57,24 +57,7 @@ def reorder_outputs(model, order, classes):
     model.config.label2id = {name: i for i, name in enumerate(classes)}
 
 
-def adopt_model(
-    *,
-    tokens,
-    labels,
-    splits,
-    vocabulary,
-    weights,
-    config,
-    out_weights,
-    out_config,
-    out_predictions,
-    out_loading,
-    task,
-    fold,
-    classes,
-    max_length,
-    compute,
-):
+def adopt_model(files, model_files, out, *, classes, compute):
     """Write a brought classifier as this pipeline's own, and its predictions of the cells.
 
     Nothing is trained: every fold gets the same model, and its own test cells. Whether the model
@@ -82,14 +65,18 @@ def adopt_model(
 
     Parameters
     ----------
-    weights, config : path-like
-        A classifier of cells of transformers, of Geneformer or of this pipeline.
+    files : TaskFold
+    model_files : ModelFiles
+        Of a classifier of cells of transformers, of Geneformer or of this pipeline.
+    out : dict {name: path-like}
+        weights, config, predictions, loading.
     classes : list of str or None
         Names of its outputs (`output_order`).
     """
     device = set_up_torch(compute)
+    weights, config, vocabulary, max_length = model_files
     table = read_table(vocabulary)
-    frame, cells, task_classes = task_cells(tokens, labels, splits, task, fold)
+    frame, cells, task_classes = task_cells(*files)
     model, loading = load_classifier(weights, config)
     if model.config.problem_type not in (None, "single_label_classification"):
         raise input_error(
@@ -103,8 +90,8 @@ def adopt_model(
     set_pooling(model.config, getattr(model.config, "classifier_pooling", None), table)
     model.to(device)
     log.info("%s: taken over as it is; make sure that it was not trained on these cells", weights)
-    look = {"batch_tokens": token_budget(compute, model.config), "precision": compute.precision}
-    logits = class_logits(model, cells, device=device, **look)
+    hardware = Hardware(device, compute.precision, token_budget(compute, model.config))
+    logits = class_logits(model, cells, hardware)
     if not torch.isfinite(logits).all():
         raise input_error(
             str(weights),
@@ -113,12 +100,11 @@ def adopt_model(
             remedy="check the file: its training may have failed",
         )
     probabilities = logits.double().softmax(1).numpy()
-    write_table(
-        predictions_table(frame, probabilities, task_classes), out_predictions, "predictions"
-    )
+    predictions = predictions_table(frame, probabilities, task_classes)
+    write_table(predictions, out["predictions"], "predictions")
     counts = {"trained": 0, "all": sum(p.numel() for p in model.parameters())}
     write_json(
         {"weights_sha256": checksum(weights), "parameters": counts, **loading, "trained": []},
-        out_loading,
+        out["loading"],
     )
-    save_model(model, out_weights, out_config)
+    save_model(model, out["weights"], out["config"])

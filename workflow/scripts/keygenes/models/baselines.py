@@ -7,6 +7,7 @@ validation cells. So a regime that does not beat them has found nothing that nee
 
 import copy
 import logging
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from keygenes.cells.variable_genes import moments, variable_genes
 from keygenes.core.matrices import read_matrix
 from keygenes.core.progress import Progress
 from keygenes.core.regimes import BASELINES
-from keygenes.core.tables import read_table, write_table
+from keygenes.core.tables import read_table
 from keygenes.models.cells import predictions_table, task_cells
 from keygenes.tokens.draws import thinned_counts
 from keygenes.tokens.vocabulary import is_special
@@ -208,9 +209,22 @@ def importance(model, features, train):
     return np.abs(coefficients).mean(0) * np.sqrt(variance), np.sign(coefficients[-1])
 
 
-def baseline_probabilities(
-    cells, special, counts, obs, labels, train, valid, *, depth, draw_seed, seed
-):
+class EqualDepth(NamedTuple):
+    """How many counts cells are drawn down to.
+
+    Attributes
+    ----------
+    depth : int or None
+        Counts per cell for equal_depth_lr; None: what nine of ten training cells have.
+    seed : int
+        Of the draw: with that of the tokens, a cell keeps the counts it is encoded by.
+    """
+
+    depth: int | None
+    seed: int
+
+
+def baseline_probabilities(cells, special, adata, labels, split, equal_depth, seed):
     """Return what every baseline predicts, and what the sparse one goes by.
 
     Parameters
@@ -219,16 +233,11 @@ def baseline_probabilities(
         Tokens.
     special : bool array [n_tokens]
         Tokens that are no genes.
-    counts : scipy.sparse.csr_matrix [n_cells, n_genes]
-        Raw counts.
-    obs : DataFrame [n_cells], indexed by cell
-        Column n_counts, over all measured genes.
+    adata : AnnData [n_cells, n_genes]
+        Raw counts; obs n_counts, over all measured genes.
     labels : int array [n_cells]
-    train, valid : bool arrays [n_cells]
-    depth : int or None
-        Counts per cell for equal_depth_lr; None: what nine of ten training cells have.
-    draw_seed : int
-        Of these counts: with that of the tokens, a cell keeps the counts it is encoded by.
+    split : str array [n_cells]
+    equal_depth : EqualDepth
     seed : int
 
     Returns
@@ -238,7 +247,9 @@ def baseline_probabilities(
         Of bag_of_genes_l1 (`importance`).
     """
     presence, rank = gene_features(cells, len(special), special)
+    counts, obs = scipy.sparse.csr_matrix(adata.X), adata.obs
     names, n_counts = obs.index.astype(str), obs["n_counts"].to_numpy(float)
+    train, valid = split == "train", split == "valid"
     genes = [cell[~special[cell]] for cell in cells]
     first = np.array([cell[0] if len(cell) else NO_GENE for cell in genes], np.int64)
     found = {}
@@ -269,74 +280,50 @@ def baseline_probabilities(
     log.info("gradient_boosting: %d rounds", model.n_iter_)
     keep("gradient_boosting", model.predict_proba(expression.toarray()))
     totals = np.asarray(counts.sum(1)).ravel()
-    depth = depth or int(np.percentile(totals[train], DEPTH_PERCENTILE))
+    depth = equal_depth.depth or int(np.percentile(totals[train], DEPTH_PERCENTILE))
     log.info("equal depth: %d counts, which %.0f %% have", depth, 100 * (totals >= depth).mean())
-    drawn, _ = thinned_counts(counts, depth, names, draw_seed)
+    drawn, _ = thinned_counts(counts, depth, names, equal_depth.seed)
     drawn_totals = np.asarray(drawn.sum(1)).ravel()
     logistic("equal_depth_lr", expression_features(drawn, drawn_totals, train))
     progress.end()
     return {name: found[name] for name in BASELINES}, score, direction
 
 
-def fit_baselines(
-    *,
-    tokens,
-    labels,
-    splits,
-    counts,
-    vocabulary,
-    out_predictions,
-    out_coefficients,
-    task,
-    fold,
-    depth,
-    draw_seed,
-    threads,
-):
-    """Fit all baselines of one task and split; write their predictions and coefficients.
+def fit_baselines(files, counts, vocabulary, *, equal_depth, threads):
+    """Fit all baselines of one task and split.
 
     Parameters
     ----------
-    tokens, labels, splits, counts, vocabulary : path-like
-    out_predictions : path-like
-        Table 'baseline_predictions'.
-    out_coefficients : path-like
-        Table 'coefficients', of bag_of_genes_l1: genes that training cells have.
-    task : str
-    fold : int
-        Of the split; it also seeds what is drawn.
-    depth : int or None
-    draw_seed : int
-        See `baseline_probabilities`.
+    files : TaskFold
+        Its fold also seeds what is drawn.
+    counts, vocabulary : path-like
+    equal_depth : EqualDepth
     threads : int
+
+    Returns
+    -------
+    predictions : DataFrame
+        Table 'baseline_predictions'.
+    coefficients : DataFrame
+        Table 'coefficients', of bag_of_genes_l1: genes that training cells have.
     """
-    frame, cells, classes = task_cells(tokens, labels, splits, task, fold)
+    frame, cells, classes = task_cells(*files)
     genes = read_table(vocabulary).sort_values("token")
     special = is_special(genes["ensembl_id"])
     adata = read_matrix(counts, frame["cell"])
     split = frame["split"].to_numpy()
-    train = split == "train"
+    labels = frame["label"].to_numpy()
     with threadpool_limits(threads):
         probabilities, score, direction = baseline_probabilities(
-            cells,
-            special,
-            scipy.sparse.csr_matrix(adata.X),
-            adata.obs,
-            frame["label"].to_numpy(),
-            train,
-            split == "valid",
-            depth=depth,
-            draw_seed=draw_seed,
-            seed=fold,
+            cells, special, adata, labels, split, equal_depth, files.fold
         )
     tables = [
         predictions_table(frame, p, classes).assign(baseline=name)
         for name, p in probabilities.items()
     ]
-    write_table(pd.concat(tables, ignore_index=True), out_predictions, "baseline_predictions")
-    seen = np.unique(np.concatenate([cells[i] for i in np.flatnonzero(train)]))
+    seen = np.unique(np.concatenate([cells[i] for i in np.flatnonzero(split == "train")]))
     seen = seen[~special[seen]]
-    table = pd.DataFrame(
+    coefficients = pd.DataFrame(
         {
             "baseline": "bag_of_genes_l1",
             "ensembl_id": genes["ensembl_id"].to_numpy()[seen],
@@ -344,4 +331,4 @@ def fit_baselines(
             "direction": direction[seen],
         }
     )
-    write_table(table, out_coefficients, "coefficients")
+    return pd.concat(tables, ignore_index=True), coefficients

@@ -1,11 +1,32 @@
 """The cells of one task and fold: tokens, classes, split and predictions."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
 from keygenes.core.errors import input_error
 from keygenes.core.tables import read_table
 from keygenes.tokens.store import read_tokens
+
+
+class TaskFold(NamedTuple):
+    """The cells of a task and fold as files: what `task_cells` takes.
+
+    Attributes
+    ----------
+    tokens, labels, splits : path-like
+        Tables.
+    task : str
+    fold : int
+    """
+
+    tokens: str | Path
+    labels: str | Path
+    splits: str | Path
+    task: str
+    fold: int
 
 
 def task_cells(tokens_path, labels_path, splits_path, task, fold):

@@ -39,6 +39,30 @@ class Group(NamedTuple):
 ALONE = Group(0, 1, lambda tensor: tensor)
 
 
+class Hardware(NamedTuple):
+    """What a model runs on, and how much goes through it at once.
+
+    Attributes
+    ----------
+    device : torch.device
+    precision : {'auto', 'float32'}
+        See `autocast`.
+    batch_tokens : int or None
+        Tokens, padding included. None: a whole batch, in training.
+    group : Group
+        The processes that share the cells.
+    replayed : bool
+        Whether a GPU may replay passes of training that it has made before
+        (`passes.ReplayedPasses`), which asks for a loss in two steps.
+    """
+
+    device: torch.device
+    precision: str
+    batch_tokens: int | None = None
+    group: Group = ALONE
+    replayed: bool = False
+
+
 def set_up_torch(compute):
     """Fix threads, kernels and memory of this process and return the torch device.
 

@@ -7,6 +7,7 @@ config.json only what describes an encoder: no file can run code. Nothing is fet
 import logging
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -34,6 +35,26 @@ def read_config(path):
             remedy="point the model registry at the right folder, or delete the file and run again "
             "if a step of the workflow made it",
         ) from error
+
+
+class ModelFiles(NamedTuple):
+    """A model as files, and the tokens that it has to know.
+
+    Attributes
+    ----------
+    weights : path-like or None
+        None: there are none yet, and all of the model starts at random.
+    config : path-like
+    vocabulary : path-like
+        Table 'vocabulary'.
+    max_length : int or None
+        Tokens of the longest cell there may be. None: of the longest that is looked at.
+    """
+
+    weights: str | Path | None
+    config: str | Path
+    vocabulary: str | Path
+    max_length: int | None = None
 
 
 def check_fit(config, *, vocabulary_size, max_length, where):

@@ -152,15 +152,21 @@ class _Scored:
             yield None, None, everything, everything
 
 
-def _row(names, counts, n_cells, unit, value, low=np.nan, high=np.nan, p=np.nan):
-    """Return a row of table 'metrics'; `counts` says over what its interval is."""
+def _row(names, counts, n_cells, unit, found):
+    """Return a row of table 'metrics'; `counts` says over what its interval is.
+
+    `found` is the value, and where there are any its interval (low, high) and p.
+    """
+    missing = dict.fromkeys(("value", "ci_low", "ci_high", "p"), np.nan)
+    numbers = missing | dict(zip(missing, found, strict=False))
     trainings = " and trainings" if counts.shape[2] > 1 else ""
     return {
         **names,
-        **{"value": value, "ci_low": low, "ci_high": high, "p": p, "n_cells": n_cells},
+        **numbers,
+        "n_cells": n_cells,
         "n_units": int(counts.any(axis=(1, 2, 3, 4)).sum()),
         "unit": unit,
-        "covers": f"{unit}s{trainings}" if np.isfinite(low) else None,
+        "covers": f"{unit}s{trainings}" if np.isfinite(numbers["ci_low"]) else None,
     }
 
 
@@ -171,14 +177,14 @@ def _rows_of(scored, regime, split, strata, unit, names):
         of = counts, scored.cells[regime][fold], unit
         here = {**names, "fold": fold, "seed": seed}
         for metric, found in metric_intervals(counts, strata).items():
-            yield _row({**here, "metric": metric}, *of, *found)
+            yield _row({**here, "metric": metric}, *of, found)
         if split != "test":
             continue
         named = (counts.sum((0, 3)) > 0).sum(-1).max()
-        yield _row({**here, "metric": CLASSES_NAMED}, *of, float(named))
+        yield _row({**here, "metric": CLASSES_NAMED}, *of, (float(named),))
         if regime != MAJORITY:
             found = accuracy_difference(counts, naming_the_commonest(counts), strata)
-            yield _row({**here, "metric": OVER_COMMONEST}, *of, *found)
+            yield _row({**here, "metric": OVER_COMMONEST}, *of, found)
 
 
 def naming_the_commonest(confusions):
@@ -218,7 +224,7 @@ def _differences(scored, main, twins, strata, unit):
         found = accuracy_difference(*sides, strata)
         counts = min(sides, key=lambda side: side.any(axis=(1, 2, 3, 4)).sum())
         wide = np.broadcast_to(counts, np.broadcast_shapes(one.shape, other.shape))
-        return _row({**names, "fold": None, "seed": None}, wide, min(n_one, n_other), unit, *found)
+        return _row({**names, "fold": None, "seed": None}, wide, min(n_one, n_other), unit, found)
 
     for design, of in scored.items():
         ours = next((name for name in of.counts if twins.get(name, name) == main), None)

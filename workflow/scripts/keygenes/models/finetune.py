@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, moved, padded
 from keygenes.models.cells import predictions_table, task_cells
-from keygenes.models.device import ALONE, autocast, halving, set_up_torch, token_budget
+from keygenes.models.device import ALONE, Hardware, autocast, halving, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config, save_model
 from keygenes.models.head import cell_logits, set_pooling
-from keygenes.models.train import train, warmup_steps
+from keygenes.models.train import Training, course_of, train
 from keygenes.models.trained import count_trainable, frozen_layers, train_only
 from keygenes.models.trunk import States, find_states, of_cells, state_batch
 from keygenes.tokens.store import read_tokens
@@ -98,8 +98,36 @@ class CellLoss(NamedTuple):
         return self.of(*self.inputs(batch))
 
 
+class Regime(NamedTuple):
+    """How a regime trains.
+
+    Attributes
+    ----------
+    patterns : list of str
+        What trains: shell patterns on parameter names (`train_only`).
+    options : dict
+        Of `core.regimes.finetune_options`.
+    name : str
+        For messages.
+    cache : dict or None
+        Section 'finetune.cache': what the frozen layers make of the cells is computed once and
+        kept. None: in every epoch.
+    states : path-like or None
+        What `trunk.cache_trunk` has written for this regime, if anything.
+    compiled : bool
+        Compile the layers (`torch.compile`).
+    """
+
+    patterns: list[str]
+    options: dict[str, Any]
+    name: str = ""
+    cache: dict[str, Any] | None = None
+    states: str | Path | None = None
+    compiled: bool = False
+
+
 @torch.inference_mode()
-def class_logits(model, cells, *, batch_tokens, device, precision, states=None, group=ALONE):
+def class_logits(model, cells, hardware, states=None):
     """Return the logits of a classifier on cells.
 
     Parameters
@@ -107,24 +135,25 @@ def class_logits(model, cells, *, batch_tokens, device, precision, states=None, 
     model : CellClassifier
         In eval mode.
     cells : list of int arrays
+    hardware : Hardware
+        The processes of its group share the cells.
     states : States or None
         See `batch_logits`.
-    group : Group
-        The processes that share the cells.
 
     Returns
     -------
     float32 tensor [n_cells, n_classes], on the CPU, in the order of `cells`
     """
     logits = torch.zeros(len(cells), model.config.num_labels)
+    device, group = hardware.device, hardware.group
     pooled = states is not None and states.pooled
     lengths = states.lengths if pooled else np.array([len(cell) for cell in cells])
 
     def keep(batch):
-        with autocast(device, precision):
+        with autocast(device, hardware.precision):
             logits[batch] = batch_logits(model, cells, states, batch, device).float().cpu()
 
-    batches = budget_batches(lengths, batch_tokens)[group.rank :: group.size]
+    batches = budget_batches(lengths, hardware.batch_tokens)[group.rank :: group.size]
     for batch in with_progress(batches, "predicting"):
         halving(keep, batch)
     return group.total(logits.to(device)).cpu() if group.size > 1 else logits
@@ -136,17 +165,17 @@ def loss_and_accuracy(logits, labels):
     return loss, (logits.argmax(1) == labels).float().mean().item()
 
 
-def course_of(options):
-    """Return options of training; where a head trains until it converges, with those over them.
+def course_of_regime(options):
+    """Return the `Course` of a regime's options; of a head that trains until it converges too.
 
     Its rate is not warmed up, and the best epoch is kept: training has no other end.
     """
     converge = options["converge"]
     if not converge:
-        return {**options, "patience": None}
-    course = {"epochs": converge["max_epochs"], "warmup_steps": 0, "keep_epoch": "best"}
-    rate = {key: converge[key] for key in ("learning_rate", "patience")}
-    return {**options, **course, **rate}
+        return course_of(options, keep=options["keep_epoch"])
+    course = {"epochs": converge["max_epochs"], "warmup_steps": 0}
+    course["learning_rate"] = converge["learning_rate"]
+    return course_of({**options, **course}, patience=converge["patience"])
 
 
 def require_head_alone(model, regime):
@@ -160,90 +189,57 @@ def require_head_alone(model, regime):
         )
 
 
-def finetune(
-    *,
-    tokens,
-    labels,
-    splits,
-    vocabulary,
-    weights,
-    config,
-    out_weights,
-    out_config,
-    out_history,
-    out_predictions,
-    out_loading,
-    task,
-    run,
-    patterns,
-    options,
-    max_length,
-    compute,
-    regime="",
-    states=None,
-    cache=None,
-    compile=False,
-    group=ALONE,
-):
-    """Fine-tune the parameters that match `patterns`; write model, history and predictions.
+def finetune(*, files, model_files, out, run, regime, compute, group=ALONE):
+    """Fine-tune the parameters that a regime trains; write model, history and predictions.
 
     Parameters
     ----------
-    tokens, labels, splits, vocabulary, weights, config : path-like
-        Inputs: tables, and the pretrained model; without weights (None) all of it starts at
-        random.
-    out_weights, out_config, out_history, out_predictions, out_loading : path-like
-        `out_loading` tells which parameters came from the file and which train.
-    task : str
+    files : TaskFold
+    model_files : ModelFiles
+        Of the pretrained model.
+    out : dict {name: path-like}
+        weights, config, history, predictions; loading: which parameters came from the file and
+        which train.
     run : Run
-        Its fold chooses the cells; its seed seeds the new head, their order and dropout.
-    patterns : list of str
-        The regime: shell patterns on parameter names (`train_only`).
-    regime : str
-        Its name, for messages.
-    options : dict
-        Of `core.regimes.finetune_options`.
-    states : path-like or None
-        What `trunk.cache_trunk` has written for this study, if anything.
-    cache : dict or None
-        Section 'finetune.cache': what the frozen layers make of the cells is computed once and
-        kept. None: in every epoch.
-    compile : bool
-        Compile the layers (`torch.compile`).
+        Its seed, and its fold, seed the new head, the order of the cells and dropout.
+    regime : Regime
+    compute : core.jobs.Compute
     group : Group
         The processes of this job; the first one writes.
     """
     device = set_up_torch(compute)
-    frame, cells, classes = task_cells(tokens, labels, splits, task, run.fold)
-    table = read_table(vocabulary)
-    shape = read_config(config)
-    check_fit(shape, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    frame, cells, classes = task_cells(*files)
+    weights, options, cache = model_files.weights, regime.options, regime.cache
+    table, shape = read_table(model_files.vocabulary), read_config(model_files.config)
+    size = {"vocabulary_size": len(table), "max_length": model_files.max_length}
+    check_fit(shape, **size, where=str(model_files.config))
     set_pooling(shape, options["pooling"], table)
     if options["attention_dropout"] is not None:
         shape.attention_probs_dropout_prob = options["attention_dropout"]
     model, loading = pretrained_classifier(weights, shape, classes, run.stream)
     weights_sha256 = checksum(weights) if weights else None
-    trained = train_only(model, patterns, f"config key 'regimes{'.' if regime else ''}{regime}'")
+    named = f"regimes.{regime.name}" if regime.name else "regimes"
+    trained = train_only(model, regime.patterns, f"config key '{named}'")
     n_trained, total = count_trainable(model), sum(p.numel() for p in model.parameters())
-    log.info("%s: %d of %d parameters train", ", ".join(patterns), n_trained, total)
-    course = course_of(options)
-    if converges := course["patience"] is not None:
-        require_head_alone(model, regime)
+    log.info("%s: %d of %d parameters train", ", ".join(regime.patterns), n_trained, total)
+    course = course_of_regime(options)
+    if converges := course.patience is not None:
+        require_head_alone(model, regime.name)
         cache = cache or KEPT_FOR_HEADS
     model.to(device)
 
-    if compile:
+    if regime.compiled:
         torch.use_deterministic_algorithms(True, warn_only=True)  # the compiler is told as well
         for layer in model.trunk.layers:
             layer.compile(dynamic=True)
 
     ids = [cell.tolist() for cell in cells]
-    own, resume = (Path(out_weights).with_name(name) for name in ("states", "resume.pt"))
+    own, resume = (Path(out["weights"]).with_name(name) for name in ("states", "resume.pt"))
     batch_tokens = token_budget(compute, shape)
-    look = {"batch_tokens": batch_tokens, "device": device, "precision": compute.precision}
+    hardware = Hardware(device, compute.precision, batch_tokens, group, not regime.compiled)
     model.eval()
-    known = find_states(model, tokens, weights, states, own, cache=cache, group=group, **look)
-    position = {name: i for i, name in enumerate(read_tokens(tokens)[0])}
+    known = find_states(model, files.tokens, weights, regime.states, own, cache, hardware)
+    position = {name: i for i, name in enumerate(read_tokens(files.tokens)[0])}
     known = of_cells(known, frame["cell"].map(position).to_numpy())
     lengths = np.array([len(cell) for cell in cells])
     if known is not None and known.pooled:
@@ -257,46 +253,35 @@ def finetune(
         return [cells[i] for i in at], of_cells(known, at), targets[at]
 
     valid_cells, valid_states, valid_targets = of("valid")
-    valid = {**look, "states": valid_states, "group": group}
+    about = [regime.patterns, options, weights_sha256, classes, frame.to_csv(), digest_of(ids)]
+    about += [cache, batch_tokens, group.size]
+    label = f"{files.task}, {run.name}"
     history = train(
         model,
         lengths[rows["train"]],
         CellLoss(model, *of("train"), device),
         lambda: loss_and_accuracy(
-            class_logits(model, valid_cells, **valid), torch.from_numpy(valid_targets)
+            class_logits(model, valid_cells, hardware, valid_states),
+            torch.from_numpy(valid_targets),
         ),
-        epochs=course["epochs"],
-        batch_size=course["batch_size"],
-        learning_rate=course["learning_rate"],
-        weight_decay=course["weight_decay"],
-        max_grad_norm=course["max_grad_norm"],
-        warmup=lambda n: warmup_steps(n, course["warmup_steps"], course["warmup_fraction"]),
-        keep=course["keep_epoch"],
-        patience=course["patience"],
-        seed=run.stream,
-        device=device,
-        precision=compute.precision,
-        checkpoint=None if converges else resume,
-        run=[patterns, options, weights_sha256, classes, frame.to_csv(), digest_of(ids)]
-        + [cache, batch_tokens, group.size],
-        label=f"{task}, {run.name}",
-        batch_tokens=batch_tokens,
-        replayed=not compile,
-        group=group,
+        course,
+        Training(label, run.stream, about, None if converges else resume),
+        hardware,
     )
-    logits = class_logits(model, cells, **look, states=known, group=group)
+    logits = class_logits(model, cells, hardware, known)
     if group.rank > 0:
         return
     probabilities = logits.double().softmax(1).numpy()
-    write_table(predictions_table(frame, probabilities, classes), out_predictions, "predictions")
-    write_table(history, out_history, "history")
+    predictions = predictions_table(frame, probabilities, classes)
+    write_table(predictions, out["predictions"], "predictions")
+    write_table(history, out["history"], "history")
     counts = {"trained": n_trained, "all": total}
     write_json(
         {
             **{"weights_sha256": weights_sha256, "parameters": counts, **loading},
             **{"trained": trained, "batch_tokens": batch_tokens},
         },
-        out_loading,
+        out["loading"],
     )
-    save_model(model, out_weights, out_config)
+    save_model(model, out["weights"], out["config"])
     resume.unlink(missing_ok=True)

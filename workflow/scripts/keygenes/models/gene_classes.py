@@ -8,6 +8,7 @@ trained this model: it knows the cells, but never saw the gene's label.
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,12 @@ from keygenes.core.files import checksum, digest_of, written
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.device import autocast, set_up_torch, token_budget
+from keygenes.models.device import Hardware, autocast, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk, read_config
 from keygenes.models.families import family_of
 from keygenes.models.gene_baselines import detection_and_rank, logistic_out_of_fold
 from keygenes.models.gene_lists import cells_with
-from keygenes.models.train import load_checkpoint, train, warmup_steps
+from keygenes.models.train import Training, course_of, load_checkpoint, train
 from keygenes.models.trained import train_only
 from keygenes.tokens.store import read_tokens
 from keygenes.tokens.vocabulary import is_special
@@ -33,6 +34,41 @@ from keygenes.tokens.vocabulary import is_special
 log = logging.getLogger("keygenes")
 
 IGNORED = -100  # the label of a token that is not to be learned, as torch has it
+
+
+class HeldOut(NamedTuple):
+    """Genes with their classes, and the fold that holds each out.
+
+    Attributes
+    ----------
+    tokens, labels, fold : int arrays [n_genes]
+    n_tokens : int
+        Size of the vocabulary.
+    """
+
+    tokens: np.ndarray
+    labels: np.ndarray
+    fold: np.ndarray
+    n_tokens: int
+
+
+class Scorer(NamedTuple):
+    """What scores the genes of a task.
+
+    Attributes
+    ----------
+    task : str
+    encoder : {'pretrained', 'random_encoder', 'shuffled_labels', 'logistic'}
+        What classifies: the pretrained encoder; one of the same shape with random weights; the
+        pretrained one with the labels permuted among the genes; a logistic regression on detection
+        and mean rank. All see the same cells, and all but the permuted the same folds.
+    seed : int
+        Draws the cells, the folds and the permutation; seeds the head and the training.
+    """
+
+    task: str
+    encoder: str
+    seed: int
 
 
 def draw_cells(ids, offsets, listed, max_cells, seed):
@@ -105,7 +141,7 @@ def token_classifier(weights_path, config_path, class_names, *, attention_dropou
 
 
 @torch.inference_mode()
-def summed_probabilities(model, cells, rows, n_rows, *, batch_tokens, device, precision):
+def summed_probabilities(model, cells, rows, n_rows, hardware):
     """Return class probabilities of some genes, summed over the cells that express them.
 
     Parameters
@@ -124,20 +160,20 @@ def summed_probabilities(model, cells, rows, n_rows, *, batch_tokens, device, pr
     """
     sums = np.zeros((n_rows, model.config.num_labels))
     counts = np.zeros(n_rows, int)
-    for batch in budget_batches(np.array([len(cell) for cell in cells]), batch_tokens):
+    for batch in budget_batches(np.array([len(cell) for cell in cells]), hardware.batch_tokens):
         ids, mask = padded([cells[i] for i in batch])
         row = torch.from_numpy(rows)[ids]
         at = row >= 0
         if not at.any():
             continue
-        with autocast(device, precision):
-            logits = model(ids.to(device), mask.to(device))
+        with autocast(hardware.device, hardware.precision):
+            logits = model(ids.to(hardware.device), mask.to(hardware.device))
         np.add.at(sums, row[at].numpy(), logits.float().cpu()[at].double().softmax(1).numpy())
         np.add.at(counts, row[at].numpy(), 1)
     return sums, counts
 
 
-def train_fold(model, cells, labels, *, options, seed, device, precision, checkpoint, run, label):
+def train_fold(model, cells, labels, options, training, hardware):
     """Train a token classifier on the labelled tokens of the cells that have any.
 
     Parameters
@@ -149,7 +185,7 @@ def train_fold(model, cells, labels, *, options, seed, device, precision, checkp
         Section 'gene_classification' of the config.
     """
     cells = [cell for cell in cells if (labels[cell] >= 0).any()]
-    table = torch.from_numpy(labels)
+    table, device = torch.from_numpy(labels), hardware.device
 
     def batch_loss(batch, rng):
         ids, mask = padded([cells[i] for i in batch])
@@ -163,90 +199,63 @@ def train_fold(model, cells, labels, *, options, seed, device, precision, checkp
         np.array([len(cell) for cell in cells]),
         batch_loss,
         None,  # the last epoch stays: choosing one on the held-out genes would leak their labels
-        epochs=options["epochs"],
-        batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"],
-        weight_decay=options["weight_decay"],
-        max_grad_norm=options["max_grad_norm"],
-        warmup=lambda n: warmup_steps(n, options["warmup_steps"], options["warmup_fraction"]),
-        seed=seed,
-        device=device,
-        precision=precision,
-        checkpoint=checkpoint,
-        run=run,
-        label=label,
+        course_of(options),
+        training,
+        hardware._replace(batch_tokens=None),
     )
 
 
-def out_of_fold(
-    cells,
-    tokens,
-    labels,
-    fold,
-    new_model,
-    *,
-    n_tokens,
-    options,
-    seed,
-    batch_tokens,
-    device,
-    precision,
-    folder,
-    run,
-    label,
-):
+def out_of_fold(cells, genes, new_model, options, training, hardware):
     """Return the probabilities of every gene under the model that never saw its label.
 
     Parameters
     ----------
     cells : list of int arrays
-    tokens, labels, fold : int arrays [n_genes]
+    genes : HeldOut
     new_model : callable
         Returns a fresh model, the same each time.
-    folder : pathlib.Path
-        Where the state of an unfinished run is kept; it is removed at the end.
-    run : object
-        What identifies the run; a state of another one is ignored.
+    options : dict
+        Section 'gene_classification' of the config.
+    training : Training
+        Of all folds. Beside its checkpoint lies the state of an unfinished run; both are removed
+        at the end.
+    hardware : Hardware
 
     Returns
     -------
     float64 array [n_genes, n_classes], mean over the cells that express the gene
     """
-    done = folder / "resume.folds.pt"
-    digest = digest_of([run, options, seed, tokens.tolist(), labels.tolist(), fold.tolist()])
+    tokens, labels, fold, n_tokens = genes
+    done = training.checkpoint.with_name("resume.folds.pt")
+    about = training.run, options, training.seed
+    digest = digest_of([*about, tokens.tolist(), labels.tolist(), fold.tolist()])
     state = load_checkpoint(done, digest) or {"digest": digest, "folds": {}}
     probabilities = np.empty((len(tokens), labels.max() + 1))
     for k in with_progress(range(fold.max() + 1), "all folds", "folds"):
         held_out = np.flatnonzero(fold == k)
         if k not in state["folds"]:
             rest = np.flatnonzero(fold != k)
-            model = new_model().to(device)
+            model = new_model().to(hardware.device)
             train_only(model, options["train"], "config key 'gene_classification.train'")
             train_fold(
                 model,
                 cells,
                 token_values(n_tokens, tokens[rest], labels[rest]),
-                options=options,
-                seed=seed,
-                device=device,
-                precision=precision,
-                checkpoint=folder / "resume.pt",
-                run=[digest, k],
-                label=f"{label}, fold {k + 1}",
+                options,
+                training._replace(label=f"{training.label}, fold {k + 1}", run=[digest, k]),
+                hardware,
             )
             sums, counts = summed_probabilities(
                 model,
                 cells,
                 token_values(n_tokens, tokens[held_out], np.arange(len(held_out))),
                 len(held_out),
-                batch_tokens=batch_tokens,
-                device=device,
-                precision=precision,
+                hardware,
             )
             state["folds"][k] = torch.from_numpy(sums / counts[:, None])
             with written(done) as part:
                 torch.save(state, part)
-            (folder / "resume.pt").unlink(missing_ok=True)
+            training.checkpoint.unlink(missing_ok=True)
         probabilities[held_out] = state["folds"][k].numpy()
     done.unlink(missing_ok=True)
     return probabilities
@@ -278,38 +287,23 @@ def expressed_genes(genes, cells, folds):
     return frame
 
 
-def classify_genes(
-    *,
-    tokens,
-    genes,
-    vocabulary,
-    weights,
-    config,
-    out_predictions,
-    task,
-    encoder,
-    seed,
-    options,
-    max_length,
-    compute,
-):
+def classify_genes(tokens, genes, files, out_predictions, *, scorer, options, compute):
     """Score every listed gene out of fold; write table 'gene_predictions'.
 
     Parameters
     ----------
-    tokens, genes, vocabulary, weights, config : path-like
-        Tables tokens, gene_classes and vocabulary, and the pretrained model.
+    tokens, genes : path-like
+        Tables tokens and gene_classes.
+    files : ModelFiles
+        Of the pretrained model.
     out_predictions : path-like
-    encoder : {'pretrained', 'random_encoder', 'shuffled_labels', 'logistic'}
-        What classifies: the pretrained encoder; one of the same shape with random weights; the
-        pretrained one with the labels permuted among the genes; a logistic regression on detection
-        and mean rank. All see the same cells, and all but the permuted the same folds.
-    seed : int
-        Draws the cells, the folds and the permutation; seeds the head and the training.
+    scorer : Scorer
     options : dict
         Section 'gene_classification' of the config, without n_bootstrap.
     """
     device = set_up_torch(compute)
+    task, encoder, seed = scorer
+    weights, config, vocabulary, max_length = files
     genes, vocabulary = read_table(genes), read_table(vocabulary)
     _, ids, offsets = read_tokens(tokens)
     listed = genes["token"].dropna().to_numpy(int)
@@ -343,9 +337,7 @@ def classify_genes(
         )
         probabilities = out_of_fold(
             cells,
-            token,
-            labels,
-            fold,
+            HeldOut(token, labels, fold, len(vocabulary)),
             lambda: token_classifier(
                 weights,
                 config,
@@ -354,15 +346,14 @@ def classify_genes(
                 seed=seed,
                 random=encoder == "random_encoder",
             ),
-            n_tokens=len(vocabulary),
-            options=options,
-            seed=seed,
-            batch_tokens=token_budget(compute, shape),
-            device=device,
-            precision=compute.precision,
-            folder=Path(out_predictions).parent,
-            run=[encoder, checksum(weights), checksum(config), [cell.tolist() for cell in cells]],
-            label=f"{task}, {encoder}, seed {seed}",
+            options,
+            Training(
+                f"{task}, {encoder}, seed {seed}",
+                seed,
+                [encoder, checksum(weights), checksum(config), [cell.tolist() for cell in cells]],
+                Path(out_predictions).with_name("resume.pt"),
+            ),
+            Hardware(device, compute.precision, token_budget(compute, shape)),
         )
     predictions = pd.DataFrame(
         {

@@ -14,12 +14,14 @@ import torch
 from keygenes.core.files import digest_of
 from keygenes.core.tables import read_table, write_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.device import set_up_torch, token_budget
+from keygenes.models.device import Hardware, set_up_torch, token_budget
 from keygenes.models.encoder import new_masked_model, save_model, small_config
-from keygenes.models.train import train, warmup_steps
+from keygenes.models.train import Course, Training, train, warmup_steps
 from keygenes.tokens.store import read_tokens
 
 log = logging.getLogger("keygenes")
+
+COURSE = ("epochs", "batch_size", "learning_rate", "weight_decay")
 
 
 def masked(ids, mask, rng, *, fraction, first_gene, n_tokens, mask_token=1):
@@ -68,18 +70,8 @@ def masked_loss(model, cells, rng, *, fraction, first_gene, device):
     return loss / max(1, n), n, hits
 
 
-def pretrain(
-    *,
-    tokens,
-    vocabulary,
-    out_weights,
-    out_config,
-    out_history,
-    options,
-    max_length,
-    compute,
-):
-    """Pretrain an encoder on a table of tokens; write weights, config and history.
+def pretrain(tokens, vocabulary, out, *, options, max_length, compute):
+    """Pretrain an encoder on a table of tokens; write weights, config and history (`out`).
 
     The history's losses are per masked token, in nats; its accuracy is the share of masked
     tokens that are recovered. A uniform guess has loss ln(number of genes).
@@ -119,24 +111,21 @@ def pretrain(
             loss_sum, n_sum, hit_sum = loss_sum + loss.item() * n, n_sum + n, hit_sum + hits
         return loss_sum / n_sum, hit_sum / n_sum
 
+    about = [options, max_length, len(table), digest_of(pd.Series(ids).astype(int).tolist())]
+    resume = Path(out["weights"]).with_name("resume.pt")
     history = train(
         model,
         np.array([len(cell) for cell in cells]),
         lambda batch, rng: masked_loss(model, [cells[i] for i in batch], rng, **look)[0],
         validate,
-        epochs=options["epochs"],
-        batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"],
-        weight_decay=options["weight_decay"],
-        max_grad_norm=1.0,
-        warmup=lambda n: warmup_steps(n, n, 0.1),
-        seed=options["seed"],
-        device=device,
-        precision=compute.precision,
-        checkpoint=Path(out_weights).with_name("resume.pt"),
-        run=[options, max_length, len(table), digest_of(pd.Series(ids).astype(int).tolist())],
-        label="pretrain",
+        Course(
+            **{name: options[name] for name in COURSE},
+            max_grad_norm=1.0,
+            warmup=lambda n: warmup_steps(n, n, 0.1),
+        ),
+        Training("pretrain", options["seed"], about, resume),
+        Hardware(device, compute.precision),
     )
-    write_table(history, out_history, "history")
-    save_model(model, out_weights, out_config)
-    Path(out_weights).with_name("resume.pt").unlink(missing_ok=True)
+    write_table(history, out["history"], "history")
+    save_model(model, out["weights"], out["config"])
+    resume.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.core.tensors import write_tensors
 from keygenes.models.batches import budget_batches, padded
 from keygenes.models.cells import predictions_table, task_cells
-from keygenes.models.device import set_up_torch, token_budget
+from keygenes.models.device import Hardware, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, load_trunk
 from keygenes.models.head import pooled_states, set_pooling
 
@@ -28,7 +28,7 @@ INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 @torch.inference_mode()
-def pooled_input(trunk, cells, *, batch_tokens, device):
+def pooled_input(trunk, cells, hardware):
     """Return what the pooler of a classifier on this encoder reads, as its config pools.
 
     Returns
@@ -37,8 +37,8 @@ def pooled_input(trunk, cells, *, batch_tokens, device):
     """
     states = np.empty((len(cells), trunk.config.hidden_size))
     lengths = np.array([len(cell) for cell in cells])
-    for batch in budget_batches(lengths, batch_tokens):
-        ids, mask = padded([cells[i] for i in batch], device)
+    for batch in budget_batches(lengths, hardware.batch_tokens):
+        ids, mask = padded([cells[i] for i in batch], hardware.device)
         hidden = trunk(ids, mask)
         states[batch] = pooled_states(hidden, ids, mask, trunk.config).double().cpu().numpy()
     return states
@@ -72,42 +72,38 @@ def fit_logistic(features, labels, train, valid):
     return best
 
 
-def fit_probe(
-    *,
-    tokens,
-    labels,
-    splits,
-    counts,
-    vocabulary,
-    weights,
-    config,
-    out_weights,
-    out_config,
-    out_predictions,
-    task,
-    fold,
-    features,
-    pooling,
-    compute,
-):
+def states_of_pretrained(files, cells, pooling, compute):
+    """Return what a classifier on a pretrained encoder would read: `pooled_input` of its files."""
+    device = set_up_torch(compute)
+    trunk = load_trunk(files.weights, files.config).to(device)
+    table = read_table(files.vocabulary)
+    longest = files.max_length or max(len(cell) for cell in cells)
+    size = {"vocabulary_size": len(table), "max_length": longest}
+    check_fit(trunk.config, **size, where=str(files.config))
+    set_pooling(trunk.config, pooling, table)
+    budget = token_budget(compute, trunk.config)
+    return pooled_input(trunk, cells, Hardware(device, compute.precision, budget))
+
+
+def fit_probe(files, model_files, counts, out, *, features, pooling, compute):
     """Fit a logistic regression on hidden states or expression; write it and its predictions.
 
     Parameters
     ----------
+    files : TaskFold
+    model_files : ModelFiles
+        Of the pretrained model.
+    counts : path-like or None
+        Canonical h5ad, for expression.
+    out : dict {name: path-like}
+        weights, config, predictions.
     features : {'hidden_state', 'expression'}
     pooling : {'first', 'mean', 'cls', None}
         Of the hidden states (`set_pooling`).
     """
-    device = set_up_torch(compute)
-    frame, cells, classes = task_cells(tokens, labels, splits, task, fold)
+    frame, cells, classes = task_cells(*files)
     if features == "hidden_state":
-        trunk = load_trunk(weights, config).to(device)
-        table = read_table(vocabulary)
-        longest = max(len(cell) for cell in cells)
-        check_fit(trunk.config, vocabulary_size=len(table), max_length=longest, where=str(config))
-        set_pooling(trunk.config, pooling, table)
-        budget = token_budget(compute, trunk.config)
-        matrix = pooled_input(trunk, cells, batch_tokens=budget, device=device)
+        matrix = states_of_pretrained(model_files, cells, pooling, compute)
     elif features == "expression":
         matrix = log_expression(counts, frame["cell"])
     else:
@@ -128,9 +124,10 @@ def fit_probe(
         "coefficients": logistic.coef_,
         "intercepts": logistic.intercept_,
     }
-    write_tensors(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}), out_weights)
+    write_tensors(save({k: np.ascontiguousarray(v) for k, v in tensors.items()}), out["weights"])
     write_json(
         {"method": "logistic", "features": features, "C": logistic.C, "classes": classes},
-        out_config,
+        out["config"],
     )
-    write_table(predictions_table(frame, probabilities, classes), out_predictions, "predictions")
+    predictions = predictions_table(frame, probabilities, classes)
+    write_table(predictions, out["predictions"], "predictions")

@@ -2,6 +2,9 @@
 
 import logging
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,7 @@ from keygenes.core.errors import input_error
 from keygenes.core.files import digest_of, written
 from keygenes.core.progress import Progress
 from keygenes.models.batches import length_grouped_batches, padding_waste, parts_of
-from keygenes.models.device import ALONE, free_memory, out_of_memory
+from keygenes.models.device import free_memory, out_of_memory
 from keygenes.models.passes import Passes, kind_of_passes
 from keygenes.models.trained import train_mode
 
@@ -68,6 +71,62 @@ def require_finite(loss, where, learning_rate, batch_size):
             remedy=f"lower learning_rate, which is {learning_rate:g}, or raise batch_size, which "
             f"is {batch_size}",
         )
+
+
+class Course(NamedTuple):
+    """How long and how fast a model trains, and which epoch is kept.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+    learning_rate, weight_decay, max_grad_norm : float
+    warmup : callable
+        ``warmup(total_steps)`` -> steps.
+    keep : {'best', 'last'}
+        The epoch with the smallest validation loss (the first of equals), or the last.
+    patience : int or None
+        Epochs without a smaller validation loss after which training ends. None: it never does.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    max_grad_norm: float
+    warmup: Callable[[int], int]
+    keep: str = "best"
+    patience: int | None = None
+
+
+def course_of(options, **others):
+    """Return the `Course` of options of a config; `others` are fields that these do not have."""
+    names = ("epochs", "batch_size", "learning_rate", "weight_decay", "max_grad_norm")
+    steps = options["warmup_steps"], options["warmup_fraction"]
+    return Course(
+        **{name: options[name] for name in names},
+        warmup=lambda n: warmup_steps(n, *steps),
+        **others,
+    )
+
+
+class Training(NamedTuple):
+    """Which training this is.
+
+    Attributes
+    ----------
+    label : str
+        For messages.
+    seed : int
+    run : object
+        What identifies it; a checkpoint of another one is ignored.
+    checkpoint : pathlib.Path or None
+        Where the state after each epoch is kept, from which a stopped run goes on; None: nowhere.
+    """
+
+    label: str
+    seed: int
+    run: Any
+    checkpoint: Path | None = None
 
 
 class Losses:
@@ -193,30 +252,7 @@ def lowest_epoch(history):
     return min(history, key=lambda row: row["valid_loss"])["epoch"]
 
 
-def train(
-    model,
-    lengths,
-    batch_loss,
-    validate,
-    *,
-    epochs,
-    batch_size,
-    learning_rate,
-    weight_decay,
-    warmup,
-    max_grad_norm,
-    seed,
-    device,
-    precision,
-    checkpoint,
-    run,
-    label,
-    keep="best",
-    patience=None,
-    batch_tokens=None,
-    replayed=False,
-    group=ALONE,
-):
+def train(model, lengths, batch_loss, validate, course, training, hardware):
     """Train a model in place and leave the weights of the epoch that is kept in it.
 
     Each epoch reseeds torch and the order of the cells from (seed, epoch): a run that resumes
@@ -232,25 +268,12 @@ def train(
     validate : callable or None
         ``validate()`` -> (loss, accuracy) on the validation cells, the model in eval mode. None:
         nothing is held out for a choice, and the last epoch stays.
-    keep : {'best', 'last'}
-        The epoch with the smallest validation loss (the first of equals), or the last.
-    patience : int or None
-        Epochs without a smaller validation loss after which training ends. None: it never does.
-    warmup : callable
-        ``warmup(total_steps)`` -> steps.
-    checkpoint : pathlib.Path or None
-        Where the state after each epoch is kept, from which a stopped run goes on; None: nowhere.
-    run : object
-        What identifies this run; a checkpoint of another one is ignored.
-    batch_tokens : int or None
-        Tokens, padding included, that go through the model at once. A step stays one of
-        `batch_size` cells: the gradients of its parts add up. Only for a loss that is a mean over
-        cells. Halved when memory runs out. None: a whole batch at once.
-    replayed : bool
-        Whether a GPU may replay passes that it has made before (`passes.ReplayedPasses`), which
-        asks for a `batch_loss` in two steps.
-    group : Group
-        The processes that share each batch; all must be given the same arguments.
+    course : Course
+    training : Training
+    hardware : Hardware
+        With `batch_tokens` a step stays one of `batch_size` cells: the gradients of its parts add
+        up. Only for a loss that is a mean over cells. They are halved when memory runs out. All
+        processes of its group must be given the same arguments.
 
     Returns
     -------
@@ -262,20 +285,22 @@ def train(
     InputError
         If the loss is not finite.
     """
+    label, seed, run, checkpoint = training
+    epochs, batch_size, learning_rate = course.epochs, course.batch_size, course.learning_rate
+    device, group, batch_tokens = hardware.device, hardware.group, hardware.batch_tokens
     n_batches = -(-len(lengths) // batch_size)
     total = epochs * n_batches
-    groups = parameter_groups(model, weight_decay)
+    groups = parameter_groups(model, course.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     on_gpu = device.type == "cuda"
-    passes = kind_of_passes(device, replayed)(batch_loss, device, precision)
-    factor = linear_schedule(total, warmup(total))
+    passes = kind_of_passes(device, hardware.replayed)(batch_loss, device, hardware.precision)
+    factor = linear_schedule(total, course.warmup(total))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     history, best, first = [], None, 1
-    chosen = bool(validate) and keep == "best"
-    digest = digest_of(
-        [run, epochs, batch_size, learning_rate, weight_decay, seed, len(lengths), chosen]
-    )
+    chosen = bool(validate) and course.keep == "best"
+    of_course = epochs, batch_size, learning_rate, course.weight_decay
+    digest = digest_of([run, *of_course, seed, len(lengths), chosen])
     if state := checkpoint and load_checkpoint(checkpoint, digest):
         put_tensors(model, state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -308,7 +333,7 @@ def train(
                         raise
                 optimizer.zero_grad(set_to_none=True)
                 with_recordings = bool(passes.recorded)
-                passes = Passes(batch_loss, device, precision)
+                passes = Passes(batch_loss, device, hardware.precision)
                 free_memory()
                 if with_recordings:  # they keep memory: without them the step may fit
                     log.warning("out of memory: passes are no longer replayed")
@@ -318,7 +343,7 @@ def train(
             if group.size > 1:
                 loss = sum_gradients(trained, loss, group)
             losses.add(loss, step, len(batch))
-            torch.nn.utils.clip_grad_norm_(trained, max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(trained, course.max_grad_norm)
             optimizer.step()
             schedule.step()
             progress.step()
@@ -353,8 +378,8 @@ def train(
             parts = {"model": trained_tensors(model), "optimizer": optimizer.state_dict()}
             with written(checkpoint) as part:
                 torch.save({**state, **parts, "schedule": schedule.state_dict()}, part)
-        if patience and epoch - lowest_epoch(history) >= patience:
-            log.info("%s: no smaller validation loss for %d epochs", label, patience)
+        if course.patience and epoch - lowest_epoch(history) >= course.patience:
+            log.info("%s: no smaller validation loss for %d epochs", label, course.patience)
             break
     progress.end()
     if chosen:

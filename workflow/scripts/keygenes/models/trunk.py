@@ -18,7 +18,7 @@ from keygenes.core.files import checksum, read_json, write_json, written
 from keygenes.core.progress import with_progress
 from keygenes.core.tables import read_table
 from keygenes.models.batches import budget_batches, padded
-from keygenes.models.device import autocast, halving, set_up_torch, token_budget
+from keygenes.models.device import Hardware, autocast, halving, set_up_torch, token_budget
 from keygenes.models.encoder import check_fit, pretrained_classifier, read_config
 from keygenes.models.head import pooled_states, set_pooling
 from keygenes.models.trained import frozen_layers, train_only
@@ -112,7 +112,7 @@ def affordable(name, size, folder, max_gb):
 
 
 @torch.inference_mode()
-def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, precision):
+def write_states(model, cells, folder, cache, hardware):
     """Write the states of cells after the frozen layers of a model; return the file's size.
 
     Parameters
@@ -122,8 +122,9 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
     cells : list of int arrays
     folder : pathlib.Path
         Gains ``{name}.bin`` (`wanted_states`), if it fits.
-    max_gb : float
-    dtype : {'float32', 'float16'}
+    cache : dict
+        Section 'finetune.cache': max_gb, dtype ('float32' or 'float16').
+    hardware : Hardware
 
     Returns
     -------
@@ -134,20 +135,20 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
     if not found:
         return None
     name, n_layers = found
-    pooled = name.startswith("pooled")
+    pooled, dtype = name.startswith("pooled"), cache["dtype"]
     folder.mkdir(parents=True, exist_ok=True)
     lengths = np.array([len(cell) for cell in cells])
     rows = np.ones_like(lengths) if pooled else lengths
     starts = np.cumsum(rows) - rows
     width = model.config.hidden_size * np.dtype(dtype).itemsize
     size = int(rows.sum()) * width
-    if not affordable(name, size, folder, max_gb):
+    if not affordable(name, size, folder, cache["max_gb"]):
         return None
     model.eval()
 
     def keep(batch, file):
-        ids, mask = padded([cells[i] for i in batch], device)
-        with autocast(device, precision):
+        ids, mask = padded([cells[i] for i in batch], hardware.device)
+        with autocast(hardware.device, hardware.precision):
             hidden = model.trunk.embeddings(ids)
             *_, hidden = model.trunk.states(hidden, mask, 0, n_layers)
             if pooled:
@@ -159,7 +160,7 @@ def write_states(model, cells, folder, *, max_gb, dtype, batch_tokens, device, p
 
     try:
         with written(folder / f"{name}.bin") as part, open(part, "wb") as file:
-            batches = budget_batches(lengths, batch_tokens)
+            batches = budget_batches(lengths, hardware.batch_tokens)
             for batch in with_progress(batches, f"frozen layers ({name})"):
                 halving(lambda part: keep(part, file), batch)
     except InputError as error:  # the disk filled up meanwhile
@@ -185,27 +186,16 @@ def stamp_of(weights, tokens, cache):
     }
 
 
-def cache_trunk(
-    *,
-    tokens,
-    vocabulary,
-    weights,
-    config,
-    out_states,
-    patterns,
-    pooling,
-    cache,
-    max_length,
-    compute,
-):
+def cache_trunk(tokens, files, out_states, *, patterns, pooling, cache, compute):
     """Write what the layers that a regime leaves frozen make of all cells of a study.
 
     Its seeds and tasks start from it, as does any regime that trains the same parameters.
 
     Parameters
     ----------
-    tokens, vocabulary, weights, config : path-like
-        Inputs: tables, and the pretrained model.
+    tokens : path-like
+    files : ModelFiles
+        Of the pretrained model.
     out_states : path-like
         What stands in the file beside it: its size, and what it depends on.
     patterns : list of str
@@ -216,29 +206,24 @@ def cache_trunk(
         Section 'finetune.cache': max_gb, dtype.
     """
     device = set_up_torch(compute)
-    table = read_table(vocabulary)
-    shape = read_config(config)
-    check_fit(shape, vocabulary_size=len(table), max_length=max_length, where=str(config))
+    table = read_table(files.vocabulary)
+    shape = read_config(files.config)
+    size = {"vocabulary_size": len(table), "max_length": files.max_length}
+    check_fit(shape, **size, where=str(files.config))
     set_pooling(shape, pooling, table)
-    model, _ = pretrained_classifier(weights, shape, ["0", "1"], seed=0)
+    model, _ = pretrained_classifier(files.weights, shape, ["0", "1"], seed=0)
     train_only(model, patterns)
     model.to(device)
     _, ids, offsets = read_tokens(tokens)
-    size = write_states(
-        model,
-        np.split(ids, offsets[1:-1]),
-        Path(out_states).parent,
-        **cache,
-        batch_tokens=token_budget(compute, shape),
-        device=device,
-        precision=compute.precision,
-    )
+    hardware = Hardware(device, compute.precision, token_budget(compute, shape))
+    cells = np.split(ids, offsets[1:-1])
+    size = write_states(model, cells, Path(out_states).parent, cache, hardware)
     kept = Path(out_states).with_name(f"{wanted_states(model)[0]}.bin") if size else None
     of_file = {"bytes": size, "sha256": checksum(kept) if kept else None}
-    write_json({**stamp_of(weights, tokens, cache), **of_file}, out_states)
+    write_json({**stamp_of(files.weights, tokens, cache), **of_file}, out_states)
 
 
-def find_states(model, tokens, weights, manifest, folder, *, cache, group, **look):
+def find_states(model, tokens, weights, manifest, folder, cache, hardware):
     """Return the `States` of all cells that a model's training starts from, or None.
 
     Parameters
@@ -249,10 +234,8 @@ def find_states(model, tokens, weights, manifest, folder, *, cache, group, **loo
         Where they are kept in that case.
     cache : dict or None
         As for `cache_trunk`; None: nothing is kept.
-    group : Group
-        Its first process writes, the others read.
-    look : dict
-        batch_tokens, device, precision.
+    hardware : Hardware
+        The first process of its group writes, the others read.
     """
     found = wanted_states(model) if cache else None
     if not found:
@@ -273,9 +256,10 @@ def find_states(model, tokens, weights, manifest, folder, *, cache, group, **loo
                 log.info("%s: read from %s", name, path)
                 return open_states(path.parent, name, n_layers, lengths, **shape)
         log.info("%s: %s are not those of this run; computing them here", name, manifest)
+    group = hardware.group
     if group.rank == 0:
-        write_states(model, np.split(ids, offsets[1:-1]), folder, **cache, **look)
-    wait = torch.zeros(1, device=look["device"])
+        write_states(model, np.split(ids, offsets[1:-1]), folder, cache, hardware)
+    wait = torch.zeros(1, device=hardware.device)
     group.total(wait)  # for the first process to have written it
     if not (folder / f"{name}.bin").is_file():
         return None

@@ -6,6 +6,8 @@ Geneformer's tokenizer to the last bit; ties are broken by the gene's column, wh
 unstable sort leaves the order to the processor.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -195,6 +197,33 @@ def _encode(counts, n_counts, plan, frame, upstream, draws, cells):
     }
 
 
+class Encoding(NamedTuple):
+    """How cells are encoded.
+
+    Attributes
+    ----------
+    max_length : int
+        Tokens per cell, special tokens included; genes beyond it are cut.
+    version : {"v1", "v2"}
+        Of the special tokens. v1: genes only; v2: ``<cls>``, genes, ``<eos>``.
+    mapping : dict or None
+        V2's dictionary from any gene id to the id in the vocabulary.
+    upstream : bool
+        Do what Geneformer's tokenizer does: ids are looked up as given, and only those
+        (`upstream_ids`), dense counts and float32 totals are computed with as they are.
+    draws : dict or None
+        ``depth`` (counts that a cell keeps, over all genes), ``length`` ({'subsample': genes that
+        it keeps, of all that the vocabulary has}), ``order`` ('shuffled': as many genes as ever,
+        disordered) and ``seed``; see `keygenes.tokens.draws`. Not in upstream mode.
+    """
+
+    max_length: int
+    version: str
+    mapping: dict[str, str] | None = None
+    upstream: bool = False
+    draws: dict[str, Any] | None = None
+
+
 def encode_block(counts, n_counts, plan, frame, *, upstream=False, draws=None, cells=None):
     """Encode some cells; the arguments are those of `encode_cells`, prepared.
 
@@ -209,7 +238,7 @@ def encode_block(counts, n_counts, plan, frame, *, upstream=False, draws=None, c
     upstream : bool
         Keep the number types, stored zeros and the special tokens of a cell without genes.
     draws : dict, optional
-        See `encode_cells`.
+        See `Encoding`.
     cells : array of str [n_cells], optional
         Names, from which draws take their random numbers; their positions where there are none.
 
@@ -233,19 +262,7 @@ def encode_block(counts, n_counts, plan, frame, *, upstream=False, draws=None, c
     return np.concatenate(flat), pd.DataFrame(report)
 
 
-def encode_cells(
-    counts,
-    n_counts,
-    ensembl_ids,
-    vocabulary,
-    *,
-    max_length,
-    special_tokens,
-    mapping=None,
-    upstream=False,
-    draws=None,
-    cells=None,
-):
+def encode_cells(counts, n_counts, ensembl_ids, vocabulary, encoding, cells=None):
     """Encode cells as ranked gene tokens.
 
     Parameters
@@ -258,20 +275,7 @@ def encode_cells(
         Version suffixes are dropped; columns of one gene are summed.
     vocabulary : pandas.DataFrame
         Columns token, ensembl_id, median.
-    max_length : int
-        Tokens per cell, special tokens included; genes beyond it are cut.
-    special_tokens : {"v1", "v2"}
-        v1: genes only; v2: ``<cls>``, genes, ``<eos>``.
-    mapping : dict, optional
-        V2's dictionary from any gene id to the id in the vocabulary.
-    upstream : bool
-        Do what Geneformer's tokenizer does: ids are looked up as given (`upstream_ids`), dense
-        counts and float32 totals are computed with as they are.
-    draws : dict, optional
-        ``depth`` (counts that a cell keeps, over all genes in `counts`), ``length``
-        ({'subsample': genes that it keeps, of all that the vocabulary has}), ``order`` ('shuffled':
-        as many genes as ever, disordered) and ``seed``; see `keygenes.tokens.draws`. Not in
-        upstream mode.
+    encoding : Encoding
     cells : array of str [n_cells], optional
         Names, from which draws take their random numbers; their positions where there are none.
 
@@ -288,13 +292,12 @@ def encode_cells(
     Raises
     ------
     InputError
-        If a cell with counts has no positive `n_counts`, or `max_length` leaves no room.
+        If a cell with counts has no positive `n_counts`, or the longest cell leaves no room.
     """
-    plan = plan_genes(ensembl_ids, vocabulary, mapping, upstream=upstream)
-    frame = frame_tokens(vocabulary, special_tokens, max_length)
-    n_counts = np.asarray(n_counts)
-    flat, report = encode_block(
-        counts, n_counts, plan, frame, upstream=upstream, draws=draws, cells=cells
-    )
+    upstream, draws = encoding.upstream, encoding.draws
+    plan = plan_genes(ensembl_ids, vocabulary, encoding.mapping, upstream=upstream)
+    frame = frame_tokens(vocabulary, encoding.version, encoding.max_length)
+    how = {"upstream": upstream, "draws": draws, "cells": cells}
+    flat, report = encode_block(counts, np.asarray(n_counts), plan, frame, **how)
     encoded = np.split(flat, np.cumsum(report["length"])[:-1]) if len(report) else []
     return encoded, report.drop(columns="counts")

@@ -20,7 +20,6 @@ from keygenes.core.schemas import TABLES
 from keygenes.core.tables import check_columns, read_table, table_metadata
 from keygenes.tokens.encode import encode_block
 from keygenes.tokens.plan import frame_tokens, plan_genes
-from keygenes.tokens.vocabulary import read_mapping
 
 BLOCK = 1024  # cells read at a time, and at most this many per row group of the token table
 
@@ -64,10 +63,11 @@ def _blocks_of(shard, n_cells):
     return range(n_blocks * index // n_shards, n_blocks * (index + 1) // n_shards)
 
 
-def _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream, draws):
+def _encoded_blocks(adata, columns, passing, blocks, plan, frame, encoding):
     """Yield the rows of the token table and of the report, block by block."""
     cells = adata.obs_names.to_numpy(dtype=str)
     n_counts = adata.obs["n_counts"].to_numpy(np.float64)
+    upstream, draws = encoding.upstream, encoding.draws
     for block in blocks:
         rows = np.arange(block * BLOCK, min((block + 1) * BLOCK, adata.n_obs))
         counts = sparse.csr_matrix(adata.X[rows[0] : rows[-1] + 1])
@@ -211,19 +211,7 @@ def _check_room(draws, room):
         )
 
 
-def write_tokens(
-    adata_path,
-    vocabulary_path,
-    tokens_path,
-    report_path,
-    *,
-    max_length,
-    version,
-    upstream=False,
-    mapping_path=None,
-    shard=None,
-    draws=None,
-):
+def write_tokens(adata_path, vocabulary_path, tokens_path, report_path, encoding, shard=None):
     """Encode the cells of a canonical h5ad and write the token table and its loss report.
 
     The matrix is read, encoded and written 1,024 cells at a time. Where obs has 'filter_pass', only
@@ -240,19 +228,10 @@ def write_tokens(
         Table with the schema "vocabulary".
     tokens_path, report_path : path-like
         Written, with the schemas "tokens" and "token_report".
-    max_length : int
-        Tokens per cell, special tokens included.
-    version : {"v1", "v2"}
-        Of the special tokens.
-    upstream : bool
-        Find the genes, and only those, that Geneformer's tokenizer finds (`upstream_ids`).
-    mapping_path : path-like, optional
-        V2's pickled mapping of gene ids.
+    encoding : Encoding
     shard : (int, int), optional
         Encode only this part, counted from 0, of so many, each of whole blocks of 1,024 cells (a
         part may be empty). The files are for `merge_tokens`; the report's schema is "token_shard".
-    draws : dict, optional
-        See `encode_cells`.
 
     Raises
     ------
@@ -264,16 +243,16 @@ def write_tokens(
 
     log = logging.getLogger("keygenes")
     vocabulary = read_table(vocabulary_path)
-    mapping = read_mapping(mapping_path) if mapping_path is not None else None
-    frame = frame_tokens(vocabulary, version, max_length)
-    _check_room(draws, frame[2])
+    upstream = encoding.upstream
+    frame = frame_tokens(vocabulary, encoding.version, encoding.max_length)
+    _check_room(encoding.draws, frame[2])
     with intact(adata_path):
         adata = anndata.read_h5ad(adata_path, backed="r")
     try:
         ids, columns = adata.var_names, None
         if upstream:
             ids, columns = _columns_given(adata, adata_path)
-        plan = plan_genes(ids, vocabulary, mapping, upstream=upstream)
+        plan = plan_genes(ids, vocabulary, encoding.mapping, upstream=upstream)
         passing = passing_cells(adata.obs)
         if not passing.any():
             raise input_error(
@@ -286,7 +265,7 @@ def write_tokens(
             log.info("%d of %d cells have filter_pass = 1", passing.sum(), len(passing))
         blocks = _blocks_of(shard or (0, 1), adata.n_obs)
         blocks = with_progress(blocks, "encoding", f"blocks of {BLOCK:,} cells")
-        encoded = _encoded_blocks(adata, columns, passing, blocks, plan, frame, upstream, draws)
+        encoded = _encoded_blocks(adata, columns, passing, blocks, plan, frame, encoding)
         special = {"special_tokens": str(len(frame[0]) + len(frame[1]))}
         genes = {
             "given": len(ids),
@@ -310,7 +289,7 @@ def write_tokens(
         )
     finally:
         adata.file.close()
-    _log_lengths(sums, max_length, upstream)
+    _log_lengths(sums, encoding.max_length, upstream)
 
 
 def merge_tokens(
@@ -324,10 +303,12 @@ def merge_tokens(
     ----------
     shard_paths, shard_report_paths : lists of path-like
         Written by `write_tokens`, all shards in their order.
-    tokens_path, report_path, max_length, upstream
+    tokens_path, report_path
         See `write_tokens`.
     where : str
         The matrix, for the message.
+    max_length, upstream
+        See `Encoding`.
 
     Raises
     ------

@@ -1,0 +1,52 @@
+"""What the tracks of models are made of, and which of them are asked for."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+PathsOfRuns = dict[tuple[str, int, int], str | Path]
+
+
+class TrackFiles(NamedTuple):
+    """Tables that the tracks of models come from.
+
+    Attributes
+    ----------
+    by_well, well_scores : dict {(regime, fold, seed): path}
+        well_scores: of the regimes that are attributed.
+    by_gene : dict {(regime, fold, seed): path}
+    counted : dict {(fold, seed): path}
+        Tables 'by_gene', or 'by_well', of no model (`counted_genes.count_genes`), where the regime
+        in question has no attention.
+    readers : dict {(reader, fold, seed): path}
+        Tables 'well_scores' of readers that were brought along.
+    """
+
+    by_well: PathsOfRuns
+    well_scores: PathsOfRuns
+    by_gene: PathsOfRuns = {}
+    counted: dict[tuple[int, int], str | Path] = {}
+    readers: PathsOfRuns = {}
+
+
+class Question(NamedTuple):
+    """What is asked of the tracks of a task.
+
+    Attributes
+    ----------
+    regime : str
+        Whose key genes are listed, and whose tracks are compared with each other.
+    tracks : collection of str
+        Tracks of models that are asked for.
+    controls : collection of str
+        Regimes with permuted labels or a random encoder.
+    """
+
+    regime: str
+    tracks: Collection[str]
+    controls: Collection[str] = ()
+
+
+def of_regime(tables, regime):
+    """Return {(fold, seed): path} of one regime from {(regime, fold, seed): path}."""
+    return {(fold, seed): path for (one, fold, seed), path in tables.items() if one == regime}
