@@ -12,6 +12,7 @@ from keygenes.core.tracks import (
     TRACKS,
     names,
 )
+from keygenes.evidence import attribution
 
 
 def test_lists_of_tracks_are_those_of_their_facts():
@@ -32,3 +33,9 @@ def test_a_track_of_a_model_has_words_for_the_methods():
 
 def test_the_config_may_name_every_track_of_a_model():
     assert set(schema("config")["definitions"]["track"]["enum"]) == set(OF_MODELS)
+
+
+def test_a_track_of_each_cell_is_a_function_of_its_name():
+    together = {"attention_readout", "rollout"}  # one pass makes both
+    for name in {*ONE_PASS, *MANY_PASSES} - together:
+        assert callable(getattr(attribution, name)), name

@@ -133,7 +133,7 @@ def attention_gradient(model, ids, mask):
     return (sum(products) * mask).cpu().numpy()
 
 
-def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, batch_tokens):
+def integrated_gradients(model, ids, mask, *, mask_token, specials, n_steps, batch_tokens, **_):
     """Return integrated gradients of the word embeddings, and how far they are from complete.
 
     ``(e - b) * integral of dF/de(b + a (e - b))`` for a from 0 to 1, with e the embeddings of the
@@ -203,7 +203,7 @@ def quadrature_parts(n_steps, at_once, like):
         yield tuple(torch.from_numpy(x[part]).to(like) for x in unit_quadrature(n_steps))
 
 
-def attattr(model, ids, mask, *, n_steps, batch_tokens):
+def attattr(model, ids, mask, *, n_steps, batch_tokens, **_):
     """Return ATTATTR per position: its column sums over queries, summed over heads and layers.
 
     ``Attr = A * integral of dF(aA)/dA`` for a from 0 to 1; the attention of one layer, all heads
@@ -293,7 +293,7 @@ def contrast_above(model, cells, mask, hidden, contexts, index):
     return contrast(logits).unflatten(0, (n, -1))
 
 
-def occlusion(model, ids, mask, *, mask_token, specials, batch_tokens):
+def occlusion(model, ids, mask, *, mask_token, specials, batch_tokens, **_):
     """Return F less F with the gene masked, one gene at a time; missing where there is no gene.
 
     Length and ranks stay. Position 0 is masked like any other (see the module).
@@ -323,7 +323,7 @@ def effects_of(model, ids, mask, genes, variants, masks, batch_tokens):
     return effects
 
 
-def deletion(model, ids, mask, *, specials, batch_tokens):
+def deletion(model, ids, mask, *, specials, batch_tokens, **_):
     """Return the effect of deleting a gene, less the mean effect of deleting one of like rank.
 
     As in Geneformer's in-silico deletion, every later gene moves up a rank, and that alone changes

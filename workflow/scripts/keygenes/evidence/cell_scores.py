@@ -9,7 +9,7 @@ import numpy as np
 
 from keygenes.attention.flow import readout_and_rollout
 from keygenes.core.progress import with_progress
-from keygenes.core.tracks import ATTRIBUTIONS, MANY_PASSES, ONE_PASS
+from keygenes.core.tracks import ATTRIBUTIONS, MANY_PASSES, ONE_PASS, TRACKS
 from keygenes.evidence import attribution
 from keygenes.models.batches import budget_batches, padded, padded_length
 
@@ -37,11 +37,10 @@ def one_pass_scores(model, ids, mask, tracks):
     """Return what one pass answers: dict {track: float64 array [n_cells, L]}.
 
     Attention is in multiples of uniform attention, the rollout too: its share times the length.
+    A track without a line here is a function of `attribution` that is called as the track.
     """
     scores = {}
-    if "attention_received" in tracks:
-        scores["attention_received"] = attribution.attention_received(model, ids, mask)
-    if {"attention_readout", "rollout"} & set(tracks):
+    if {"attention_readout", "rollout"} & set(tracks):  # one pass makes both
         config = model.config
         readout, rollout = readout_and_rollout(
             model.trunk,
@@ -52,29 +51,27 @@ def one_pass_scores(model, ids, mask, tracks):
         )
         scores["attention_readout"] = readout.double().cpu().numpy()
         scores["rollout"] = (rollout.double() * mask.sum(1, keepdim=True)).cpu().numpy()
-    if "attention_gradient" in tracks:
-        scores["attention_gradient"] = attribution.attention_gradient(model, ids, mask)
-    return {track: scores[track] for track in ONE_PASS if track in tracks}
+    asked = [track for track in ONE_PASS if track in tracks]
+    return {
+        track: scores[track] if track in scores else getattr(attribution, track)(model, ids, mask)
+        for track in asked
+    }
 
 
 def many_pass_scores(model, ids, mask, track, steps, masking):
     """Return one track of `MANY_PASSES` and its completeness errors (None where it has none).
+
+    It is a function of `attribution` that is called as the track; one whose scores add up
+    (`Track.complete`) returns how far they are from that as well.
 
     Parameters
     ----------
     steps : dict {track: int}
     masking : Masking
     """
-    of, how = (model, ids, mask), masking._asdict()
-    cost = {"batch_tokens": masking.batch_tokens}
-    genes = cost | {"specials": masking.specials}
-    ways = {
-        "attattr": lambda n: attribution.attattr(*of, n_steps=n, **cost),
-        "integrated_gradients": lambda n: attribution.integrated_gradients(*of, n_steps=n, **how),
-        "occlusion": lambda _: (attribution.occlusion(*of, **how), None),
-        "deletion": lambda _: (attribution.deletion(*of, **genes), None),
-    }
-    return ways[track](steps.get(track))
+    options = masking._asdict() | {"n_steps": steps.get(track)}
+    found = getattr(attribution, track)(model, ids, mask, **options)
+    return found if TRACKS[track].complete else (found, None)
 
 
 @contextlib.contextmanager
