@@ -76,6 +76,11 @@ def logfile(rule_and_wildcards):
     return f"{RESULTS}/logs/{rule_and_wildcards}.log"
 
 
+def options_of(section, *keys):
+    """Return some keys of a section, for a rule's params: its script hands them on by name."""
+    return {key: section[key] for key in keys}
+
+
 wildcard_constraints:
     task="|".join(STUDY.tasks),
     regime="|".join([*STUDY.regimes, "pretrained"]),

@@ -64,7 +64,7 @@ rule check_study:
         columns={task["name"]: task["column"] for task in STUDY.cell_tasks},
         gene_sets=STUDY.gene_sets,
         primary=STUDY.primary,
-        permutations=EVIDENCE["permutations"],
+        options=options_of(EVIDENCE, "permutations"),
         brought=bool(STUDY.primary) and STUDY.primary["regime"] in STUDY.brought,
         simulated=STUDY.simulated,
         code=code_digest("check_study"),
@@ -203,7 +203,7 @@ rule remove_genes:
         runtime=120,
     params:
         regime=STUDY.main,
-        n_random=EVIDENCE["faithfulness"]["n_random"],
+        options=options_of(EVIDENCE["faithfulness"], "n_random"),
         torch_threads=STUDY.compute["torch_threads"],
         code=code_digest("remove_genes"),
     script:
@@ -253,8 +253,7 @@ rule score_tracks:
         regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
         controls=STUDY.controls,
-        n_bootstrap=EVIDENCE["n_bootstrap"],
-        n_null_draws=EVIDENCE["n_null_draws"],
+        draws=options_of(EVIDENCE, "n_bootstrap", "n_null_draws"),
         gene_sets=STUDY.gene_sets,
         code=code_digest("score_tracks"),
     script:
@@ -315,8 +314,7 @@ rule test_primary:
     params:
         runs=[run.name for run in STUDY.primary_runs()],
         named=STUDY.primary,
-        min_effect=EVIDENCE["min_effect"],
-        n_null_draws=EVIDENCE["n_null_draws"],
+        options=options_of(EVIDENCE, "min_effect", "n_null_draws"),
         brought=bool(STUDY.primary) and STUDY.primary["regime"] in STUDY.brought,
         code=code_digest("test_primary"),
     script:

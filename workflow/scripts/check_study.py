@@ -17,8 +17,8 @@ with step(snakemake):
         columns=params.columns,
         sets=dict(zip(params.gene_sets, map(read_table, files.gene_sets), strict=True)),
         primary=params.primary,
-        permutations=params.permutations,
         brought=params.brought,
+        **params.options,
     )
     write_table(checks, snakemake.output.checks, "checks")
     write_tsv(checks, snakemake.output.shown, simulated=bool(params.simulated))

@@ -21,6 +21,6 @@ with step(snakemake):
             looked_at(cells, obs, vehicle, params.max_cells),
             ModelFiles(*model, params.max_length),
             {name: files[name] for name in outputs},
-            pair_norms=params.pair_norms,
             compute=computing(params.compute),
+            **params.options,
         )

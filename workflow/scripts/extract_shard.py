@@ -18,8 +18,8 @@ with step(snakemake):
     sums = subset_sums(
         looked_at(cells, obs, vehicle_cells(obs, params.vehicle), params.max_cells),
         ModelFiles(files.weights, files.config, files.vocabulary, params.max_length),
-        pair_norms=params.pair_norms,
         compute=computing(params.compute),
         shard=(int(named.shard), params.shards),
+        **params.options,
     )
     write_sums(sums, snakemake.output.sums)

@@ -18,5 +18,5 @@ with step(snakemake):
         looked_at(cells, obs, vehicle_cells(obs, params.vehicle), params.max_cells),
         dict(snakemake.output.items()),
         vocabulary=files.vocabulary,
-        pair_norms=params.pair_norms,
+        **params.options,
     )

@@ -22,7 +22,7 @@ with step(snakemake):
             labels[task],
             vehicle,
             task=task,
-            pseudocount=snakemake.params.pseudocount,
+            **snakemake.params.options,
         )
         for task in with_progress(labels.columns, "Wilcoxon", "tasks")
     ]

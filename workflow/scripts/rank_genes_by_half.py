@@ -22,7 +22,7 @@ with step(snakemake):
             labels[task],
             halves_of_cells(cells.obs, cells.obs.get("dose_um", labels[task])),
             task=task,
-            pseudocount=snakemake.params.pseudocount,
+            **snakemake.params.options,
         )
         for task in with_progress(labels.columns, "Wilcoxon in halves", "tasks")
     ]

@@ -13,7 +13,7 @@ with step(snakemake):
         read_table(files.splits),
         read_table(files.genes),
         params.regime,
-        n_random=params.n_random,
         threads=params.torch_threads,
+        **params.options,
     )
     write_table(table, snakemake.output.roar, "roar")

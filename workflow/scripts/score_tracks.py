@@ -41,7 +41,7 @@ with step(snakemake):
         ),
         halves_of_wells(obs, obs.get("dose_um", labels)) if has_wells(obs) else None,
         Question(params.regime, params.tracks, params.controls),
-        Draws(params.n_bootstrap, params.n_null_draws),
+        Draws(**params.draws),
     )
     write_table(card, snakemake.output.scorecard, "scorecard")
     write_table(agreement, snakemake.output.agreement, "agreement")

@@ -14,8 +14,6 @@ with step(snakemake):
         cells.obs["dose_um"].to_numpy(float),
         vehicle_cells(cells.obs, snakemake.params.vehicle),
         selected_doses=snakemake.params.selected,
-        fdr=snakemake.params.fdr,
-        min_abs_log2fc=snakemake.params.min_abs_log2fc,
-        pseudocount=snakemake.params.pseudocount,
+        **snakemake.params.options,
     )
     write_table(table, snakemake.output.dose_screen, "dose_screen")

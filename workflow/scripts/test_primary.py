@@ -21,9 +21,8 @@ with step(snakemake):
         read_matrix(files.screen, read_table(files.labels)["cell"]),
         read_members(files.gene_set[0]),
         params.named,
-        min_effect=params.min_effect,
-        n_null_draws=params.n_null_draws,
         brought=params.brought,
+        **params.options,
     )
     for name, path in snakemake.output.items():
         write_table(tables[name], path, name)
