@@ -24,6 +24,7 @@ NOT_EDITED = {"version"}  # a release reads one
 # with its first entry twice will not do.
 VALUES = {
     "study": "other",
+    "readers": [],
     "mirror": "/some/mirror",
     "image": "keygenes.sif",
     "select.drug": "Dex",
