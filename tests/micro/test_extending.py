@@ -60,7 +60,11 @@ def test_the_page_is_about_the_reader_and_about_no_encoder(results):
     page = (results / "report/index.html").read_text(encoding="utf-8")
     shown = re.sub(r"<(script|style|pre)\b.*?</\1>", " ", page, flags=re.S)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown))
-    for said in ("a random forest", "200 trees", "10.1023/A:1010933404324"):
+    for said in (
+        "a random forest",
+        "log-normalised expression of all genes",
+        "10.1023/A:1010933404324",
+    ):
         assert said in text, said
     for word in ("attention", "transformer", "Geneformer", "None", "nan"):
         found = re.search(rf".{{40}}\b{word}\b.{{40}}", text)

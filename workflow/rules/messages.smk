@@ -1,5 +1,5 @@
 # What a run says before its first job and after its last.
-# Comes in: RESULTS, STUDY, RESOLVED. Goes out: show_changes, claim_results, show_summary, show_failure.
+# Comes in: RESULTS, STUDY, RESOLVED. Goes out: show_changes, show_readers, claim_results, show_summary, show_failure.
 import os
 import sys
 import time
@@ -15,6 +15,7 @@ from keygenes.core.failures import failure_text, full_disk
 from keygenes.core.files import read_json
 from keygenes.core.scheduler import killed_jobs
 from keygenes.core.jobs import job_name
+from keygenes.core.places import CHECKOUT
 from keygenes.core.runs import ALPHA, FEWEST
 from keygenes.core.version import write_version
 
@@ -40,6 +41,15 @@ def show_changes():
         f"This study was finished before, report: {page}. Changed since, of config and code:"
         + ("".join(f"\n    {line}" for line in changes) or " nothing.")
     )
+
+
+def show_readers():
+    """Say before the first job where the config speaks of an encoder that no one reads with."""
+    if config["regimes"] and not STUDY.regimes:
+        logger.info(
+            "No encoder reads the cells ('geneformer' is not among the readers): keys about one "
+            "(regimes, finetune, attention, evidence.primary, evidence.claims) are not read."
+        )
 
 
 def show_primary():
@@ -80,13 +90,20 @@ def show_summary():
 
 
 def failed_jobs():
-    """Return (name, log or '') of every job that failed for good; of a group, those not finished."""
+    """Return (name, log or '', whether it is ours) of every job that failed for good.
+
+    Of a group, those not finished.
+    """
     jobs = []
     for failed in workflow.scheduler.failed:
         of_group = failed.jobs if failed.is_group() else [failed]
         jobs += [job for job in of_group if not all(map(os.path.exists, job.output))]
     return sorted(  # jobs of another workflow that these rules are part of may have no log
-        (job_name(job.rule.name, job.wildcards.items()), job.log[0] if job.log else "")
+        (
+            job_name(job.rule.name, job.wildcards.items()),
+            job.log[0] if job.log else "",
+            Path(str(job.rule.snakefile)).resolve().is_relative_to(CHECKOUT / "workflow"),
+        )
         for job in jobs
     )
 

@@ -7,7 +7,16 @@ READERS = "|".join(STUDY.readers) or "(?!)"
 
 for READER in FILES.readers():  # what a rule file may use: docs/extending.md
 
-    include: READER.rules
+    try:
+
+        include: READER.rules
+
+        READER.check_made(str(path) for made in workflow.rules for path in made.output)
+
+    except SyntaxError as error:
+        raise WorkflowError(f"{READER.rules}, line {error.lineno}: {error.msg}") from None
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
 
 
 rule accept_reader:
@@ -27,7 +36,7 @@ rule accept_reader:
         reader=READERS,
         run=LABELS_AS_THEY_ARE,
     conda:
-        "../../envs/matrices.yaml"
+        "../../envs/tokens.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000),

@@ -1,5 +1,6 @@
 """Check the tables of a reader that was brought along, and take them over."""
 
+from keygenes.cells.units import well_codes
 from keygenes.core.matrices import read_annotation
 from keygenes.core.step import step
 from keygenes.core.tables import read_table, write_table
@@ -12,6 +13,9 @@ with step(snakemake):
     cells, classes = labelled_cells(labels, read_table(files.splits), wildcards.task)
     matrix = read_annotation(files.counts)
     predictions = read_predictions(files.predictions, cells, classes)
-    scores = read_scores(files.scores, wildcards.reader, matrix.var_names, matrix.obs)
+    tested = cells.loc[cells["split"] == "test", "cell"]
+    wells = well_codes(matrix.obs, tested).value_counts()
+    wells = wells[wells > 0].to_dict()
+    scores = read_scores(files.scores, wildcards.reader, matrix.var_names, wells)
     write_table(predictions, snakemake.output.predictions, "predictions")
     write_table(scores, snakemake.output.well_scores, "well_scores")

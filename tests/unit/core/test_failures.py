@@ -20,7 +20,7 @@ def written(path, lines, at=100.0):
 
 def test_a_failed_job_is_named_with_its_log_and_its_last_words(log):
     written(log, ["82 cells", "config key 'a': found 1, expected 2; do.", "failed after 0.1 s"])
-    text = failure_text([("finetune level full seed 1", str(log))], since=99.0)
+    text = failure_text([("finetune level full seed 1", str(log), True)], since=99.0)
     first, _, name, *lines = text.splitlines()
     assert numbers_in(first) == [1]
     assert "finetune level full seed 1" in name and str(log) in name
@@ -29,7 +29,7 @@ def test_a_failed_job_is_named_with_its_log_and_its_last_words(log):
 
 
 def test_a_job_of_another_workflow_may_have_no_log():
-    text = failure_text([("count", "")], since=0.0)
+    text = failure_text([("count", "", False)], since=0.0)
     assert numbers_in(text.splitlines()[0]) == [1]
     assert "count: " in text and "(log" not in text
 
@@ -63,7 +63,7 @@ def test_the_log_of_an_earlier_run_is_not_shown(log, tmp_path):
 
 def test_what_snakemake_has_shown_is_not_said_twice(log):
     written(log, ["some failure", "failed after 1 s"])
-    text = failure_text([("a", str(log)), ("b", str(log))], since=0.0, shown=True)
+    text = failure_text([("a", str(log), True), ("b", str(log), True)], since=0.0, shown=True)
     assert numbers_in(text.splitlines()[0]) == [2]
     assert text.count(str(log)) == 2 and "some failure" not in text
 
@@ -76,3 +76,11 @@ def test_a_log_cannot_steer_the_terminal(log):
 def test_a_run_that_was_stopped_says_how_to_go_on():
     said = failure_text([], since=0.0)
     assert said.endswith(ADVICE) and numbers_in(said.removesuffix(ADVICE)) == []
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "empty"), ("Error: 7 trees\n", "7 trees")])
+def test_a_log_of_a_rule_from_outside_need_not_end_as_ours_do(tmp_path, text, said):
+    log = tmp_path / "forest.log"
+    log.write_text(text)
+    found = failure_text([("forest", str(log), False)], since=0.0)
+    assert said in found and "breaks off" not in found

@@ -1,7 +1,9 @@
 import pytest
+from messages import assert_sentence
 from running import laid_over
 from study_configs import STUDIES, record_of, study
 
+from keygenes.core.errors import InputError
 from keygenes.core.runs import Run
 from keygenes.core.study_files import StudyFiles
 
@@ -105,3 +107,18 @@ def test_a_study_may_compare_no_models():
     record = record_of(laid_over(study("config"), {"attention": {"pairs": []}}))
     assert record.main_attended and record.paired_tasks == [] and "full" in record.attended
     assert "pretrained" not in record.attended
+
+
+def test_what_a_rule_file_asks_in_vain_is_named():
+    [reader] = StudyFiles(
+        record_of(laid_over(study("config"), {"readers": [FOREST]})), {}
+    ).readers()
+    with pytest.raises(InputError) as error:
+        reader.options["trees"]
+    assert_sentence(error, "'readers.forest.options.trees'")
+    with pytest.raises(AttributeError, match="'label'.*labels"):
+        _ = reader.label
+    reader.check_made([reader.predictions, reader.scores])
+    with pytest.raises(InputError) as error:
+        reader.check_made([reader.predictions])
+    assert_sentence(error, "README.md", "READER.scores")

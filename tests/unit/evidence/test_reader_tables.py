@@ -21,9 +21,7 @@ def cells():
     return labelled_cells(labels, pd.DataFrame({"cell": names, "split": splits}), "level")[0]
 
 
-@pytest.fixture
-def obs():
-    return pd.DataFrame({"well": list("AABBCC")}, index=[f"c{i}" for i in range(6)])
+WELLS = {"A": 2, "B": 2, "C": 2}  # and how many cells of each are tested
 
 
 @pytest.fixture
@@ -79,7 +77,13 @@ def test_a_mistake_in_predictions_names_column_and_line(cells, written, columns,
     assert_sentence(error, "predictions.tsv", *named)
 
 
-@pytest.mark.parametrize("text", ["", "cell\tlow\n\n", '"cell\n'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "cell\tlow\n\n", '"cell\n', "cell,low,high\n", "cell\tlow\tlow\thigh\n"),
+        *("cell\tlow\thigh\nc3\t1\t0\t5\n", "cell\tlow\thigh\nc3\t1\n"),
+    ],
+)
 def test_what_is_no_table_is_refused(cells, tmp_path, text):
     path = tmp_path / "predictions.tsv"
     path.write_text(text)
@@ -109,13 +113,15 @@ OF_WELLS = {
         ({**OF_WELLS, "well": ["A", "A", "B", "Z"]}, ["column 'well'", "line 5", "'Z'"]),
         ({**OF_WELLS, "n_cells": [2, 0, 2, 1]}, ["column 'n_cells'", "line 3", "'0'"]),
         ({**OF_WELLS, "n_cells": [2, 1, 1.5, 1]}, ["column 'n_cells'", "line 4", "'1.5'"]),
+        ({**OF_WELLS, "n_cells": [2, 1, 3, 1]}, ["column 'n_cells'", "line 4", "'3'"]),
         ({"gene": [], "score": []}, ["no line"]),
+        ({"": [1, 2, 3], **SCORES}, ["column ''", "nobody reads"]),
     ],
 )
-def test_a_mistake_in_scores_names_column_and_line(obs, written, columns, named):
+def test_a_mistake_in_scores_names_column_and_line(written, columns, named):
     path = written("scores", **columns)
     with pytest.raises(InputError) as error:
-        read_scores(path, "forest", GENES, obs)
+        read_scores(path, "forest", GENES, WELLS)
     assert_sentence(error, "scores.tsv", *named)
 
 
@@ -129,11 +135,11 @@ def tracks_of(tmp_path, tables, groups):
     return reader_tracks("forest", paths, groups, n_cells)
 
 
-def test_scores_of_models_are_a_track_without_an_interval(obs, written, tmp_path):
+def test_scores_of_models_are_a_track_without_an_interval(written, tmp_path):
     tables = {}
     for fold, factor in ((1, 1.0), (2, 3.0)):
         path = written("scores", gene=GENES, score=[factor * s for s in SCORES["score"]])
-        tables[fold, 1] = read_scores(path, "forest", GENES, obs)
+        tables[fold, 1] = read_scores(path, "forest", GENES, WELLS)
     [track] = tracks_of(tmp_path, tables, {})
     track = track.set_index("ensembl_id")
     assert track["score"].to_dict() == {"ENSG01": 6.0, "ENSG02": 2.0, "ENSG03": 4.0}
@@ -145,15 +151,14 @@ def test_scores_of_models_are_a_track_without_an_interval(obs, written, tmp_path
 SIDES = {"A": "reference", "B": "contrast", "C": "contrast", "D": "reference"}
 
 
-def of_four_wells(obs, written, **columns):
+def of_four_wells(written, **columns):
     more = {"well": "D", "gene": "ENSG01", "n_cells": 1, "score": 3.0, "signed": -3.0}
     columns = {name: [*OF_WELLS[name], more[name]] for name in columns or OF_WELLS}
-    obs = pd.concat([obs, pd.DataFrame({"well": ["D"]}, index=["c6"])])
-    return read_scores(written("scores", **columns), "forest", GENES, obs)
+    return read_scores(written("scores", **columns), "forest", GENES, {**WELLS, "D": 1})
 
 
-def test_scores_of_wells_are_means_over_cells_with_a_sign_and_an_interval(obs, written, tmp_path):
-    table = of_four_wells(obs, written)
+def test_scores_of_wells_are_means_over_cells_with_a_sign_and_an_interval(written, tmp_path):
+    table = of_four_wells(written)
     [track] = tracks_of(tmp_path, {(1, 1): table}, SIDES)
     row = track.set_index("ensembl_id").loc["ENSG01"]
     assert row["score"] == pytest.approx((2 * 1 + 2 * 2 + 1 * 4 + 3) / 6)
@@ -162,8 +167,8 @@ def test_scores_of_wells_are_means_over_cells_with_a_sign_and_an_interval(obs, w
     assert row["effect"] == pytest.approx((2 + 4) / 2 - (-1 - 3) / 2)
 
 
-def test_scores_of_wells_without_a_sign_are_not_tested(obs, written, tmp_path):
-    table = of_four_wells(obs, written, well=[], gene=[], n_cells=[], score=[])
+def test_scores_of_wells_without_a_sign_are_not_tested(written, tmp_path):
+    table = of_four_wells(written, well=[], gene=[], n_cells=[], score=[])
     [track] = tracks_of(tmp_path, {(1, 1): table}, SIDES)
     assert track[["effect", "p", "q", "direction"]].isna().all().all()
     assert track.set_index("ensembl_id").loc["ENSG01", "ci_low"] > 0

@@ -19,7 +19,7 @@ ADVICE = (
 )
 
 
-def last_lines(path: PathLike, since: float) -> str:
+def last_lines(path: PathLike, since: float, ours: bool = True) -> str:
     """Return the last lines of a log, or a sentence where the job did not write it.
 
     Parameters
@@ -27,12 +27,16 @@ def last_lines(path: PathLike, since: float) -> str:
     path : path-like
     since : float
         Time, in seconds since the epoch; an older log is of another run.
+    ours : bool
+        Whether the job is of this workflow: the logs of ours say at their end how it went.
     """
     path = Path(path)
     if not path.is_file() or path.stat().st_mtime < since:
         return "It wrote no log: what it said, if anything, stands above."
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    if not (lines and lines[-1].startswith(FAILED)):
+    if not ours and not lines:
+        return "Its log is empty: what it said stands above, or the rule writes no log."
+    if ours and not (lines and lines[-1].startswith(FAILED)):
         lines.append("(The log breaks off here: the job was killed, or the disk is full.)")
     left_out = max(0, len(lines) - LAST_LINES)
     kept = [f"... {left_out} lines before"] * bool(left_out) + lines[left_out:]
@@ -56,13 +60,14 @@ def full_disk(log: str, folder: str) -> list[InputError]:
     return [no_room(f"{folder}/", shutil.disk_usage(folder).free)]
 
 
-def failure_text(failed: list[tuple[str, str]], since: float, *, shown: bool = False) -> str:
+def failure_text(failed: list[tuple[str, str, bool]], since: float, *, shown: bool = False) -> str:
     """Return what a run that failed says last.
 
     Parameters
     ----------
-    failed : list of (str, str)
-        Name and log of each job; '' for one of another workflow that has none.
+    failed : list of (str, str, bool)
+        Name and log of each job ('' for one of another workflow that has none), and whether it is
+        of a rule of this workflow.
     since : float
         See `last_lines`.
     shown : bool
@@ -70,11 +75,11 @@ def failure_text(failed: list[tuple[str, str]], since: float, *, shown: bool = F
     """
     n = f"{len(failed)} job{'s' * (len(failed) > 1)} failed"
     parts = [f"{n}:" if failed else "The run was stopped before its end."]
-    for name, log in failed:
+    for name, log, ours in failed:
         if not log:
             parts.append(f"\n{name}: it has no log; what it said, if anything, stands above.")
             continue
         parts.append(f"\n{name} (log{', shown above' * shown}: {log})")
         if not shown:
-            parts.append(textwrap.indent(last_lines(log, since), "    "))
+            parts.append(textwrap.indent(last_lines(log, since, ours), "    "))
     return "\n".join([*parts, "", ADVICE])

@@ -5,7 +5,6 @@ outside makes their tables (docs/extending.md). Baselines and differential expre
 there. Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,8 @@ class Reader:
         Whether its seed matters; else each fold is read once.
     options : dict
         For its rules.
+    files : list of str
+        Paths of further files that it is made of, such as weights: recorded by their checksums.
     """
 
     name: str
@@ -52,15 +53,18 @@ class Reader:
     citation: str = ""
     random: bool = True
     options: dict[str, Any] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
 
 def brought_readers(config: dict[str, Any]) -> dict[str, Reader]:
     """Return {name: reader} of those that a config brings along, in its order."""
     records = [record for record in config["readers"] if isinstance(record, dict)]
-    return {
-        record["name"]: Reader(**{**record, "rules": located(record["rules"])})
-        for record in records
-    }
+    found = {}
+    for record in records:
+        files = [located(path) for path in record.get("files", [])]
+        places = {"rules": located(record["rules"]), "files": files}
+        found[record["name"]] = Reader(**{**record, **places})
+    return found
 
 
 def reads_encoder(config: dict[str, Any]) -> bool:
@@ -82,29 +86,38 @@ def reader_in_question(config: dict[str, Any]) -> str | None:
 
 def check_readers(config: dict[str, Any]) -> None:
     """Raise an `InputError` where the readers of a config do not fit the rest of it."""
-    regimes = [regime["name"] for regime in config["regimes"]]
-    names = [r if isinstance(r, str) else r["name"] for r in config["readers"]]
+    taken = {regime["name"]: "a regime" for regime in config["regimes"]}
+    taken |= dict.fromkeys(RESERVED_REGIMES, "a baseline, or the model before training,")
+    taken |= dict.fromkeys(TRACKS, "a track") | {GENEFORMER: "the encoder"}
     for reader in brought_readers(config).values():
         where = f"config key 'readers.{reader.name}"
-        taken = [*regimes, *RESERVED_REGIMES, *TRACKS, GENEFORMER]
-        if reader.name in taken or names.count(reader.name) > 1:
+        if reader.name in taken:
             raise input_error(
                 f"{where}'",
-                found="a name that something else has in the tables",
-                expected="a name that no regime, baseline, track or other reader has",
+                found=f"the name of {taken[reader.name]}",
+                expected="a name that nothing else has in the tables",
                 remedy="rename the reader",
             )
-        if not Path(reader.rules).is_file():
-            raise input_error(
-                f"{where}.rules'",
-                found=f"no file at {reader.rules}",
-                expected="a Snakemake rule file",
-                remedy="correct the path (relative to the folder you run in or to the workflow's)",
-            )
-    _check_question(config, names)
+        for key, path in [("rules", reader.rules), *(("files", path) for path in reader.files)]:
+            if not Path(path).is_file():
+                raise input_error(
+                    f"{where}.{key}'",
+                    found=f"no file at {path}",
+                    expected="a Snakemake rule file" if key == "rules" else "a file",
+                    remedy="correct the path (relative to the folder you run in or to keygenes')",
+                )
+    names = [r["name"] for r in config["readers"] if isinstance(r, dict)]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise input_error(
+            f"config key 'readers.{twice[0]}'",
+            found="two readers of this name",
+            expected="different names",
+            remedy="rename the reader",
+        )
+    _check_question(config)
 
 
-def _check_question(config: dict[str, Any], names: Iterable[str]) -> None:
+def _check_question(config: dict[str, Any]) -> None:
     """Refuse a study of several readers that does not say which it is about."""
     readers = list(brought_readers(config))
     if reads_encoder(config) or len(readers) < 2 or config["evidence"]["regime"] in readers:
@@ -118,7 +131,7 @@ def _check_question(config: dict[str, Any], names: Iterable[str]) -> None:
 
 
 def code_of(reader: Reader) -> list[str]:
-    """Return the paths of a reader's rule file and of the code and environments beside it."""
+    """Return the paths of a reader's rule file, of code beside it, and of its files."""
     beside = sorted(Path(reader.rules).parent.iterdir())
     found = [str(p) for p in beside if p.suffix.lower() in CODE and p.is_file()]
-    return list(dict.fromkeys([reader.rules, *found]))
+    return list(dict.fromkeys([reader.rules, *found, *reader.files]))

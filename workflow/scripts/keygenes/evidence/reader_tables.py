@@ -5,20 +5,23 @@ probability of every class, and `scores`, a line per gene, or per well and gene
 (docs/extending.md). A mistake is one sentence that names file, column and line.
 """
 
+import csv
 import logging
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from keygenes.cells.units import ALL_WELLS, well_codes
+from keygenes.cells.units import ALL_WELLS
 from keygenes.core.errors import input_error
 from keygenes.core.shown import printable, shortened
-from keygenes.inputs.text_tables import read_table
 from keygenes.models.cells import predictions_table
 
 log = logging.getLogger("keygenes")
 
 MOST_OFF = 1e-3  # of a sum of probabilities
+CORRECT = "correct the value"
 HEADER = 1  # line of the names of columns
 
 
@@ -35,12 +38,21 @@ class TextTable:
         self.path = str(path)
         options = {"sep": "\t", "dtype": str, "keep_default_na": False, "index_col": False}
         try:
-            self.frame = read_table(path, **options)
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+            with open(path, encoding="utf-8-sig") as handle:
+                self.header = next(csv.reader(handle, delimiter="\t"), [])
+            with warnings.catch_warnings():  # of values beyond the last column
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                self.frame = pd.read_csv(path, encoding="utf-8-sig", header=0, **options)
+        except (
+            ValueError,
+            csv.Error,
+            pd.errors.ParserWarning,
+        ) as error:  # a line too long, no text, no line at all
+            said = printable(" ".join(str(error).split()))
             raise input_error(
                 self.path,
-                found=printable(" ".join(str(error).split())),
-                expected="a table of text: a header, and values separated by tabs",
+                found=f"no table ({said})" if Path(path).stat().st_size else "an empty file",
+                expected="text in UTF-8: a header, and lines of as many values, separated by tabs",
                 remedy="correct what writes it",
             ) from error
 
@@ -58,21 +70,24 @@ class TextTable:
         )
 
     def check_columns(self, required, optional=()):
-        """Refuse a table that lacks a column, or has one that nobody reads."""
+        """Refuse a table that lacks a column, has one twice, or one that nobody reads."""
         names = [*required, *optional]
-        missing = [name for name in required if name not in self.frame]
-        others = [name for name in self.frame if name not in names]
-        if missing or others:
-            has = ", ".join(shortened(printable(name), 40) for name in self.frame)
+        wrong = [
+            *((name, "no such column") for name in required if name not in self.header),
+            *((n, "this column twice") for n in self.header if self.header.count(n) > 1),
+            *((n, "a column that nobody reads") for n in self.header if n not in names),
+        ]
+        for name, what in wrong[:1]:
+            has = ", ".join(f"'{shortened(printable(name), 40)}'" for name in self.header)
             raise input_error(
-                f"{self.path}, column '{printable((missing or others)[0])}'",
-                found=f"{'no such column' if missing else 'a column that nobody reads'} ({has})",
-                expected=f"the columns {', '.join(required)}"
-                + (f", and if you like {', '.join(optional)}" if optional else ""),
+                f"{self.path}, column '{printable(name)}'",
+                found=f"{what} (the header has {has})",
+                expected=f"the columns {', '.join(required)}, separated by tabs"
+                + (f"; optional are {', '.join(optional)}" if optional else ""),
                 remedy="correct the header",
             )
 
-    def numbers(self, column, low=-np.inf, high=np.inf, whole=False):
+    def numbers(self, column, low=-np.inf, high=np.inf, *, whole=False, remedy=CORRECT):
         """Return a column as float64 array; refuse what is no finite number, or out of bounds."""
         found = pd.to_numeric(self.frame[column].str.strip(), errors="coerce").to_numpy(float)
         with np.errstate(invalid="ignore"):
@@ -81,7 +96,7 @@ class TextTable:
         bounds = f" from {low:g} to {high:g}" if np.isfinite(high) else ""
         bounds = bounds or (f", at least {low:g}" if np.isfinite(low) else "")
         what = "a whole number" if whole else "a finite number"
-        self.refuse(column, bad, what + bounds, "correct the value")
+        self.refuse(column, bad, what + bounds, remedy)
         return found
 
     def refuse_repeats(self, columns):
@@ -142,19 +157,19 @@ def read_predictions(path, cells, classes):
     return predictions_table(rows, found / found.sum(1, keepdims=True), classes)
 
 
-def read_scores(path, name, genes, obs):
+def read_scores(path, name, genes, wells):
     """Return table 'well_scores' from a reader's table of scores.
 
     Parameters
     ----------
     path : path-like
-        Columns gene and score (larger: more key), if you like signed (positive: speaks for the
-        last class); of scores that are means over test cells also well and n_cells.
+        Columns gene and score (larger: more key), optional signed (positive: speaks for the last
+        class); of scores that are means over test cells also well and n_cells.
     name : str
         Of the reader, and of its track.
     genes : collection of str
         Ensembl ids of the study's genes.
-    obs : DataFrame, indexed by cell
+    wells : dict {well: number of cells that the fold tests}
 
     Returns
     -------
@@ -164,13 +179,15 @@ def read_scores(path, name, genes, obs):
     Raises
     ------
     InputError
-        For a column too many or too few, a gene or a well that is not of the study, a line too
-        many, or a value that is no finite number.
+        For a column too many or too few, a gene that is not of the study, a well that the fold does
+        not test, more cells than it tests there, a line too many, or a value that is no finite
+        number.
     """
     table = TextTable(path)
-    of_wells = "well" in table.frame or "n_cells" in table.frame
+    of_wells = "well" in table.header or "n_cells" in table.header
     keys = ["well", "gene"] if of_wells else ["gene"]
-    table.check_columns([*keys, "score", *(["n_cells"] if of_wells else [])], ["signed"])
+    more = ["signed"] if of_wells else ["signed", "well and n_cells"]
+    table.check_columns([*keys, "score", *(["n_cells"] if of_wells else [])], more)
     genes = set(genes)
     table.refuse(
         "gene",
@@ -179,17 +196,26 @@ def read_scores(path, name, genes, obs):
         "write the names of genes as the matrix has them",
     )
     if of_wells:
-        wells = list(well_codes(obs, obs.index).categories)
         table.refuse(
             "well",
-            ~table.frame["well"].isin(wells),
-            f"a well of the study, such as '{wells[0]}'",
-            "write the names of wells as obs has them, or leave well and n_cells out",
+            ~table.frame["well"].isin(list(wells)),
+            f"a well that the fold tests, such as '{min(wells)}'",
+            "score test cells alone, or leave well and n_cells out",
         )
     table.refuse_repeats(keys)
-    score = table.numbers("score")
-    signed = table.numbers("signed") if "signed" in table.frame else np.nan
-    n_cells = table.numbers("n_cells", 1, whole=True) if of_wells else np.ones(len(score))
+    left_out = "correct the value, or leave the line out: a gene may be without a score"
+    score = table.numbers("score", remedy=left_out)
+    signed = table.numbers("signed", remedy=left_out) if "signed" in table.frame else np.nan
+    n_cells = np.ones(len(score))
+    if of_wells:
+        n_cells = table.numbers("n_cells", 1, whole=True)
+        tested = table.frame["well"].map(wells)
+        table.refuse(
+            "n_cells",
+            n_cells > tested.to_numpy(),
+            f"at most the test cells of the well ({tested.min()} in the smallest)",
+            "count the test cells behind the mean",
+        )
     if not len(score):
         raise input_error(
             table.path,
@@ -198,6 +224,8 @@ def read_scores(path, name, genes, obs):
             remedy="write the scores",
         )
     log.info("%s: %d genes", table.path, table.frame["gene"].nunique())
+    if len(score) > 1 and (score == score[0]).all():
+        log.warning("%s: all scores are equal: they tell no gene from another", table.path)
     return pd.DataFrame(
         {
             "track": name,
