@@ -7,7 +7,7 @@ from keygenes.core.tables import read_table, write_table, write_tsv
 from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.key_genes import attended_and_expressed, key_gene_table, log_enrichment
 from keygenes.evidence.score import BaselineTables, score_genes, symbols_of
-from keygenes.evidence.track_files import Question, TrackFiles
+from keygenes.evidence.track_files import Question, TrackFiles, of_runs
 from keygenes.evidence.tracks import permuted_genes
 from keygenes.evidence.well_sums import well_groups
 
@@ -18,11 +18,6 @@ with step(snakemake):
     obs = read_annotation(files.counts).obs.loc[labels.index]
     tests = (read_table(path) for path in (files.wilcoxon, files.pseudobulk))
     tests = [table[table["task"] == task] for table in tests]
-
-    def of_runs(runs, paths):
-        """Return {run: path}."""
-        return dict(zip(map(tuple, runs), paths, strict=True))
-
     permuted = [permuted_genes(read_table(path)) for path in files.relabelled_genes]
     counted = [(fold, 1) for fold in params.folds] if files.counted else []
     genes, about = score_genes(

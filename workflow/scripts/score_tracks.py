@@ -7,7 +7,7 @@ from keygenes.core.tables import read_table, write_table
 from keygenes.evidence.gene_facts import lengths_of_genes
 from keygenes.evidence.gene_sets import read_members
 from keygenes.evidence.scorecard import Draws, TaskTables, score_tracks
-from keygenes.evidence.track_files import Question, TrackFiles
+from keygenes.evidence.track_files import Question, TrackFiles, of_runs
 
 COLUMNS = ["track", "regime", "seed", "ensembl_id", "symbol", "score", "p", "q"]
 
@@ -19,11 +19,6 @@ with step(snakemake):
     optional = [
         next(map(read_table, paths), None) for paths in (files.faithfulness, files.track_tests)
     ]
-
-    def of_runs(runs, paths):
-        """Return {run: path}."""
-        return dict(zip(map(tuple, runs), paths, strict=True))
-
     card, agreement = score_tracks(
         TaskTables(
             read_table(files.genes, COLUMNS),

@@ -206,19 +206,20 @@ def test_a_stopped_run_goes_on_after_its_last_fold(study, tmp_path, monkeypatch)
     whole = classified(study, tmp_path / "whole", epochs=1)
     trained, real = [], module.train_fold
 
-    def stops(*args, **settings):
+    def kept(model, cells, labels, options, training, hardware):
+        trained.append(training.label)
+        real(model, cells, labels, options, training, hardware)
+
+    def stops(*args):
         if len(trained) == 2:
             raise KeyboardInterrupt
-        trained.append(settings["label"])
-        return real(*args, **settings)
+        kept(*args)
 
     monkeypatch.setattr(module, "train_fold", stops)
     with pytest.raises(KeyboardInterrupt):
         classified(study, tmp_path / "stopped", epochs=1)
     shutil.copytree(tmp_path / "stopped", tmp_path / "changed")
-    monkeypatch.setattr(
-        module, "train_fold", lambda *a, **s: (trained.append(s["label"]), real(*a, **s))
-    )
+    monkeypatch.setattr(module, "train_fold", kept)
     after = classified(study, tmp_path / "stopped", epochs=1)
     assert [label[-1] for label in trained] == ["1", "2", "3"]
     pd.testing.assert_frame_equal(after, whole)

@@ -132,6 +132,7 @@ class DiesWhenRead:
 
 WAITS_FOR_EVER = """
 import logging
+from keygenes.core.jobs import Compute
 from keygenes.models import parallel
 from test_parallel import DiesWhenRead
 if __name__ == "__main__":

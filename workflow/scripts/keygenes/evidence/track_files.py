@@ -47,6 +47,11 @@ class Question(NamedTuple):
     controls: Collection[str] = ()
 
 
+def of_runs(runs, paths):
+    """Return {run: path} of runs as lists, as they come in the params of a rule."""
+    return dict(zip(map(tuple, runs), paths, strict=True))
+
+
 def of_regime(tables, regime):
     """Return {(fold, seed): path} of one regime from {(regime, fold, seed): path}."""
     return {(fold, seed): path for (one, fold, seed), path in tables.items() if one == regime}
