@@ -49,3 +49,14 @@ def cells_or_shards(wildcards):
         "shards": expand(out("tokens/shards/{shard}.parquet"), shard=shards),
         "shard_reports": expand(out("tokens/shards/{shard}.report.parquet"), shard=shards),
     }
+
+
+def include_reader(reader):
+    """Include the rule file of a reader from outside; say in one sentence what is wrong with it."""
+    try:
+        workflow.include(reader.rules)
+        reader.check_made(str(path) for made in workflow.rules for path in made.output)
+    except SyntaxError as error:
+        raise WorkflowError(f"{reader.rules}, line {error.lineno}: {error.msg}") from None
+    except InputError as error:
+        raise WorkflowError(str(error)) from None

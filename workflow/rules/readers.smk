@@ -6,17 +6,7 @@ READERS = "|".join(STUDY.readers) or "(?!)"
 
 
 for READER in FILES.readers():  # what a rule file may use: docs/extending.md
-
-    try:
-
-        include: READER.rules
-
-        READER.check_made(str(path) for made in workflow.rules for path in made.output)
-
-    except SyntaxError as error:
-        raise WorkflowError(f"{READER.rules}, line {error.lineno}: {error.msg}") from None
-    except InputError as error:
-        raise WorkflowError(str(error)) from None
+    include_reader(READER)
 
 
 rule accept_reader:
