@@ -15,6 +15,8 @@ def listed(folder, rules=RULES, readers=(READER,), **keys):
     """Return the dry run of the micro study with readers of one rule file."""
     path = folder / "forest.smk"
     path.write_text(rules, encoding="utf-8")
+    for name in ("forest.py", "forest.yaml"):  # which the rules name, and a dry run looks at
+        (folder / name).touch()
     config = {"readers": [{**reader, "rules": str(path)} for reader in readers], **keys}
     (folder / "own.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return run_snakemake(REPOSITORY, "-n", "--configfile", *MICRO, folder / "own.yaml")
