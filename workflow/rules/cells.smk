@@ -95,7 +95,7 @@ rule relabel_cells:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        numbers=lambda w: STUDY.relabellings_of(int(w.batch)),
+        numbers=lambda w: FILES.relabellings_of(int(w.batch)),
         options=STUDY.split,
         code=code_digest("relabel_cells"),
     script:

@@ -2,10 +2,13 @@
 # Comes in: cells, splits, the config key 'readers'. Goes out: readers/{reader}/{task}/{run}/
 # predictions, scores (.tsv, by rules from outside); models/{task}/{reader}/{run}/predictions.parquet
 # and evidence/{task}/{reader}/{run}/well_scores.parquet.
+from keygenes.core.reader_files import ReaderFiles
+
 READERS = "|".join(STUDY.readers) or "(?!)"
 
 
-for READER in FILES.readers():  # what a rule file may use: docs/extending.md
+for reader in STUDY.readers.values():
+    READER = ReaderFiles(FILES, reader)  # what a rule file may use: docs/extending.md
     include_reader(READER)
 
 

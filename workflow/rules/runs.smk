@@ -4,7 +4,7 @@
 
 def of_job(path_of):
     """Return an input function: a path for every run of a job, by its regime, task and run."""
-    return lambda w: [path_of(w.regime, w.task, run) for run in STUDY.runs_of_job(w.run)]
+    return lambda w: [path_of(w.regime, w.task, run) for run in FILES.runs_of_job(w.run)]
 
 
 def of_run(path_of):
@@ -14,7 +14,7 @@ def of_run(path_of):
 
 def names_of_runs(wildcards):
     """Return the names of the runs that share a job, for its params."""
-    return [run.name for run in STUDY.runs_of_job(wildcards.run)]
+    return [run.name for run in FILES.runs_of_job(wildcards.run)]
 
 
 def run_files(kind, name, regimes):

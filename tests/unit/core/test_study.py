@@ -4,6 +4,7 @@ from running import laid_over
 from study_configs import STUDIES, record_of, study
 
 from keygenes.core.errors import InputError
+from keygenes.core.reader_files import ReaderFiles
 from keygenes.core.runs import Run
 from keygenes.core.study_files import StudyFiles
 
@@ -38,7 +39,7 @@ def test_the_study_of_the_thesis():
     assert record.pairs_on_variants("level") == [
         [("full_equal_length", "frozen_equal_length"), ("full", "frozen")]
     ]
-    assert record.runs_of_job("relabelled2.fold1.seed1") == [Run(1, 1, 2)]
+    assert StudyFiles(record, {}).runs_of_job("relabelled2.fold1.seed1") == [Run(1, 1, 2)]
     assert record.run_before("fold2.seed2") == Run(2, 1)
     assert record.run_before("fold2.seed1") is None
     assert record.run_for("linear_probe", "fold2.seed3") == Run(2, 1)
@@ -48,8 +49,8 @@ def test_relabellings_share_jobs_and_folders():
     changed = {"evidence": {"permutations": 20, "relabellings_per_job": 5}}
     record = record_of(laid_over(study("config"), changed))
     files = StudyFiles(record, {})
-    assert [record.batch_of(b) for b in (1, 5, 6, 20)] == [(1, 1), (1, 5), (2, 1), (4, 5)]
-    assert record.relabellings_of(2) == [6, 7, 8, 9, 10]
+    assert [files.batch_of(b) for b in (1, 5, 6, 20)] == [(1, 1), (1, 5), (2, 1), (4, 5)]
+    assert files.relabellings_of(2) == [6, 7, 8, 9, 10]
     assert files.folder_of(Run(3, 1, 7)) == "relabelled2.fold3.seed1/2"
     assert files.folder_of(Run(3, 2)) == "fold3.seed2"
     of_batch = files.of_batch("models/level/full/relabelled2.fold3.seed1/x")
@@ -97,7 +98,8 @@ def test_a_reader_stands_beside_the_encoder():
     assert record.predicting == [*record.regimes, "forest", "once"]
     assert record.of_task(record.predicting, "dose")[-2:] == ["forest", "once"]
     assert len(record.runs_of("forest")) == 9 and len(record.runs_of("once")) == 3
-    [forest, once] = StudyFiles(record, {}).readers()
+    files = StudyFiles(record, {})
+    forest, once = (ReaderFiles(files, reader) for reader in record.readers.values())
     assert forest.name == "forest" and forest.predictions != once.predictions
     filled = forest.scores.format(task="level", fold=2, seed=3)
     assert filled.endswith("readers/forest/level/fold2.seed3/scores.tsv")
@@ -110,9 +112,8 @@ def test_a_study_may_compare_no_models():
 
 
 def test_what_a_rule_file_asks_in_vain_is_named():
-    [reader] = StudyFiles(
-        record_of(laid_over(study("config"), {"readers": [FOREST]})), {}
-    ).readers()
+    record = record_of(laid_over(study("config"), {"readers": [FOREST]}))
+    reader = ReaderFiles(StudyFiles(record, {}), record.readers["forest"])
     with pytest.raises(InputError) as error:
         reader.options["trees"]
     assert_sentence(error, "'readers.forest.options.trees'")

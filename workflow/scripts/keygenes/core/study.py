@@ -396,25 +396,3 @@ class Study:
         """Return the relabelling that a run learns from, or 0: the labels as they are."""
         dealt = "labels" in self.regimes.get(regime, {})
         return run.relabelling or (self.seeds.index(run.seed) + 1 if dealt else 0)
-
-    # Relabelled models share jobs: so many are dealt, trained and looked at by each.
-
-    @cached_property
-    def per_job(self) -> int:
-        """Relabellings that share a job."""
-        return self.evidence["relabellings_per_job"] if self.relabellings else 1
-
-    def batch_of(self, relabelling: int) -> tuple[int, int]:
-        """Return the batch of a relabelling, and its place there, both from 1 on."""
-        batch, place = divmod(relabelling - 1, self.per_job)
-        return batch + 1, place + 1
-
-    def relabellings_of(self, batch: int) -> list[int]:
-        """Return the numbers of the relabellings of a batch; of batch 0, which deals none, none."""
-        first = self.per_job * (batch - 1) + 1
-        return list(range(first, first + self.per_job)) if batch else []
-
-    def runs_of_job(self, name: str) -> list[Run]:
-        """Return the runs that share a job: that of the name, or of its number the relabellings."""
-        job = run_named(name)
-        return [job._replace(relabelling=b) for b in self.relabellings_of(job.relabelling)] or [job]

@@ -3,15 +3,10 @@
 Imported while Snakemake reads the Snakefile, so nothing heavy is imported here.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from keygenes.core.errors import input_error
-from keygenes.core.readers import Reader
-from keygenes.core.runs import Run
+from keygenes.core.runs import Run, run_named
 from keygenes.core.study import MAIN, PRETRAINED, Study
 
 
@@ -50,9 +45,27 @@ class StudyFiles:
         """Return the path of the tokens that a regime (or 'pretrained') reads."""
         return self.encoded(self.study.encoding_of(regime))
 
-    def readers(self) -> list["ReaderFiles"]:
-        """Return what the rule file of each reader that was brought along may use."""
-        return [ReaderFiles(self, reader) for reader in self.study.readers.values()]
+    # Relabelled models share jobs: so many are dealt, trained and looked at by each.
+
+    @property
+    def per_job(self) -> int:
+        """Relabellings that share a job."""
+        return self.study.evidence["relabellings_per_job"] if self.study.relabellings else 1
+
+    def batch_of(self, relabelling: int) -> tuple[int, int]:
+        """Return the batch of a relabelling, and its place there, both from 1 on."""
+        batch, place = divmod(relabelling - 1, self.per_job)
+        return batch + 1, place + 1
+
+    def relabellings_of(self, batch: int) -> list[int]:
+        """Return the numbers of the relabellings of a batch; of batch 0, which deals none, none."""
+        first = self.per_job * (batch - 1) + 1
+        return list(range(first, first + self.per_job)) if batch else []
+
+    def runs_of_job(self, name: str) -> list[Run]:
+        """Return the runs that share a job: that of the name, or of its number the relabellings."""
+        job = run_named(name)
+        return [job._replace(relabelling=b) for b in self.relabellings_of(job.relabelling)] or [job]
 
     # Files of runs.
 
@@ -60,7 +73,7 @@ class StudyFiles:
         """Return the folder of a run: fold1.seed2; relabelled2.fold1.seed1/3: batch 2, place 3."""
         if not run.relabelling:
             return run.name
-        batch, place = self.study.batch_of(run.relabelling)
+        batch, place = self.batch_of(run.relabelling)
         return f"{run._replace(relabelling=batch).name}/{place}"
 
     def run_file(self, kind: str, task: str, regime: str, run: Run | str, name: str) -> str:
@@ -79,7 +92,7 @@ class StudyFiles:
     def of_batch(self, path: str) -> list[str]:
         """Return the paths of a file of all runs of a batch, for outputs; wildcards stay."""
         folder, name = path.rsplit("/", 1)
-        return [self.out(f"{folder}/{i + 1}/{name}") for i in range(self.study.per_job)]
+        return [self.out(f"{folder}/{i + 1}/{name}") for i in range(self.per_job)]
 
     def of_primary(self, kind: str, name: str, regimes: Iterable[str] | None = None) -> list[str]:
         """Return the paths of one file of every run of the primary regime.
@@ -118,7 +131,7 @@ class StudyFiles:
 
     def relabelled_cells(self, task: str, relabelling: int, fold: int, table: str) -> str:
         """Return the path of the labels or splits of one relabelling."""
-        batch, place = self.study.batch_of(relabelling)
+        batch, place = self.batch_of(relabelling)
         return self.out(f"cells/relabelled/{task}/{batch}.fold{fold}/{place}/{table}.parquet")
 
     # What a run makes.
@@ -142,80 +155,3 @@ class StudyFiles:
     def by_well_of(self, regime: str, task: str, run: Run | str) -> str:
         """Return the path of a run's attention per well."""
         return self.run_file("attention", task, regime, run, "by_well.parquet")
-
-
-class ReaderOptions(dict[str, Any]):
-    """The options of a reader from outside; one that is missing is named with its config key."""
-
-    def __init__(self, name: str, options: dict[str, Any]) -> None:
-        super().__init__(options)
-        self._name = name
-
-    def __missing__(self, key: str) -> Any:
-        raise input_error(
-            f"config key 'readers.{self._name}.options.{key}'",
-            found="nothing",
-            expected="the option, which the rule file of the reader asks for",
-            remedy="add it",
-        )
-
-
-class ReaderFiles:
-    """What the rule file of a reader from outside may use (docs/extending.md).
-
-    Attributes
-    ----------
-    name : str
-    options : dict
-    rules : str
-        Its own path.
-    files : list of str
-        Of the config.
-    counts, labels, splits, vocabulary, tokens : str
-        What it reads. The path of the splits has the wildcard {fold}.
-    folder : str
-        For files of its own, with the wildcards {task}, {fold} and {seed}.
-    predictions, scores : str
-        What it makes, there.
-    log, benchmark : str
-        With the same wildcards.
-    """
-
-    def __init__(self, files: StudyFiles, reader: Reader) -> None:
-        run = f"{reader.name}/{{task}}/fold{{fold}}.seed{{seed}}"
-        dotted = run.replace("/", ".")
-        self.name, self.files = reader.name, reader.files
-        self.options = ReaderOptions(reader.name, reader.options)
-        self.rules = str(Path(reader.rules).resolve())
-        self.counts = files.out("cells/counts.h5ad")
-        self.labels = files.out("cells/labels.parquet")
-        self.splits = files.out("cells/splits/fold{fold}.parquet")
-        self.vocabulary = files.out("vocabulary.parquet")
-        self.tokens = files.encoded(MAIN)
-        self.folder = files.out(f"readers/{run}")
-        self.predictions = f"{self.folder}/predictions.tsv"
-        self.scores = f"{self.folder}/scores.tsv"
-        self.log = files.out(f"logs/{dotted}.log")
-        self.benchmark = files.out(f"benchmarks/{dotted}.tsv")
-
-    def __getattr__(self, name: str) -> Any:
-        there = ", ".join(key for key in vars(self) if not key.startswith("_"))
-        raise AttributeError(f"READER has no '{name}'; it has {there}")
-
-    def check_made(self, made: Iterable[str]) -> None:
-        """Raise an `InputError` where no rule makes the tables of the reader.
-
-        Parameters
-        ----------
-        made : iterable of str
-            Outputs of the rules that there are, with their wildcards.
-        """
-        made = {re.sub(r"\{(\w+),[^{}]*\}", r"{\1}", path) for path in made}  # constraints
-        for table in ("predictions", "scores"):
-            if getattr(self, table) not in made:
-                raise input_error(
-                    self.rules,
-                    found=f"no rule that makes READER.{table}",
-                    expected="one with READER.predictions and READER.scores among its output",
-                    remedy="add it to the output of a rule",
-                )
