@@ -30,7 +30,7 @@ def read_config(path):
         reason = " ".join(str(error).split())
         raise input_error(
             str(path),
-            found=f"a file that is no model configuration ({reason})",
+            found=f"a file that does not describe a model ({reason})",
             expected=f"the config.json of a {' or '.join(FAMILIES).upper()} model",
             remedy="point the model registry at the right folder, or delete the file and run again "
             "if a step of the workflow made it",
