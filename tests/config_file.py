@@ -68,7 +68,7 @@ def value_lines(key, value, notes):
     """Return the lines of a key and its value; named entries have lines and comments each."""
     if isinstance(value, dict):
         rows = {name: [f"{name}: {written(entry)}"] for name, entry in value.items()}
-    elif isinstance(value, list) and isinstance(value[0], dict):
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
         rows = {entry["name"]: listed(entry) for entry in value}
     else:
         return [f"{key}: {written(value)}"]

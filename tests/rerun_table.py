@@ -163,7 +163,21 @@ def edit(key, config):
         return TOGETHER[key]
     if key in VALUES:
         return {key: VALUES[key]}
-    return {key: another(reduce(dict.get, key.split("."), config))}
+    value = reduce(dict.get, key.split("."), config)
+    if value in (None, []):  # nothing to change: an example of the schema says what else may stand
+        examples = schema_part(key).get("examples")
+        if not examples:
+            raise ValueError(f"{key}: give it 'examples' in the schema, or a value in VALUES")
+        return {key: examples[0]}
+    return {key: another(value)}
+
+
+def schema_part(key):
+    """Return what the schema says of a key, by its path."""
+    part = yaml.safe_load((REPOSITORY / SCHEMA).read_text(encoding="utf-8"))
+    for name in key.split("."):
+        part = part["properties"][name]
+    return part
 
 
 def edits(config_path):

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 from messages import assert_sentence
+from running import whole_config
 from stated import states
 
 from keygenes.cells import select
@@ -15,7 +16,7 @@ from keygenes.core.matrices import read_matrix, write_matrix
 from keygenes.core.tables import read_table
 
 HASH = {"top_to_second_best_ratio": 10, "qval_demultiplexing": 0.01, "hash_umis": 30}
-OPTIONS = {
+OPTIONS = whole_config()["select"] | {  # few cells pass all limits
     "drug": "Nutlin",
     "doses_um": [0, 2.5],
     "vehicle": {"column": "dose_um", "value": 0},

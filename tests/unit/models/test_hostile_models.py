@@ -107,7 +107,7 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("case", IMPOSSIBLE)
 def test_a_model_that_cannot_be_is_not_built(model, tmp_path, case):
     path = config_with(model, tmp_path, **IMPOSSIBLE[case])
-    refused(path, lambda: read_config(path), "no model configuration")
+    refused(path, lambda: read_config(path), "does not describe a model")
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "7", "null", '{"a": 1, "a": NaN, '])
