@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from keygenes.core.tables import read_table, write_table
-from keygenes.evidence.profiles import gene_heads, gene_ranks, profile_genes
+from keygenes.evidence.profiles import gene_heads, gene_ranks
 
 CLASSES = ["low", "high"]
 
@@ -89,6 +89,7 @@ def test_a_cell_counts_once_however_often_its_fold_was_trained(cells, paths, tmp
 
 
 def test_both_tables_fit_their_schemas(paths, tmp_path):
-    profile_genes(paths, tmp_path / "ranks.parquet", tmp_path / "heads.parquet")
+    write_table(gene_ranks(paths), tmp_path / "ranks.parquet", "gene_ranks")
+    write_table(gene_heads(paths), tmp_path / "heads.parquet", "gene_heads")
     assert list(read_table(tmp_path / "ranks.parquet")["class"].cat.categories) == CLASSES
     assert len(read_table(tmp_path / "heads.parquet")) == 12
