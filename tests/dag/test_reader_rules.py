@@ -56,3 +56,12 @@ def test_a_mistake_in_a_rule_file_is_named(tmp_path, old, new, named):
     assert run.returncode == 1
     for part in named:
         assert part in run.text, run.text
+
+
+def test_a_study_of_baselines_and_expression_alone_goes_from_cells_to_the_page():
+    configs = (*MICRO, "tests/config/no_encoder.yaml")
+    run = run_snakemake(REPOSITORY, "-n", "--configfile", *configs)
+    assert run.returncode == 0, run.text
+    rules = {rule for rule, _ in listed_jobs(run.text)}
+    assert not {"finetune", "pretrain", "extract_attention", "accept_reader"} & rules
+    assert {"count_genes", "score_tracks", "write_report"} <= rules
