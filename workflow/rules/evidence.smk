@@ -102,10 +102,9 @@ rule count_genes:
 rule score_genes:
     """Score every gene on every track, and make the key-gene table (Figures 7 and 8)."""
     input:
-        by_gene=run_files("attention", "by_gene.parquet", STUDY.attended),
-        by_well=run_files("attention", "by_well.parquet", STUDY.attended),
+        by_gene=gene_tables("by_gene"),
+        by_well=gene_tables("by_well"),
         well_scores=run_files("evidence", "well_scores.parquet", STUDY.attributed),
-        counted=[] if STUDY.main_attended else of_question("attention", "by_gene.parquet"),
         reader_scores=run_files("evidence", "well_scores.parquet", STUDY.readers),
         relabelled_genes=lambda w: primary_table("relabelled_genes", w.task),
         wilcoxon=out("expression/wilcoxon.parquet"),
@@ -139,10 +138,9 @@ rule score_genes:
         mem_mb=memory(8000),
         runtime=30,
     params:
-        runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
+        runs=lambda wildcards: list(FILES.gene_tables("by_gene", wildcards.task)),
         attributed=lambda wildcards: STUDY.runs(STUDY.attributed, wildcards.task),
         readers=lambda wildcards: STUDY.runs(STUDY.readers, wildcards.task),
-        folds=STUDY.folds,
         leading=STUDY.leading_track,
         vehicle=STUDY.select["vehicle"],
         regime=STUDY.main,
@@ -159,7 +157,7 @@ rule score_genes:
 rule profile_genes:
     """Where each gene stands: its rank per class, its attention per layer and head."""
     input:
-        by_gene=of_question("attention", "by_gene.parquet"),
+        by_gene=gene_tables("by_gene", STUDY.main),
     output:
         ranks=out("evidence/{task}/gene_ranks.parquet"),
         heads=[out("evidence/{task}/gene_heads.parquet")] * STUDY.main_attended,
@@ -172,11 +170,7 @@ rule profile_genes:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        runs=lambda wildcards: (
-            STUDY.runs([STUDY.main], wildcards.task)
-            if STUDY.main_attended
-            else [[None, fold, 1] for fold in STUDY.folds]
-        ),
+        runs=lambda wildcards: list(FILES.gene_tables("by_gene", wildcards.task, [STUDY.main])),
         code=code_digest("profile_genes"),
     script:
         "../scripts/profile_genes.py"
@@ -214,14 +208,13 @@ rule score_tracks:
     """Hold every track against truth, expression, confounds and controls."""
     input:
         genes=out("evidence/{task}/genes.parquet"),
-        by_well=run_files("attention", "by_well.parquet", STUDY.attended),
+        by_well=gene_tables("by_well"),
         well_scores=run_files("evidence", "well_scores.parquet", STUDY.attributed),
         faithfulness=lambda w: (
             [out("evidence/{task}/faithfulness.parquet")]
             if STUDY.of_task(STUDY.attributed, w.task)
             else []
         ),
-        counted=[] if STUDY.main_attended else of_question("attention", "by_well.parquet"),
         reader_scores=run_files("evidence", "well_scores.parquet", STUDY.readers),
         metrics=out("models/{task}/metrics.parquet"),
         track_tests=lambda w: primary_table("track_tests", w.task),
@@ -246,10 +239,9 @@ rule score_tracks:
         mem_mb=memory(8000),
         runtime=60,
     params:
-        runs=lambda wildcards: STUDY.runs(STUDY.attended, wildcards.task),
+        runs=lambda wildcards: list(FILES.gene_tables("by_well", wildcards.task)),
         attributed=lambda wildcards: STUDY.runs(STUDY.attributed, wildcards.task),
         readers=lambda wildcards: STUDY.runs(STUDY.readers, wildcards.task),
-        counted=[] if STUDY.main_attended else STUDY.folds,
         regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
         controls=STUDY.controls,

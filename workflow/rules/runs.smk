@@ -64,8 +64,6 @@ def on_variants(kind, name):
     return lambda w: FILES.of_runs(kind, name, STUDY.on_variants(w.task), w.task)
 
 
-def of_question(kind, name):
-    """Return an input function: one file of every run in question; else of cells counted alone."""
-    if STUDY.main_attended:
-        return run_files(kind, name, [STUDY.main])
-    return expand(out(f"evidence/{{{{task}}}}/counted/fold{{fold}}.{name}"), fold=STUDY.folds)
+def gene_tables(name, *models):
+    """Return an input function: a table of genes of every model that is looked at, or of some."""
+    return lambda w: list(FILES.gene_tables(name, w.task, models or None).values())

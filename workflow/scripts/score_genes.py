@@ -19,13 +19,11 @@ with step(snakemake):
     tests = (read_table(path) for path in (files.wilcoxon, files.pseudobulk))
     tests = [table[table["task"] == task] for table in tests]
     permuted = [permuted_genes(read_table(path)) for path in files.relabelled_genes]
-    counted = [(fold, 1) for fold in params.folds] if files.counted else []
     genes, about = score_genes(
         TrackFiles(
             by_gene=of_runs(params.runs, files.by_gene),
             by_well=of_runs(params.runs, files.by_well),
             well_scores=of_runs(params.attributed, files.well_scores),
-            counted=of_runs(counted, files.counted),
             readers=of_runs(params.readers, files.reader_scores),
         ),
         BaselineTables(*tests, [read_table(path) for path in files.coefficients]),
@@ -36,11 +34,10 @@ with step(snakemake):
     )
     write_table(genes, out.genes, "genes")
     sets = dict(zip(params.gene_sets, map(read_members, files.gene_sets), strict=True))
-    names, leading = symbols_of(tests[0], vocabulary), params.leading if counted else None
-    keys = key_gene_table(genes, about, names, sets, leading)
+    keys = key_gene_table(genes, about, symbols_of(tests[0], vocabulary), sets, params.leading)
     write_table(keys, out.key_genes)
     log_enrichment(keys, sets, params.n_key_genes)
-    if not counted:
-        first = keys.head(params.n_key_genes)
-        write_table(attended_and_expressed(keys, tests[0]), out.attended[0])
-        write_tsv(first, out.figure8[0], simulated=params.simulated)
+    for path in out.attended:  # none where the model in question has no attention
+        write_table(attended_and_expressed(keys, tests[0]), path)
+    for path in out.figure8:
+        write_tsv(keys.head(params.n_key_genes), path, simulated=params.simulated)

@@ -31,7 +31,6 @@ with step(snakemake):
         TrackFiles(
             by_well=of_runs(params.runs, files.by_well),
             well_scores=of_runs(params.attributed, files.well_scores),
-            counted=of_runs([(fold, 1) for fold in params.counted], files.counted),
             readers=of_runs(params.readers, files.reader_scores),
         ),
         halves_of_wells(obs, obs.get("dose_um", labels)) if has_wells(obs) else None,

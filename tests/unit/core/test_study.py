@@ -123,3 +123,17 @@ def test_what_a_rule_file_asks_in_vain_is_named():
     with pytest.raises(InputError) as error:
         reader.check_made([reader.predictions])
     assert_sentence(error, "README.md", "READER.scores")
+
+
+def test_genes_of_the_model_in_question_are_counted_where_it_has_no_attention():
+    files = StudyFiles(record_of(study("config")), {})
+    found = files.gene_tables("by_gene", "dose")
+    assert {model for model, _, _ in found} == set(
+        files.study.of_task(files.study.attended, "dose")
+    )
+    assert all("/attention/dose/" in path for path in found.values())
+    assert {m for m, _, _ in files.gene_tables("by_gene", "dose", ["full"])} == {"full"}
+    alone = StudyFiles(record_of(laid_over(study("config"), {"readers": []})), {})
+    found = alone.gene_tables("by_well", "level")
+    assert list(found) == [(None, fold, 1) for fold in (1, 2, 3)]
+    assert found[None, 2, 1].endswith("evidence/level/counted/fold2.by_well.parquet")

@@ -241,7 +241,7 @@ def scored(folder, folds, **options):
         options.get("permuted"),
     )
     sets = {"mine": read_members(matched_set(folder / "set.tsv", GENES, SYMBOLS))}
-    keys = key_gene_table(genes, about, symbols_of(tables[0], names), sets)
+    keys = key_gene_table(genes, about, symbols_of(tables[0], names), sets, "attention_total")
     outputs = {name: folder / f"{name}.parquet" for name in ("genes", "key_genes", "attended")}
     write_table(genes, outputs["genes"], "genes")
     write_table(keys, outputs["key_genes"])

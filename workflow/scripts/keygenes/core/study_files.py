@@ -89,6 +89,27 @@ class StudyFiles:
             for run in self.study.runs_of(regime)
         ]
 
+    def gene_tables(
+        self, name: str, task: str, models: Iterable[str] | None = None
+    ) -> dict[tuple[str | None, int, int], str]:
+        """Return {(model, fold, seed): path} of a table of genes, 'by_gene' or 'by_well'.
+
+        Of all models whose attention is looked at, or of some. The one in question is always among
+        them: where it has none, the genes of its cells are counted without it (`count_genes`).
+        """
+        study = self.study
+        found: dict[tuple[str | None, int, int], str] = {}
+        for model in study.attended if models is None else models:
+            if model in study.of_task(study.attended, task):
+                for run in study.runs_of(model):
+                    path = self.run_file("attention", task, model, run, f"{name}.parquet")
+                    found[model, run.fold, run.seed] = path
+        if not study.main_attended:
+            for fold in study.folds:
+                path = self.out(f"evidence/{task}/counted/fold{fold}.{name}.parquet")
+                found[study.main, fold, study.seeds[0]] = path
+        return found
+
     def of_batch(self, path: str) -> list[str]:
         """Return the paths of a file of all runs of a batch, for outputs; wildcards stay."""
         folder, name = path.rsplit("/", 1)

@@ -98,7 +98,7 @@ def listed_genes(leading, totals, by_gene, genes, gene_sets):
     return frame
 
 
-def key_gene_table(genes, about, names, gene_sets, leading=None):
+def key_gene_table(genes, about, names, gene_sets, leading):
     """Return a task's key genes: by attention, or where there is none, in the order of a track.
 
     Parameters
@@ -107,10 +107,10 @@ def key_gene_table(genes, about, names, gene_sets, leading=None):
     about : score.Totals
     names, gene_sets
         As of `key_genes`.
-    leading : str, optional
+    leading : str
         The track.
     """
-    if leading is None:
+    if about.places:
         return key_genes(about.by_gene, names, gene_sets, about.places)
     pooled = genes[(genes["track"] == leading) & genes["seed"].isna()]
     return listed_genes(pooled, about.of_seeds[None], about.by_gene, names, gene_sets)

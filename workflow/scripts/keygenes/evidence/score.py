@@ -243,11 +243,11 @@ def score_genes(files, tables, vocabulary, groups, question, permuted=None):
     DataFrame
         Table 'genes'.
     Totals
-        Of `question.regime`, or where it has no attention, of `files.counted`.
+        Of `question.regime`.
     """
     if not groups:
         log.info("the cells have no wells: no p and no q for the tracks of a model")
-    frames, of_main = [], None
+    frames = []
     for name in dict.fromkeys(name for name, _, _ in files.by_gene):
         found = read_totals(of_regime(files.by_gene, name))
         if name == question.regime:
@@ -259,7 +259,6 @@ def score_genes(files, tables, vocabulary, groups, question, permuted=None):
             if wanted and paths:
                 how = {"totals": found.of_seeds, "permuted": null}
                 frames += model_tracks(wanted, name, paths, found.places, groups, **how)
-    of_main = of_main or read_totals(files.counted)
     totals = of_main.of_seeds[None]
     for name in dict.fromkeys(name for name, _, _ in files.readers):
         frames += reader_tracks(name, of_regime(files.readers, name), groups, totals["n_cells"])

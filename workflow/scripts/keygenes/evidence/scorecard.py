@@ -72,7 +72,7 @@ def scores_of_halves(of_tests, chance, files, halves, question):
     if halves is None:
         log.info("the cells have no wells: no track of a model is made from half of them")
         return scores
-    of_main = files.counted or of_regime(files.by_well, question.regime)
+    of_main = of_regime(files.by_well, question.regime)
     scores["detection", None] = detection_of_halves(of_main, halves)
     scores |= half_scores(files.by_well, files.well_scores, halves, question.tracks)
     return scores | reader_half_scores(files.readers, halves)

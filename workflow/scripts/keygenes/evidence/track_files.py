@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-PathsOfRuns = dict[tuple[str, int, int], str | Path]
+PathsOfRuns = dict[tuple[str | None, int, int], str | Path]
 
 
 class TrackFiles(NamedTuple):
@@ -15,9 +15,8 @@ class TrackFiles(NamedTuple):
     by_well, well_scores : dict {(regime, fold, seed): path}
         well_scores: of the regimes that are attributed.
     by_gene : dict {(regime, fold, seed): path}
-    counted : dict {(fold, seed): path}
-        Tables 'by_gene', or 'by_well', of no model (`counted_genes.count_genes`), where the regime
-        in question has no attention.
+        Of the model in question, which has no attention or is None, as of by_well: its cells' genes
+        as `counted_genes.count_genes` counts them.
     readers : dict {(reader, fold, seed): path}
         Tables 'well_scores' of readers that were brought along.
     """
@@ -25,7 +24,6 @@ class TrackFiles(NamedTuple):
     by_well: PathsOfRuns
     well_scores: PathsOfRuns
     by_gene: PathsOfRuns = {}
-    counted: dict[tuple[int, int], str | Path] = {}
     readers: PathsOfRuns = {}
 
 
@@ -34,7 +32,7 @@ class Question(NamedTuple):
 
     Attributes
     ----------
-    regime : str
+    regime : str or None
         Whose key genes are listed, and whose tracks are compared with each other.
     tracks : collection of str
         Tracks of models that are asked for.
@@ -42,7 +40,7 @@ class Question(NamedTuple):
         Regimes with permuted labels or a random encoder.
     """
 
-    regime: str
+    regime: str | None
     tracks: Collection[str]
     controls: Collection[str] = ()
 
