@@ -44,7 +44,7 @@ rule extract_attention:
         vehicle=STUDY.select["vehicle"],
         max_length=STUDY.tokens["max_length"],
         max_cells=STUDY.attention["max_cells"],
-        options=options_of(STUDY.attention, "pair_norms"),
+        options=keys_of(STUDY.attention, "pair_norms"),
         compute=LOOKED_AT_WITH,
         code=code_digest("extract_attention"),
     script:
@@ -95,7 +95,7 @@ rule extract_shard:
         vehicle=STUDY.select["vehicle"],
         max_length=STUDY.tokens["max_length"],
         max_cells=STUDY.attention["max_cells"],
-        options=options_of(STUDY.attention, "pair_norms"),
+        options=keys_of(STUDY.attention, "pair_norms"),
         shards=SHARDS,
         compute=LOOKED_AT_WITH,
         code=code_digest("extract_shard"),
@@ -138,7 +138,7 @@ rule merge_attention:
     params:
         vehicle=STUDY.select["vehicle"],
         max_cells=STUDY.attention["max_cells"],
-        options=options_of(STUDY.attention, "pair_norms"),
+        options=keys_of(STUDY.attention, "pair_norms"),
         code=code_digest("merge_attention"),
     script:
         "../scripts/merge_attention.py"

@@ -76,7 +76,7 @@ def logfile(rule_and_wildcards):
     return f"{RESULTS}/logs/{rule_and_wildcards}.log"
 
 
-def options_of(section, *keys):
+def keys_of(section, *keys):
     """Return some keys of a section, for a rule's params: its script hands them on by name."""
     return {key: section[key] for key in keys}
 

@@ -1,75 +1,7 @@
 # Comes in: attention statistics, attributions, differential expression, gene sets. Goes out:
-# evidence/gene_sets/{gene_set} (.parquet, .tsv: the genes of a set among the study's),
-# evidence/{task}/genes, scorecard, agreement, key_genes, attended_vs_expressed, gene_ranks,
-# gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv; evidence/claims.parquet.
-# Of the primary test's task: relabelled_genes, relabelled_scores, trained_accuracy, track_tests; evidence/primary.parquet.
-
+# evidence/{task}/counted/, genes, scorecard, agreement, key_genes, attended_vs_expressed, gene_ranks,
+# gene_heads, input_length, roar (.parquet), figures/{task}/figure8_key_genes.tsv.
 EVIDENCE = STUDY.evidence
-# [task, regime, fold, seed] of every model whose attention is looked at.
-ATTENDED_RUNS = [[task, *run] for task in STUDY.tasks for run in STUDY.runs(STUDY.attended, task)]
-
-
-rule match_gene_set:
-    """Find the genes that a gene set lists among those of the study; refuse a set without any."""
-    input:
-        gene_set=lambda wildcards: RESOLVED["gene_set_files"][wildcards.gene_set],
-        matrix=out(f"inputs/{STUDY.dataset}.h5ad"),
-        vocabulary=out("vocabulary.parquet"),
-        names=GENE_NAMES,
-    output:
-        table=out("evidence/gene_sets/{gene_set}.parquet"),
-        shown=out("evidence/gene_sets/{gene_set}.tsv"),
-    log:
-        logfile("match_gene_set.{gene_set}"),
-    wildcard_constraints:
-        gene_set="|".join(map(re.escape, STUDY.gene_sets)) or "(?!)",
-    priority: 1  # a set that does not fit is known before anything is trained
-    conda:
-        "../../envs/evidence.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(2000),
-        runtime=10,
-    params:
-        entry=lambda wildcards: {
-            k: v
-            for k, v in STUDY.entries["gene_sets"][wildcards.gene_set].items()
-            if k in ("format", "set")
-        },
-        code=code_digest("match_gene_set"),
-    script:
-        "../scripts/match_gene_set.py"
-
-
-rule check_study:
-    """Say what is to be known of the study before anything trains: classes, batches, sets, test."""
-    input:
-        counts=out("cells/counts.h5ad"),
-        labels=out("cells/labels.parquet"),
-        splits=out("cells/splits.parquet"),
-        vocabulary=out("vocabulary.parquet"),
-        gene_sets=[FILES.gene_set(name) for name in STUDY.gene_sets],
-    output:
-        checks=out("cells/checks.parquet"),
-        shown=carried(out("cells/checks.tsv"), "checks", "Data", "table"),
-    log:
-        logfile("check_study"),
-    conda:
-        "../../envs/evidence.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=10,
-    params:
-        columns={task["name"]: task["column"] for task in STUDY.cell_tasks},
-        gene_sets=STUDY.gene_sets,
-        primary=STUDY.primary,
-        options=options_of(EVIDENCE, "permutations"),
-        brought=bool(STUDY.primary) and STUDY.primary["regime"] in STUDY.brought,
-        simulated=STUDY.simulated,
-        code=code_digest("check_study"),
-    script:
-        "../scripts/check_study.py"
 
 
 rule count_genes:
@@ -197,7 +129,7 @@ rule remove_genes:
         runtime=120,
     params:
         regime=STUDY.main,
-        options=options_of(EVIDENCE["faithfulness"], "n_random"),
+        options=keys_of(EVIDENCE["faithfulness"], "n_random"),
         torch_threads=STUDY.compute["torch_threads"],
         code=code_digest("remove_genes"),
     script:
@@ -245,72 +177,11 @@ rule score_tracks:
         regime=STUDY.main,
         tracks=EVIDENCE["tracks"],
         controls=STUDY.controls,
-        draws=options_of(EVIDENCE, "n_bootstrap", "n_null_draws"),
+        draws=keys_of(EVIDENCE, "n_bootstrap", "n_null_draws"),
         gene_sets=STUDY.gene_sets,
         code=code_digest("score_tracks"),
     script:
         "../scripts/score_tracks.py"
-
-
-rule score_relabelled:
-    """Score every gene on every track, by models of true and of dealt labels."""
-    input:
-        by_well=FILES.of_primary("attention", "by_well.parquet"),
-        well_scores=FILES.of_primary("evidence", "well_scores.parquet", STUDY.attributed),
-        by_gene=FILES.of_primary("attention", "by_gene.parquet")[:1],
-    output:
-        genes=out(f"evidence/{STUDY.primary_task}/relabelled_genes.parquet"),
-    log:
-        logfile("score_relabelled"),
-    benchmark:
-        out("benchmarks/score_relabelled.tsv")
-    conda:
-        "../../envs/evidence.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=60,
-    params:
-        runs=[run.name for run in STUDY.primary_runs()],
-        tracks=EVIDENCE["tracks"],
-        code=code_digest("score_relabelled"),
-    script:
-        "../scripts/score_relabelled.py"
-
-
-rule test_primary:
-    """Put the one confirmatory test, against models that learned from dealt labels."""
-    input:
-        relabelled_genes=out(f"evidence/{STUDY.primary_task}/relabelled_genes.parquet"),
-        predictions=FILES.of_primary("models", "predictions.parquet"),
-        genes=out(f"evidence/{STUDY.primary_task}/genes.parquet"),
-        metrics=out(f"models/{STUDY.primary_task}/metrics.parquet"),
-        labels=out("cells/labels.parquet"),
-        screen=out("cells/screen.h5ad"),
-        gene_set=[FILES.gene_set(STUDY.primary["gene_set"])] if STUDY.primary else [],
-    output:
-        relabelled_scores=out(f"evidence/{STUDY.primary_task}/relabelled_scores.parquet"),
-        trained_accuracy=out(f"evidence/{STUDY.primary_task}/trained_accuracy.parquet"),
-        track_tests=out(f"evidence/{STUDY.primary_task}/track_tests.parquet"),
-        primary=out("evidence/primary.parquet"),
-    log:
-        logfile("test_primary"),
-    benchmark:
-        out("benchmarks/test_primary.tsv")
-    conda:
-        "../../envs/evidence.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(8000),
-        runtime=60,
-    params:
-        runs=[run.name for run in STUDY.primary_runs()],
-        named=STUDY.primary,
-        options=options_of(EVIDENCE, "min_effect", "n_null_draws"),
-        brought=bool(STUDY.primary) and STUDY.primary["regime"] in STUDY.brought,
-        code=code_digest("test_primary"),
-    script:
-        "../scripts/test_primary.py"
 
 
 rule compare_inputs:
@@ -349,45 +220,3 @@ rule compare_inputs:
         code=code_digest("compare_inputs"),
     script:
         "../scripts/compare_inputs.py"
-
-
-rule judge_claims:
-    """Put every claim of the claims file to its test, with the control that decides it."""
-    input:
-        claims=CLAIMS or [],
-        metrics=expand(out("models/{task}/metrics.parquet"), task=STUDY.tasks),
-        confusion=expand(out("models/{task}/confusion.parquet"), task=STUDY.tasks),
-        cosine=expand(out("attention/{task}/cosine.parquet"), task=STUDY.paired_tasks),
-        bounds=expand(out("attention/{task}/comparison_bounds.parquet"), task=STUDY.paired_tasks),
-        rank_shift=expand(out("attention/{task}/rank_shift.parquet"), task=STUDY.paired_tasks),
-        norms=[
-            FILES.run_file("attention", task, regime, Run(fold, seed), "norms.parquet")
-            for task, regime, fold, seed in ATTENDED_RUNS
-        ],
-        genes=expand(out("evidence/{task}/genes.parquet"), task=STUDY.tasks),
-        key_genes=expand(out("evidence/{task}/key_genes.parquet"), task=STUDY.tasks),
-        attended=expand(out("evidence/{task}/attended_vs_expressed.parquet"), task=STUDY.tasks),
-        scorecard=expand(out("evidence/{task}/scorecard.parquet"), task=STUDY.tasks),
-        input_length=expand(
-            out("evidence/{task}/input_length.parquet"),
-            task=filter(STUDY.on_variants, STUDY.tasks),
-        ),
-    output:
-        claims=out("evidence/claims.parquet"),
-    log:
-        logfile("judge_claims"),
-    benchmark:
-        out("benchmarks/judge_claims.tsv")
-    conda:
-        "../../envs/claims.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory(4000),
-        runtime=10,
-    params:
-        runs=ATTENDED_RUNS,
-        on_variants=list(filter(STUDY.on_variants, STUDY.tasks)),
-        classes={task["name"]: list(task["classes"]) for task in STUDY.cell_tasks},
-        code=code_digest("judge_claims"),
-    script:
-        "../scripts/judge_claims.py"

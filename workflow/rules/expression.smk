@@ -45,7 +45,7 @@ rule rank_genes:
         runtime=60,
     params:
         vehicle=STUDY.select["vehicle"],
-        options=options_of(STUDY.expression, "pseudocount"),
+        options=keys_of(STUDY.expression, "pseudocount"),
         code=code_digest("rank_genes"),
     script:
         "../scripts/rank_genes.py"
@@ -95,7 +95,7 @@ rule rank_genes_by_half:
         mem_mb=memory(2000, 1.5),
         runtime=60,
     params:
-        options=options_of(STUDY.expression, "pseudocount"),
+        options=keys_of(STUDY.expression, "pseudocount"),
         code=code_digest("rank_genes_by_half"),
     script:
         "../scripts/rank_genes_by_half.py"
@@ -120,7 +120,7 @@ rule screen_doses:
     params:
         vehicle=STUDY.select["vehicle"],
         selected=STUDY.select["doses_um"],
-        options=options_of(STUDY.expression, "fdr", "min_abs_log2fc", "pseudocount"),
+        options=keys_of(STUDY.expression, "fdr", "min_abs_log2fc", "pseudocount"),
         code=code_digest("screen_doses"),
     script:
         "../scripts/screen_doses.py"

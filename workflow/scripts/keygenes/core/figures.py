@@ -98,6 +98,16 @@ class Sheet:
         return figure.name if self.per == STUDY else f"{{task}}/{figure.name}"
 
 
+def of_runs(kind: str, name: str, models: str) -> RunTables:
+    """Return a table of a sheet: a file of every run of some models, a list of a `Study`."""
+    return lambda study, files, task: files.of_runs(kind, name, getattr(study, models), task)
+
+
+def runs_of(models: str) -> Param:
+    """Return the param 'runs' that goes with `of_runs`."""
+    return lambda study, task: study.runs(getattr(study, models), task)
+
+
 SHEETS = (
     Sheet(
         "plot_umap",
@@ -126,13 +136,9 @@ SHEETS = (
     Sheet(
         "plot_training",
         "figures_models:training_plates",
-        {
-            "history": lambda study, files, task: files.of_runs(
-                "models", "history.parquet", study.finetuned, task
-            )
-        },
+        {"history": of_runs("models", "history.parquet", "finetuned")},
         (Figure("training_curves", "Models", "loss and accuracy while training"),),
-        params={"runs": lambda study, task: study.runs(study.finetuned, task)},
+        params={"runs": runs_of("finetuned")},
         exists=lambda study, task: bool(study.finetuned),
     ),
     Sheet(
@@ -187,13 +193,9 @@ SHEETS = (
     Sheet(
         "plot_norms",
         "figures_norms:norm_plates",
-        {
-            "norms": lambda study, files, task: files.of_runs(
-                "attention", "norms.parquet", study.attended, task
-            )
-        },
+        {"norms": of_runs("attention", "norms.parquet", "attended")},
         (Figure("figure9_norms", "Attention", "norms of what attention adds"),),
-        params={"runs": lambda study, task: study.runs(study.attended, task)},
+        params={"runs": runs_of("attended")},
         exists=lambda study, task: bool(study.of_task(study.attended, task)),
     ),
     Sheet(
