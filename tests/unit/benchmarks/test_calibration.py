@@ -117,7 +117,7 @@ def test_models_of_a_micro_world_are_trained_and_kept(one_world):
 def test_the_page_says_what_is_simulated_and_takes_every_number_from_the_run(
     calibration, rates, few_studies, one_world
 ):
-    make_page = calibration("make_page")
+    make_page, page_text = calibration("make_page"), calibration("page_text")
     parts = {
         "score_tables": few_studies
         | dict.fromkeys(("length", "depth", "weak", "medium"), few_studies["nothing"]),
@@ -126,11 +126,11 @@ def test_the_page_says_what_is_simulated_and_takes_every_number_from_the_run(
         "accuracy": make_page.accuracy(2),
         "claims": make_page.claims(1),
     }
-    text = make_page.page(parts)
+    text = page_text.page(parts)
     headings = re.findall("(?m)^## (.*)$", text)
     of_worlds = text.split(headings[3])[1].split("\n## ")[0]
-    assert states(of_worlds, make_page.WORLDS), "which the page is short of"
+    assert states(of_worlds, page_text.WORLDS), "which the page is short of"
     row = next(line for line in text.splitlines() if line.startswith("| permuted labels, B = 20 "))
     assert rates.words(few_studies["strong"]["permuted 20"]) in row
-    without = make_page.page(parts | {"micro_worlds": None, "claims": None})
+    without = page_text.page(parts | {"micro_worlds": None, "claims": None})
     assert len(re.findall("(?m)^## (.*)$", without)) == len(headings) - 2
