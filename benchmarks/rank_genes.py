@@ -129,7 +129,7 @@ def main():
         rest = ratios(
             {
                 "scanpy": lambda: scanpys(cells, "rest"),
-                "ours": lambda: compare_groups(scaled, groups, pseudocount=1.0),
+                "ours": lambda: compare_groups(counts, n_counts, groups, pseudocount=1.0),
             },
             "ours",
             options.repeats,

@@ -26,7 +26,7 @@ from keygenes.report.headline import headline_numbers, summary_text
 from keygenes.report.methods import methods
 from keygenes.report.report import CELL_TABLES, GENE_TABLES, SHARED_TABLES, write_report
 from keygenes.report.study_counts import study_counts
-from keygenes.report.subject import page_title, regime_of
+from keygenes.report.subject import regime_of, subject
 from keygenes.report.summaries import interval, pooled
 
 TITLE = "a forest of trees"
@@ -91,7 +91,7 @@ def said_by(record):
         for said, table, place in s.get("tables", [])
     ]
     return {
-        "title": page_title(record),
+        "title": subject(record).heading,
         "answer": " ".join(answer(found, record)),
         "headline": " ".join(map(str, sum(headline, ()))),
         "summary": summary_text(headline, "page", False),
@@ -143,7 +143,7 @@ def test_a_model_from_outside_is_called_by_its_title_and_scores_the_genes(name):
     assert record.main == "random_forest"
     found = tables.page_tables(record)
     asked, told, genes, real = answer(found, record)
-    for text in (asked, genes, real, page_title(record)):
+    for text in (asked, genes, real, subject(record).heading):
         assert TITLE in text
     assert TITLE[1:] in told and "hvg lr" in told
     assert ("the other" in told) == (name == "two")

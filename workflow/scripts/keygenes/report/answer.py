@@ -5,7 +5,7 @@ import pandas as pd
 from keygenes.core.regimes import BASELINES
 from keygenes.evidence.primary import ALPHA
 from keygenes.report.panels import cosine_text, spoken
-from keygenes.report.subject import beside, leaders, title_of
+from keygenes.report.subject import beside, called, subject
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
@@ -59,10 +59,10 @@ def _unlearnt(tables, study):
     reasons = {task: reason for task, reason in reasons.items() if reason}
     if not reasons:
         return []
-    shown = "what it attends to" if study.main_attended else "how it scores genes"
     return [
-        f"The model in question ({title_of(study, study.main)}) has not learnt {listed(reasons)}: "
-        f"{_each(reasons)}; {shown} says nothing there of what tells the classes apart."
+        f"The model in question ({called(study, study.main)}) has not learnt {listed(reasons)}: "
+        f"{_each(reasons)}; {subject(study).shown} says nothing there of what tells the classes "
+        "apart."
     ]
 
 
@@ -81,22 +81,13 @@ def _asked(tables, study):
     classes = {task: len(tables["labels"][task].cat.categories) for task in study.tasks}
     asked = listed([f"{task} ({n} classes)" for task, n in classes.items()])
     n_folds, cells = tested["fold"].nunique(), tested["cell"].nunique()
-    held_out = f"asked of {cells:,} test cells, held out by {tested['unit'].iloc[0]} in "
-    if not study.main:
-        which = f"Which genes tell {asked} of {study.dataset_title} apart"
-        return f"{which}: {held_out}{counted(n_folds, 'fold')}?"
-    trained = trained_folds(n_folds, n_trainings(tables, study.main, study.tasks))
-    if study.main_attended:
-        which = (
-            f"Which genes does {study.model_title} look at when it is fine-tuned (regime "
-            f"{spoken(study.main)}) to tell {asked} of {study.dataset_title} apart"
-        )
-    else:
-        which = (
-            f"Which genes does {title_of(study, study.main)} go by when it tells {asked} of "
-            f"{study.dataset_title} apart"
-        )
-    return f"{which}, and is that real: {held_out}{trained}?"
+    trained = counted(n_folds, "fold")
+    if study.main:
+        trained = trained_folds(n_folds, n_trainings(tables, study.main, study.tasks))
+    return (
+        f"{subject(study).asking(asked)}: asked of {cells:,} test cells, held out by "
+        f"{tested['unit'].iloc[0]} in {trained}?"
+    )
 
 
 def _told(tables, study):
@@ -120,10 +111,10 @@ def _told(tables, study):
         )
     if not told:
         return "No test accuracy was measured."
-    who = "The model" if study.main else f"The best of {len(BASELINES)} baselines"
-    who = capital(title_of(study, study.main)) if study.main in study.readers else who
     intervals = f" (95 % intervals {over})" if over else ""
-    return " ".join([f"{who} tells {'; '.join(told)}{intervals}.", *_beside_it(tables, study)])
+    return " ".join(
+        [f"{subject(study).who} tells {'; '.join(told)}{intervals}.", *_beside_it(tables, study)]
+    )
 
 
 def _beside_it(tables, study):
@@ -132,7 +123,7 @@ def _beside_it(tables, study):
         rows = {task: pooled(tables["metrics"][task], name) for task in study.tasks}
         reached = {task: interval(row) for task, row in rows.items() if row is not None}
         if reached:
-            yield f"Beside it, {title_of(study, name)} reaches {_each(reached)}."
+            yield f"Beside it, {called(study, name)} reaches {_each(reached)}."
 
 
 def _moved(tables, study):
@@ -169,9 +160,9 @@ def _genes(tables, study):
     tasks, n_top = study.tasks, study.evidence["n_key_genes"]
     keys = {task: tables["key_genes"][task] for task in tasks}
     first = {task: ", ".join(keys[task]["symbol"].head(3).astype(str)) for task in tasks}
-    sets, scored = study.gene_sets, "read" if study.main_attended else "scored"
+    sets, about = study.gene_sets, subject(study)
     if not sets and not study.main:
-        return f"The {leaders(study)} are {_each(first)}."
+        return f"The {about.leading()} are {_each(first)}."
     if not sets:
         both = {}
         for task in tasks:
@@ -181,16 +172,16 @@ def _genes(tables, study):
             shared = len(among & set(tested["ensembl_id"].head(n_top)))
             both[task] = f"{shared} ({first[task]} first)"
         return (
-            f"Of the {leaders(study, n_top)}, {_each(both)} are among the "
+            f"Of the {about.leading(n_top)}, {_each(both)} are among the "
             f"{n_top} most differentially expressed ones."
         )
     said = "".join(map(_part, partial_sets(tables).items()))
     without = [task for task in tasks if not keys[task][f"in_{sets[0]}"].any()]
     if without:
-        none = f"No gene of {spoken(sets[0])} is {scored} in the test cells of {listed(without)}."
-        said = f" {none}{said}"
+        none = f"No gene of {spoken(sets[0])} is {about.scored} in the test cells of"
+        said = f" {none} {listed(without)}.{said}"
     if without == tasks:
-        return f"The {leaders(study)} are {_each(first)}.{said}"
+        return f"The {about.leading()} are {_each(first)}.{said}"
     found, expected, tested = {}, {}, {}
     for task in (task for task in tasks if task not in without):
         n, chance = top_members(keys[task], sets[0], n_top)
@@ -200,7 +191,7 @@ def _genes(tables, study):
     if study.main:
         expressed = f", and of the {n_top} most differentially expressed genes {_each(tested)} are"
     return (
-        f"Of the {leaders(study, n_top)}, {_each(found)} are of the set "
+        f"Of the {about.leading(n_top)}, {_each(found)} are of the set "
         f"{spoken(sets[0])}; {_each(expected)} would be by chance{expressed}.{said}"
     )
 
@@ -226,7 +217,7 @@ def _reality(tables, study):
 
 def _of_leaders(tables, study):
     """Yield how well the track that leads finds the first gene set, and what does not test it."""
-    who = title_of(study, study.main) if study.main else "differential expression"
+    who = called(study, study.main) if study.main else "differential expression"
     rows = {
         task: row
         for task in study.tasks

@@ -9,7 +9,7 @@ from keygenes.core.figures import FIGURES
 from keygenes.core.tracks import TRACKS
 from keygenes.report.captions import caption
 from keygenes.report.panels import spoken
-from keygenes.report.subject import leaders, regime_of
+from keygenes.report.subject import regime_of, subject
 from keygenes.report.summaries import (
     metric_summary,
     set_table,
@@ -126,9 +126,9 @@ def _key_genes(tables, study, task):
     track = study.readers.get(study.main) or TRACKS[study.leading_track]
     unit = f" [{others_words(track.unit)}]" if track.unit else ""
     said = (
-        f"The {leaders(study)}. score: {others_words(track.score)}{unit}; n_cells: test cells that "
-        "express the gene; rank_mean and rank_sd: its rank in the encodings of these cells, also "
-        "in those of each class. in_: whether it belongs to a gene set of the study."
+        f"The {subject(study).leading()}. score: {others_words(track.score)}{unit}; n_cells: test "
+        "cells that express the gene; rank_mean and rank_sd: its rank in the encodings of these "
+        "cells, also in those of each class. in_: whether it belongs to a gene set of the study."
     )
     return said, keys, f"evidence/{task}/key_genes.parquet"
 

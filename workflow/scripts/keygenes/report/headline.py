@@ -7,7 +7,7 @@ import pandas as pd
 from keygenes.core.regimes import BASELINES
 from keygenes.core.shown import printable_lines
 from keygenes.report.panels import cosine_text, spoken
-from keygenes.report.subject import beside
+from keygenes.report.subject import beside, subject
 from keygenes.report.summaries import (
     attention_change,
     best_baseline,
@@ -75,9 +75,8 @@ def _accuracy_headline(metrics, study, task):
     reason = study.main and not_learnt(metrics, study.main)
     over = f"it has not learnt its task: {reason}; {over}" if reason else over
     others = [f"{spoken(name)} {pooled(metrics, name)['value']:.2f}" for name in BASELINES[:2]]
-    who = f"the best baseline ({spoken(row['regime'])})"
+    who = subject(study).accuracy_of.replace("{best}", spoken(row["regime"]))
     if study.main:
-        who = f"the {spoken(study.main)} model" if study.main_attended else spoken(study.main)
         best = best_baseline(metrics, row["design"])
         others.append(
             f"best of {len(BASELINES)} baselines ({spoken(best['regime'])}) {interval(best)}"
@@ -96,7 +95,11 @@ def _accuracy_headline(metrics, study, task):
 
 def _members_headline(tables, study, task, name):
     """Return the line of a gene set: how many of its genes lead."""
-    keys, n_top = tables["key_genes"][task], study.evidence["n_key_genes"]
+    keys, n_top, about = (
+        tables["key_genes"][task],
+        study.evidence["n_key_genes"],
+        subject(study),
+    )
     found, expected = top_members(keys, name, n_top)
     none = not keys[f"in_{name}"].any()
     detail = f"{expected:.1f} expected by chance"
@@ -104,16 +107,11 @@ def _members_headline(tables, study, task, name):
         by_expression = top_expressed_members(tables["genes"][task], keys, name, n_top)
         detail += f"; {by_expression} among the {n_top} most differentially expressed"
     if none:
-        detail = (
-            f"no gene of the set is {'read' if study.main_attended else 'scored'} in the test cells"
-        )
+        detail = f"no gene of the set is {about.scored} in the test cells"
     else:
         detail += _part(partial_sets(tables).get(name))
-    among = "most attended" if study.main_attended else "most differentially expressed"
-    if study.main in study.readers:
-        among = f"that {spoken(study.main)} scores highest"
     return (
-        f"genes of {spoken(name)} among the {n_top} {among}, task {task}",
+        f"genes of {spoken(name)} among the {n_top} {about.among}, task {task}",
         "not testable" if none else str(found),
         detail,
     )

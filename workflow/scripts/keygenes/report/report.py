@@ -23,7 +23,7 @@ from keygenes.report.references import bibtex, own_entry, read_references, refer
 from keygenes.report.run_times import run_times
 from keygenes.report.study_counts import study_counts
 from keygenes.report.style import count
-from keygenes.report.subject import page_title, regime_of
+from keygenes.report.subject import regime_of, subject
 
 SHARED_TABLES = ("selection", "checks", "labels", "splits", "tokens", "wilcoxon", "vocabulary")
 CELL_TABLES = ("metrics", "key_genes", "genes", "scorecard")
@@ -168,7 +168,7 @@ def write_report(files, folder, *, study, config, figures, software):
     headline = headline_numbers(tables, study)
     write_page(
         folder / "index.html",
-        title=page_title(study),
+        title=f"{study.name}: {subject(study).heading}",
         study=study.name,
         simulated=study.simulated,
         answer=answer(tables, study),
