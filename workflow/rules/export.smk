@@ -23,12 +23,15 @@ rule write_gene_table:
         mem_mb=memory(2000),
         runtime=10,
     params:
-        study=STUDY.name,
-        regime=STUDY.main,
-        leading=STUDY.leading_track,
-        readers={
-            name: {"title": reader.title, "score": reader.score, "unit": reader.unit}
-            for name, reader in STUDY.readers.items()
+        shown={
+            "study": STUDY.name,
+            "regime": STUDY.main,
+            "leading": STUDY.leading_track,
+            "readers": {
+                name: {"title": reader.title, "score": reader.score, "unit": reader.unit}
+                for name, reader in STUDY.readers.items()
+            },
+            "simulated": STUDY.simulated,
         },
         gene_sets={
             name: {
@@ -38,7 +41,6 @@ rule write_gene_table:
             }
             for name in STUDY.gene_sets
         },
-        simulated=STUDY.simulated,
         code=code_digest("write_gene_table"),
     script:
         "../scripts/write_gene_table.py"

@@ -6,7 +6,7 @@ from gene_set_tables import matched_set
 from keygenes.attention.expected import LIMIT
 from keygenes.core.schemas import TABLES
 from keygenes.core.tables import read_table, write_table
-from keygenes.report.gene_export import write_gene_table, write_workbook
+from keygenes.report.gene_export import Shown, write_gene_table, write_workbook
 
 HOSTILE = ["=1+1", "@SUM(A1)", "https://example.org", "a\tb", "-5e3", "{=A1}"]
 
@@ -91,20 +91,15 @@ def written(tmp_path):
             for t in more
         ]
         write_table(pd.concat([genes, *of_model]), tmp_path / "in.genes.parquet", "genes")
+        leading = next(iter(readers or {}), "wilcoxon")
+        names = {"table": "genes.parquet", "tsv": "genes.tsv", "xlsx": "genes.xlsx"}
+        names["columns"] = "columns.tsv"
         write_gene_table(
-            genes=tmp_path / "in.genes.parquet",
-            wilcoxon=tmp_path / "in.wilcoxon.parquet",
-            gene_sets={"planted": (matched, entry)},
-            out_table=tmp_path / "genes.parquet",
-            out_tsv=tmp_path / "genes.tsv",
-            out_xlsx=tmp_path / "genes.xlsx",
-            out_columns=tmp_path / "columns.tsv",
-            task="level",
-            study="tiny",
-            regime=regime,
-            simulated=simulated,
-            readers=readers,
-            leading=next(iter(readers or {}), "wilcoxon"),
+            tmp_path / "in.genes.parquet",
+            tmp_path / "in.wilcoxon.parquet",
+            {"planted": (matched, entry)},
+            Shown("tiny", "level", regime, leading, readers or {}, simulated),
+            {name: tmp_path / path for name, path in names.items()},
         )
         return tmp_path
 

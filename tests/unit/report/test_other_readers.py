@@ -21,7 +21,7 @@ from keygenes.report.facts import provenance_facts
 from keygenes.report.figures_models import KIND_COLOURS, forest
 from keygenes.report.figures_scorecard import agreement, scorecard
 from keygenes.report.gene_data import gene_details, gene_rows
-from keygenes.report.gene_export import write_gene_table
+from keygenes.report.gene_export import Shown, write_gene_table
 from keygenes.report.headline import headline_numbers, summary_text
 from keygenes.report.methods import methods
 from keygenes.report.report import CELL_TABLES, GENE_TABLES, SHARED_TABLES, write_report
@@ -331,13 +331,11 @@ def report_files(record, folder):
         n: {"title": r.title, "score": r.score, "unit": r.unit} for n, r in record.readers.items()
     }
     write_gene_table(
-        genes=files["genes"][0],
-        wilcoxon=files["wilcoxon"],
-        gene_sets={"p53": (files["gene_sets"][0], {"title": "known"})},
-        **{"out_table": export["parquet"], "out_tsv": export["tsv"], "out_xlsx": export["xlsx"]},
-        **{"out_columns": export["columns"], "task": "level", "study": "s"},
-        **{"regime": record.main, "leading": record.leading_track, "readers": readers},
-        simulated=False,
+        files["genes"][0],
+        files["wilcoxon"],
+        {"p53": (files["gene_sets"][0], {"title": "known"})},
+        Shown("s", "level", record.main, record.leading_track, readers, simulated=False),
+        dict(zip(("table", "tsv", "xlsx", "columns"), export.values(), strict=True)),
     )
     names = ("gene_tables", "gene_tsv", "gene_xlsx", "gene_columns")
     files |= {name: [path] for name, path in zip(names, export.values(), strict=True)}

@@ -3,6 +3,7 @@
 import datetime
 import logging
 import math
+from typing import NamedTuple
 
 import pandas as pd
 import xlsxwriter
@@ -29,22 +30,31 @@ NARROWEST, WIDEST = 9, 60  # characters of a column
 PROBABILITIES = ("p_adj", "_q")  # ends of the columns with values such as 1e-30
 
 
-def write_gene_table(
-    *,
-    genes,
-    wilcoxon,
-    gene_sets,
-    out_table,
-    out_tsv,
-    out_xlsx,
-    out_columns,
-    task,
-    study,
-    regime,
-    simulated,
-    readers=None,
-    leading=None,
-):
+class Shown(NamedTuple):
+    """Whose genes a table shows.
+
+    Attributes
+    ----------
+    study, task : str
+    regime : str or None
+        Whose tracks are shown, beside those of no regime; it may be a reader's name.
+    leading : str
+        The track by which genes are listed.
+    readers : dict {name: {'title', 'score', 'unit'}}
+        Readers that were brought along.
+    simulated : str, bool
+        What is simulated, if anything.
+    """
+
+    study: str
+    task: str
+    regime: str | None
+    leading: str
+    readers: dict[str, dict[str, str]]
+    simulated: str | bool
+
+
+def write_gene_table(genes, wilcoxon, gene_sets, shown, out):
     """Write a task's wide gene table in three forms, and what its columns are.
 
     Parameters
@@ -53,44 +63,38 @@ def write_gene_table(
         Tables 'genes' of the task and 'wilcoxon'.
     gene_sets : dict {name: (path, registry entry)}
         Table 'gene_set', and an entry with title and simulated.
-    out_table, out_tsv, out_xlsx, out_columns : path-like
+    shown : Shown
+    out : dict {'table', 'tsv', 'xlsx', 'columns': path-like}
         Parquet; text; spreadsheet with a second sheet about the columns; the same as text.
-    regime : str or None
-        Whose tracks are shown, beside those of no regime; it may be a reader's name.
-    simulated : str, bool
-        What is simulated, if anything.
-    readers : dict {name: {'title', 'score', 'unit'}}, optional
-        Readers that were brought along.
-    leading : str, optional
-        The track by which genes are listed.
     """
     sets = {name: read_members(path) for name, (path, _) in gene_sets.items()}
     tests = read_table(wilcoxon)
-    table = gene_table(read_table(genes), tests[tests["task"] == task], sets, regime, leading)
-    write_table(table, out_table, schema=gene_table_schema(sets_of(table), tracks_of(table)))
-    write_tsv(table, out_tsv)
-    title = _title(study, task, regime, readers or {})
+    tests = tests[tests["task"] == shown.task]
+    table = gene_table(read_table(genes), tests, sets, shown.regime, shown.leading)
+    write_table(table, out["table"], schema=gene_table_schema(sets_of(table), tracks_of(table)))
+    write_tsv(table, out["tsv"])
+    title, simulated = _title(shown), shown.simulated
     if simulated:
         title = f"{simulated_note(simulated)} {title[0].upper()}{title[1:]}"
     said = {
         name: entry["title"] + (" (SIMULATED)" if entry.get("simulated") else "")
         for name, (_, entry) in gene_sets.items()
     }
-    columns = explained_columns(table, title, said, readers)
+    columns = explained_columns(table, title, said, shown.readers)
     columns.loc[columns["column"] == "attention_residual_q", "meaning"] += f". {LIMIT}"
-    write_tsv(columns, out_columns)
+    write_tsv(columns, out["columns"])
     name = "genes (SIMULATED)" if simulated else "genes"
-    write_workbook({name: table, "columns": columns}, out_xlsx, title)
-    log.info("%s: %d genes, %d columns", task, *table.shape)
+    write_workbook({name: table, "columns": columns}, out["xlsx"], title)
+    log.info("%s: %d genes, %d columns", shown.task, *table.shape)
 
 
-def _title(study, task, regime, readers):
+def _title(shown):
     """Return what a gene table is of, whose tracks it has, and what readers among them are."""
-    title = f"study {study}, task {task}: every gene scored or tested"
-    if regime and regime not in readers:
-        title += f"; tracks of a model are those of the regime {regime}, pooled over folds and "
-        title += "trainings"
-    outside = [f"{name}: {others_words(of['title'])}" for name, of in readers.items()]
+    title = f"study {shown.study}, task {shown.task}: every gene scored or tested"
+    if shown.regime and shown.regime not in shown.readers:
+        title += f"; tracks of a model are those of the regime {shown.regime}, pooled over folds "
+        title += "and trainings"
+    outside = [f"{name}: {others_words(of['title'])}" for name, of in shown.readers.items()]
     return "; ".join([title, *outside])
 
 
